@@ -10,7 +10,18 @@ namespace mailgate::store {
 /// Errors of databases end at store/: above it only this is seen.
 class StoreError : public std::runtime_error {
   public:
-    enum class Kind { Open, Locked, ReadOnly, Damaged, NewerSchema, DiskFull, BadRow, BadInput, Other };
+    enum class Kind {
+        Open,
+        Locked,
+        ReadOnly,
+        Damaged,
+        NewerSchema,
+        DiskFull,
+        BadRow,
+        BadInput,
+        Unknown,  ///< whether it was done: the answer has not come
+        Other
+    };
     StoreError(Kind kind, const std::string& message) : std::runtime_error(message), kind_(kind) {}
     Kind kind() const noexcept { return kind_; }
 

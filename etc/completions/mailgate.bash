@@ -58,7 +58,7 @@ _mailgate() {
                        [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                             mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
         "access diff"*) words="--format --verdict --listener --set --all-sets --ignore-columns --json" ;;
-        "access undo"*) words="--force --dry-run --json" ;;
+        "access undo"*) words="--here --force --dry-run --json" ;;
         "access history"*) words="--since --until --by --set --limit --json --wide --columns --utc --no-pager" ;;
         sessions) words="show kill --live --client --from --to --user --queue-id --message-id --listener --balancer --server --verdict --refused --would-refuse --failed-logins --refused-recipient --reply --protocol --helo --tls --end --rule --since --until --limit --all --here --gateway --json --follow --wide --columns --utc --no-pager" ;;
         top)     words="--by --sort --since --until --client --listener --limit --here --gateway --json --wide --utc --no-pager" ;;
@@ -68,7 +68,7 @@ _mailgate() {
         backup) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
         restore*) words="--parts"
                   [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; } ;;
-        status) words="--check --sessions --journal --certificates --json --wide --utc --no-pager" ;;
+        status) words="--check --fleet --silent --lag --sessions --journal --certificates --json --wide --utc --no-pager" ;;
         tls) words="status test" ;;
         "tls status") words="--json --wide --columns --utc --no-pager" ;;
         "tls test"*) words="--starttls --server-name --ca --json" ;;
@@ -77,9 +77,10 @@ _mailgate() {
                                          words=$(_mailgate_names upstream | sed 's|$|/|') ;;
         probe*) words="--json $(_mailgate_names upstream)" ;;
         check* | reload*) words="--json" ;;
-        fleet) words="status join push leave forget migrate" ;;
+        fleet) words="status join push verify leave forget copy migrate" ;;
         "fleet status") words="--json --wide --columns --utc --no-pager" ;;
-        "fleet join" | "fleet push") words="--dry-run --prefer" ;;
+        "fleet join" | "fleet push") words="--dry-run --prefer --json" ;;
+        "fleet verify") words="--json" ;;
         "fleet migrate") words="--url --grant" ;;
         console) words="user token" ;;
         "console user") words="add passwd remove list" ;;

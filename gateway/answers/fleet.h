@@ -4,6 +4,9 @@
 
 #include "gateway/config/config.h"
 #include "store/fleet/fleet.h"
+#include "store/fleet/join.h"
+#include "store/fleet/push.h"
+#include "store/fleet/verify.h"
 
 #include <Poco/JSON/Object.h>
 
@@ -11,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mailgate::answers {
@@ -40,8 +44,18 @@ std::int64_t changesAhead(const FleetView& view, std::int64_t version);
 /// Seconds. Members announce themselves every five.
 inline constexpr std::int64_t kSilentFrom = 20;
 bool isSilent(const store::Member& member);
+/// "up", "behind", "silent", "ahead" of the database or "damaged"; the last that is true of these.
+std::string_view stateOf(const FleetView& view, const store::Member& member);
+/// The database has answered, all gateways are heard of and have no rules that it does not know, and this one has the fleet's.
+bool isWell(const FleetView& view);
 
 /// As `fleet status --json` has it (docs/json.md); what is not known is null.
 Poco::JSON::Object fleetAsJson(const FleetView& view);
+
+/// As `fleet join --json` and `fleet push --json` have it.
+Poco::JSON::Object joinAsJson(const store::JoinOutcome& outcome, const store::JoinRequest& request);
+Poco::JSON::Object pushAsJson(const store::PushOutcome& outcome, const store::JoinRequest& request);
+/// As `fleet verify --json` has it.
+Poco::JSON::Object verifiedAsJson(const store::Comparison& comparison, const std::string& gateway);
 
 }  // namespace mailgate::answers

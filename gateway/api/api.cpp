@@ -101,12 +101,14 @@ Response methodProblem(const std::vector<const Route*>& routes) {
 }
 
 int statusOf(store::StoreError::Kind kind) noexcept {
-    constexpr int kUnavailable = 503, kInsufficientStorage = 507, kInternal = 500;
+    constexpr int kUnavailable = 503, kNoAnswer = 504, kInsufficientStorage = 507, kInternal = 500;
     switch (kind) {
         case store::StoreError::Kind::Locked:
             return kUnavailable;
         case store::StoreError::Kind::DiskFull:
             return kInsufficientStorage;
+        case store::StoreError::Kind::Unknown:
+            return kNoAnswer;
         default:
             return kInternal;
     }
@@ -174,11 +176,16 @@ Response Api::handle(const Request& request) {
         return problemResponse(problem.status, problem.code, problem.detail, problem.members);
     } catch (const store::StoreError& error) {
         logFailure(error);
+        const bool known = error.kind() != store::StoreError::Kind::Unknown;
         // With the path of a file.
-        return problemResponse(statusOf(error.kind()), "store",
-                               request.who.role == Role::Admin
-                                   ? std::string(error.what())
-                                   : fmt::format("a database cannot be used: {}", kToldToAdmins));
+        std::string told = error.what();
+        if (request.who.role != Role::Admin)
+            told =
+                known
+                    ? fmt::format("a database cannot be used: {}", kToldToAdmins)
+                    : "whether the change was made is not known: the history of the rules shows it once the "
+                      "fleet's database is back";
+        return problemResponse(statusOf(error.kind()), known ? "store" : "outcome_unknown", told);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "gateway/answers/rehearsal.h"
 #include "gateway/answers/rules_text.h"
 #include "gateway/answers/time_text.h"
+#include "gateway/api/change_gate.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
 #include "gateway/api/values.h"
@@ -19,6 +20,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,6 +39,20 @@ constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
 constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
 constexpr std::size_t kMostSubjects =
     10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
+
+/// Changes that the fleet's database holds up must not keep the threads from everybody else.
+ChangeGate::Pass passFor(const Config& config) {
+    constexpr std::size_t kMostChanges = 2;
+    constexpr std::chrono::milliseconds kPatience{1'000};
+    static ChangeGate gate(kMostChanges, kPatience);
+    if (config.fleet.url.empty()) return nullptr;
+    auto pass = gate.enter();
+    if (!pass)
+        throw Problem(503, "fleet_busy",
+                      "other changes of the rules are waiting for the fleet's database: nothing was "
+                      "changed, try again in a moment");
+    return pass;
+}
 
 /// The store and the service for one request.
 class Rules {
@@ -74,6 +90,7 @@ class Rules {
 
 Response Rules::perform(bool dry_run, int status, const Change& change) {
     if (dry_run) return jsonResponse(rehearsed(change));
+    const ChangeGate::Pass pass = passFor(*call_.config);
     const auto ended = change();
     return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
 }

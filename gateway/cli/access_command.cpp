@@ -48,6 +48,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -304,6 +305,7 @@ class Access {
     void defineSet();
     void removeSet();
     std::optional<std::int64_t> changeToUndo();
+    std::optional<std::int64_t> ownChangeToUndo();
     void undo();
     void diff();
     void report();
@@ -904,10 +906,40 @@ std::optional<std::int64_t> Access::changeToUndo() {
                     store().lastChangeBy(store::actorAt(author(), config_.name)));
 }
 
+bool isOfHere(const RuleStore::AuditEntry& entry) {
+    const auto rule = store::parseTrailRule(entry.after.empty() ? entry.before : entry.after);
+    return entry.rule_id != 0 && rule && rule->set == store::kHereSet;
+}
+
+/// A change of rules of this gateway alone: the one that was named, or this author's last one. Nothing: there is none, which has
+/// been said.
+std::optional<std::int64_t> Access::ownChangeToUndo() {
+    const std::int64_t named = arguments_.change.value_or(0);
+    const std::set<std::string> authors{author(), store::actorAt(author(), config_.name)};
+    std::map<std::int64_t, bool> own;  // by change: it is of such rules and no others
+    store().forEachEntry(std::max<std::int64_t>(named - 1, 0), [&](const RuleStore::AuditEntry& entry) {
+        if (named != 0 ? entry.change != named : !authors.contains(entry.who)) return;
+        const auto at = own.try_emplace(entry.change, true).first;
+        at->second = at->second && isOfHere(entry);
+    });
+    if (named != 0 && own.empty()) return named;
+    const auto last =
+        std::find_if(own.rbegin(), own.rend(), [](const auto& change) { return change.second; });
+    if (last != own.rend()) return last->first;
+    fail(named != 0 ? fmt::format("change {} is not one of rules of this gateway alone: without --here it is "
+                                  "undone, once the fleet's database answers",
+                                  named)
+                    : fmt::format("{} has not changed any rules of this gateway alone", author()));
+    return std::nullopt;
+}
+
 void Access::undo() {
     using Kind = RuleStore::UndoResult::Kind;
+    if (arguments_.here) requireOwn();
     perform([&] {
-        const auto answer = service().undo(changeToUndo(), arguments_.force);
+        const auto change = arguments_.here ? ownChangeToUndo() : changeToUndo();
+        if (arguments_.here && !change) return;
+        const auto answer = service().undo(change, arguments_.force);
         if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
         const auto& result = std::get<RuleStore::UndoResult>(answer);
         const auto number = result.change;
@@ -927,6 +959,12 @@ void Access::undo() {
                                 "changed no rules, or one of them could not be read",
                                 number));
             case Kind::LaterChanges:
+                if (arguments_.here && !std::all_of(result.entries.begin(), result.entries.end(), isOfHere))
+                    return fail(
+                        fmt::format("change {} was not undone: its rules have got other numbers "
+                                    "since, as the fleet needed theirs: mailgate access remove NET "
+                                    "--here, or deny or allow it again",
+                                    number));
                 for (const auto& entry : result.entries)
                     fail(fmt::format("later change {} by {}: {}", entry.change, printable(entry.who),
                                      changeLine(entry)));
@@ -1628,6 +1666,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
     undo.app.add_option("CHANGE", undo.arguments->change,
                         "Its number, as access history shows it (default: your last change)");
     addForceOption(undo);
+    addHereOption(undo, "Only a change of rules of this gateway alone, and without the fleet's database");
     addChangeOptions(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });

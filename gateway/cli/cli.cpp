@@ -7,6 +7,7 @@
 #include "gateway/cli/status_check.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
+#include "store/store_error.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -215,6 +216,9 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     } catch (const ConfigError& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return kBadConfiguration;
+    } catch (const store::StoreError& error) {
+        std::fprintf(stderr, "mailgate: %s\n", error.what());
+        return error.kind() == store::StoreError::Kind::Unknown ? kOutcomeUnknown : kRefusedOrNotFound;
     } catch (const std::exception& error) {
         std::fprintf(stderr, "mailgate: %s\n", error.what());
         return kRefusedOrNotFound;
@@ -243,7 +247,10 @@ void addCommands(CLI::App& app, Context& context) {
     app.set_version_flag("--version", kVersionText);
     app.add_option("--config", context.config_file,
                    "Configuration file (default: ./mailgate.toml, else /etc/mailgate/mailgate.toml)");
-    app.footer("Exit status: 0 success, 1 refused or not found, 2 usage error, 78 configuration error.");
+    app.footer(
+        "Exit status: 0 success, 1 refused or not found, 2 usage error, 75 not known whether a change was "
+        "made, "
+        "78 configuration error.");
     addServeCommand(app, context);
     addCheckCommand(app, context);
     addAccessCommand(app, context);

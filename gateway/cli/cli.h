@@ -12,7 +12,13 @@ class App;
 namespace mailgate::cli {
 
 /// As in sysexits(3) where that has a code.
-enum ExitCode : int { kDone = 0, kRefusedOrNotFound = 1, kUsage = 2, kBadConfiguration = 78 };
+enum ExitCode : int {
+    kDone = 0,
+    kRefusedOrNotFound = 1,
+    kUsage = 2,
+    kOutcomeUnknown = 75,  ///< of a change
+    kBadConfiguration = 78
+};
 
 /// What all subcommands share. A subcommand's callback sets `exit_code`; errors are thrown (ConfigError, StoreError)
 /// and printed to standard error by run().

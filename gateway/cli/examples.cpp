@@ -90,6 +90,11 @@ constexpr Examples kExamples[] = {
      {"mailgate fleet status", "mailgate fleet status --json | jq '.members[] | select(.behind > 0)'"}},
     {"fleet join", {"mailgate fleet join --dry-run", "mailgate fleet join --prefer fleet"}},
     {"fleet push", {"mailgate fleet push --dry-run", "mailgate fleet push --prefer fleet"}},
+    {"fleet verify", {"mailgate fleet verify", "mailgate fleet verify --json | jq '.differences[]'"}},
+    {"fleet copy",
+     {"mailgate fleet copy postgresql://mailgate@new-db.example.net/mailgate",
+      "mailgate fleet copy "
+      "'postgresql://mailgate@new-db.example.net/mailgate?passfile=/etc/mailgate/pgpass'"}},
     {"fleet forget", {"mailgate fleet forget mx-gw-4", "mailgate fleet forget old-gateway.example.net"}},
     {"fleet leave", {"mailgate fleet leave", "mailgate fleet leave --config /etc/mailgate/mailgate.toml"}},
     {"fleet migrate",

@@ -5,6 +5,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/fleet_text.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
@@ -29,8 +30,6 @@ namespace mailgate::cli {
 
 namespace {
 
-using answers::changesAhead;
-using answers::changesBehind;
 using answers::FleetView;
 using answers::isSilent;
 using store::JoinPlan;
@@ -67,58 +66,20 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
     if (!grant.empty()) fmt::print("{} may do what gateways need\n", printable(grant));
 }
 
+// ---- copy
+
+void copyTheFleet(const Context& context, const std::string& to) {
+    const Config config = fleetConfig(context);
+    const auto copied = store::copyFleet(config.fleet.url, to);
+    fmt::print(
+        "{} has version {} of the rules now: {}, {}; the gateways go on with {} until their fleet.url is "
+        "changed\n",
+        store::describeFleetUrl(to).shown, copied.version, counted(copied.rules, "rule"),
+        counted(copied.changes, "new line") + " of the log of changes",
+        store::describeFleetUrl(config.fleet.url).shown);
+}
+
 // ---- status
-
-std::string stateOf(const FleetView& view, const Member& member) {
-    std::string state = isSilent(member) ? fmt::format("silent for {} s", member.silent_secs) : "up";
-    if (member.damaged) state += ", a row in the database that no gateway writes";
-    if (changesAhead(view, member.position) > 0) state += ", with a version that the database does not have";
-    if (const auto changes = changesBehind(view, member.position); changes > 0)
-        state += fmt::format(", {} behind", counted(static_cast<std::size_t>(changes), "change"));
-    return state;
-}
-
-std::string hereText(const FleetView& view) {
-    if (!view.failure.empty()) return fmt::format("{}: {}\n", view.self, view.failure);
-    std::string text;
-    if (view.differences->added > 0)
-        text += fmt::format("{} of {} {} its own, which no other gateway has: mailgate fleet push\n",
-                            counted(view.differences->added, "rule"), view.self,
-                            view.differences->added == 1 ? "is" : "are");
-    if (view.differences->changed > 0)
-        text += fmt::format(
-            "{} of the fleet's {} changed on {} alone, with the sqlite3 shell or before, or cannot be read "
-            "there: "
-            "mailgate fleet push\n",
-            counted(view.differences->changed, "rule"), view.differences->changed == 1 ? "was" : "were",
-            view.self);
-    return text;
-}
-
-void printAsText(const FleetView& view, const ViewOptions& options) {
-    const Times times = options.times();
-    Table table({{.name = "gateway", .title = "GATEWAY", .least = 16},
-                 {.name = "version", .title = "VERSION", .leaves = 2},
-                 {.name = "started", .title = times.title("STARTED"), .leaves = 3},
-                 {.name = "seen", .title = times.title("LAST SEEN"), .leaves = 1},
-                 {.name = "rules-version", .title = "RULES VERSION"},
-                 {.name = "state", .title = "STATE"}},
-                options.style());
-    for (const Member& member : view.members) {
-        const bool bad = isSilent(member) || member.damaged || changesAhead(view, member.position) > 0,
-                   late = changesBehind(view, member.position) > 0;
-        const auto time = [&](std::int64_t secs) { return secs == 0 ? "-" : times.text(secs * 1'000); };
-        table.add({member.name, member.release, time(member.started), time(member.seen),
-                   fmt::to_string(member.position),
-                   Cell(stateOf(view, member), bad    ? Colour::Bad
-                                               : late ? Colour::Warning
-                                                      : Colour::Good)});
-    }
-    print(fmt::format("fleet: {}, {}{}, rules version {}\n\n{}{}{}", view.shown,
-                      view.more_members ? "more than " : "", counted(view.members.size(), "gateway"),
-                      view.fleet.version, table.text(), hereText(view).empty() ? "" : "\n", hereText(view)),
-          options);
-}
 
 void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     const Config config = fleetConfig(context);
@@ -127,12 +88,8 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     if (json)
         printDocument(answers::fleetAsJson(view));
     else
-        printAsText(view, options);
-    if ((view.here && !view.failure.empty()) || (view.differences && view.differences->changed > 0) ||
-        std::any_of(view.members.begin(), view.members.end(), [&](const Member& member) {
-            return isSilent(member) || member.damaged || changesAhead(view, member.position) > 0;
-        }))
-        context.exit_code = kRefusedOrNotFound;
+        print(fleetText(view, options), options);
+    if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
 }
 
 // ---- join, leave
@@ -184,18 +141,26 @@ store::JoinRequest requestOf(const Config& config, const std::string& prefer, bo
     return request;
 }
 
-void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
+void printJoin(const store::JoinOutcome& outcome, const store::JoinRequest& request) {
+    if (outcome.joined) {
+        fmt::print("{} has joined the fleet: {}\n", request.gateway, summaryOf(outcome.plan));
+        return;
+    }
+    printPlan(outcome.plan);
+    fmt::print("{}{}\n", request.preview ? "would be: " : "", summaryOf(outcome.plan));
+}
+
+void joinTheFleet(Context& context, const std::string& prefer, bool preview, bool json) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
     const auto rules = replicaOf(config);
-    const auto outcome = store::joinFleet(*rules, *fleet, requestOf(config, prefer, preview));
-    if (preview || !outcome.joined) printPlan(outcome.plan);
-    if (outcome.joined) {
-        fmt::print("{} has joined the fleet: {}\n", config.name, summaryOf(outcome.plan));
-        return;
-    }
-    fmt::print("{}{}\n", preview ? "would be: " : "", summaryOf(outcome.plan));
-    if (preview) return;
+    const store::JoinRequest request = requestOf(config, prefer, preview);
+    const auto outcome = store::joinFleet(*rules, *fleet, request);
+    if (json)
+        printDocument(answers::joinAsJson(outcome, request));
+    else
+        printJoin(outcome, request);
+    if (preview || outcome.joined) return;
     context.exit_code = kRefusedOrNotFound;
     fmt::print(
         stderr,
@@ -203,12 +168,7 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
         "--prefer here this gateway's\n");
 }
 
-void pushRules(Context& context, const std::string& prefer, bool preview) {
-    const Config config = fleetConfig(context);
-    const auto fleet = store::openFleet(config.fleet.url);
-    const auto rules = replicaOf(config);
-    const auto outcome = store::pushToFleet(*rules, *fleet, requestOf(config, prefer, preview));
-    const store::PushPlan& plan = outcome.plan;
+void printPush(const store::PushPlan& plan, bool preview) {
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
     printLines("to the fleet", plan.uploads, rule);
     printLines("to the fleet, whose own has expired", plan.renewed,
@@ -223,12 +183,62 @@ void pushRules(Context& context, const std::string& prefer, bool preview) {
     fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "",
                counted(plan.uploads.size() + plan.renewed.size(), "rule"),
                counted(plan.conflicts.size(), "conflict"));
+}
+
+void pushRules(Context& context, const std::string& prefer, bool preview, bool json) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto rules = replicaOf(config);
+    const store::JoinRequest request = requestOf(config, prefer, preview);
+    const auto outcome = store::pushToFleet(*rules, *fleet, request);
+    if (json)
+        printDocument(answers::pushAsJson(outcome, request));
+    else
+        printPush(outcome.plan, preview);
     if (preview || outcome.pushed) return;
     context.exit_code = kRefusedOrNotFound;
     fmt::print(
         stderr,
         "mailgate: nothing was changed: --prefer here gives the fleet this gateway's rules where there is a "
         "conflict, --prefer fleet takes the fleet's\n");
+}
+
+// ---- verify
+
+template <typename Difference, typename Text>
+std::string differenceText(const Difference& difference, const Text& text) {
+    if (!difference.fleet) return fmt::format("here alone: {}", text(*difference.here));
+    if (!difference.here) return fmt::format("in the fleet alone: {}", text(*difference.fleet));
+    return fmt::format("here \"{}\", in the fleet \"{}\"", text(*difference.here), text(*difference.fleet));
+}
+
+void printComparison(const store::Comparison& comparison, const std::string& gateway) {
+    printLines("difference", comparison.rules, [](const auto& one) {
+        return differenceText(one, [](const store::SharedRule& rule) {
+            return fmt::format("rule {}: {}", rule.id, lineOf(rule));
+        });
+    });
+    printLines("difference: set", comparison.sets,
+               [](const auto& one) { return differenceText(one, setText); });
+    fmt::print("{}, with version {} of the rules: {} as the fleet has {}, {}, {} of its own\n", gateway,
+               comparison.version, counted(comparison.same, "rule"), comparison.same == 1 ? "it" : "them",
+               counted(comparison.rules.size() + comparison.sets.size(), "difference"), comparison.own);
+}
+
+void verifyFleet(Context& context, bool json) {
+    const Config config = fleetConfig(context);
+    const auto fleet = store::openFleet(config.fleet.url);
+    const auto comparison = store::verifyRules(*replicaOf(config), *fleet);
+    if (json)
+        printDocument(answers::verifiedAsJson(comparison, config.name));
+    else
+        printComparison(comparison, config.name);
+    if (comparison.agrees()) return;
+    context.exit_code = kRefusedOrNotFound;
+    fmt::print(stderr,
+               "mailgate: {} does not have the fleet's rules: mailgate fleet join --prefer fleet takes them, "
+               "--prefer here gives the fleet this gateway's (--dry-run shows both)\n",
+               config.name);
 }
 
 void forgetGateway(Context& context, const std::string& name) {
@@ -295,7 +305,10 @@ void addFleetCommand(CLI::App& root, Context& context) {
     join->add_flag("--dry-run", *preview, "Change nothing: print which rules would go where, and conflicts");
     join->add_option("--prefer", *prefer, "Whose rules count where there is a conflict: fleet or here")
         ->check(oneOf({"fleet", "here"}));
-    join->callback([&context, preview, prefer] { joinTheFleet(context, *prefer, *preview); });
+    const auto join_json = std::make_shared<bool>(false);
+    join->add_flag("--json", *join_json, "Print JSON");
+    join->callback(
+        [&context, preview, prefer, join_json] { joinTheFleet(context, *prefer, *preview, *join_json); });
 
     CLI::App* leave =
         fleet->add_subcommand("leave", "Have this gateway keep its rules for itself from now on");
@@ -310,14 +323,33 @@ void addFleetCommand(CLI::App& root, Context& context) {
                    "Change nothing: print what would go to the fleet, and conflicts");
     push->add_option("--prefer", *push_prefer, "Whose rules count where there is a conflict: fleet or here")
         ->check(oneOf({"fleet", "here"}));
-    push->callback(
-        [&context, push_preview, push_prefer] { pushRules(context, *push_prefer, *push_preview); });
+    const auto push_json = std::make_shared<bool>(false);
+    push->add_flag("--json", *push_json, "Print JSON");
+    push->callback([&context, push_preview, push_prefer, push_json] {
+        pushRules(context, *push_prefer, *push_preview, *push_json);
+    });
+
+    CLI::App* verify = fleet->add_subcommand(
+        "verify",
+        "Compare this gateway's rules with the database's, one by one; exit status 0: they agree, 1: they "
+        "do not");
+    const auto verify_json = std::make_shared<bool>(false);
+    verify->add_flag("--json", *verify_json, "Print JSON");
+    verify->callback([&context, verify_json] { verifyFleet(context, *verify_json); });
 
     CLI::App* forget =
         fleet->add_subcommand("forget", "Take a gateway that is gone for good off the fleet's list");
     const auto gone = std::make_shared<std::string>();
     forget->add_option("GATEWAY", *gone, "The gateway's name")->required();
     forget->callback([&context, gone] { forgetGateway(context, *gone); });
+
+    CLI::App* copy = fleet->add_subcommand(
+        "copy", "Copy the fleet's rules and their log of changes to another database, to move there");
+    const auto copy_to = std::make_shared<std::string>();
+    copy->add_option("URL", *copy_to,
+                     "The other database, which has the tables, and no rules yet or an earlier copy")
+        ->required();
+    copy->callback([&context, copy_to] { copyTheFleet(context, *copy_to); });
 
     CLI::App* migrate =
         fleet->add_subcommand("migrate", "Make the tables in the fleet's database, or upgrade them");

@@ -28,6 +28,8 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"sessions", "WARN,CRIT"},
                                                                      {"journal", "WARN,CRIT"},
                                                                      {"certificates", "WARN,CRIT"},
+                                                                     {"silent", "WARN,CRIT"},
+                                                                     {"lag", "WARN,CRIT"},
                                                                      {"client-rate", "N"},
                                                                      {"client-sessions", "N"},
                                                                      {"columns", "NAME,..."},

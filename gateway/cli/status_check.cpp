@@ -3,6 +3,7 @@
 
 #include "gateway/answers/rules_text.h"
 #include "gateway/cli/json_fields.h"
+#include "gateway/cli/table.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace mailgate::cli {
@@ -63,6 +65,20 @@ std::string forNagios(std::string_view text) {
     return line;
 }
 
+/// "MAILGATE WARNING - server down, 12 of 100 sessions | ...": the worst first; `sound`: what is said where there is nothing.
+CheckResult resultOf(std::vector<Finding> findings, const std::string& sound, std::string_view performance) {
+    std::stable_sort(findings.begin(), findings.end(),
+                     [](const Finding& a, const Finding& b) { return a.state > b.state; });
+    CheckResult result;
+    if (!findings.empty()) result.state = findings.front().state;
+    std::string text;
+    for (const Finding& finding : findings)
+        text += (text.empty() ? "" : ", ") + finding.text;
+    if (text.empty()) text = sound;
+    result.line = fmt::format("MAILGATE {} - {} |{}", wordFor(result.state), forNagios(text), performance);
+    return result;
+}
+
 class Check {
   public:
     Check(const Object& status, const CheckLimits& limits) : status_(status), limits_(limits) {}
@@ -74,21 +90,11 @@ class Check {
         checkSessions();
         checkJournal();
         checkCertificates();
-        CheckResult result;
-        std::stable_sort(findings_.begin(), findings_.end(),
-                         [](const Finding& a, const Finding& b) { return a.state > b.state; });
         const std::string drained = drained_ == 0 ? "" : fmt::format(", {} drained", drained_);
-        std::string text = fmt::format("{}, {} of {} servers up{}, {} sessions", listeners_, up_, servers_,
-                                       drained, numberOf(status_, "live"));
-        if (!findings_.empty()) {
-            result.state = findings_.front().state;
-            text.clear();
-            for (const Finding& finding : findings_)
-                text += (text.empty() ? "" : ", ") + finding.text;
-        }
-        result.line =
-            fmt::format("MAILGATE {} - {} |{}", wordFor(result.state), forNagios(text), performance_);
-        return result;
+        return resultOf(std::move(findings_),
+                        fmt::format("{}, {} of {} servers up{}, {} sessions", listeners_, up_, servers_,
+                                    drained, numberOf(status_, "live")),
+                        performance_);
     }
 
   private:
@@ -139,6 +145,12 @@ class Check {
                   "the access rules cannot be read, those read before stay in force (the log's access.failed "
                   "says why)");
         if (rules) checkRules(*rules);
+        const Object::Ptr fleet = status_.getObject("fleet");
+        if (fleet && !isSet(*fleet, "connected") && !textOf(*fleet, "failure").empty())
+            found(CheckState::Warning,
+                  fmt::format("the fleet's rules may be others by now, {} s old: {}",
+                              static_cast<std::int64_t>(fleet->optValue<double>("lag_seconds", 0)),
+                              textOf(*fleet, "failure")));
         if (rules) measured(fmt::format("rules={};;;0", numberOf(*rules, "count")));
         if (const Array::Ptr alarms = status_.getArray("address_alarms"))
             for (unsigned i = 0; i < alarms->size(); ++i)
@@ -222,6 +234,49 @@ std::optional<Threshold> parseThreshold(std::string_view text) {
 
 CheckResult checkStatus(const Object& status, const CheckLimits& limits) {
     return Check(status, limits).run();
+}
+
+CheckResult checkFleet(const answers::FleetView& view, std::string_view unanswered,
+                       const FleetLimits& limits) {
+    if (!unanswered.empty()) return checkFailed(CheckState::Critical, unanswered);
+    std::vector<Finding> findings;
+    const auto found = [&](CheckState state, std::string text) {
+        if (state != CheckState::Ok) findings.push_back({state, std::move(text)});
+    };
+    std::int64_t most_silent = 0, longest_lag = 0;
+    for (const store::Member& member : view.members) {
+        most_silent = std::max(most_silent, member.silent_secs);
+        longest_lag = std::max(longest_lag, member.behind_secs);
+        found(atLeast(static_cast<double>(member.silent_secs), limits.silent),
+              fmt::format("{} was last heard of {} s ago", member.name, member.silent_secs));
+        found(atLeast(static_cast<double>(member.behind_secs), limits.lag),
+              fmt::format(
+                  "{} has not applied {} of the rules for {} s", member.name,
+                  counted(static_cast<std::size_t>(answers::changesBehind(view, member.position)), "change"),
+                  member.behind_secs));
+        if (answers::changesAhead(view, member.position) > 0)
+            found(CheckState::Critical,
+                  fmt::format("{} has a version of the rules that the database does not have", member.name));
+    }
+    if (!view.failure.empty())
+        found(view.here ? CheckState::Critical : CheckState::Warning,
+              fmt::format("{}: {}", view.self, view.failure));
+    if (view.differences && view.differences->changed > 0)
+        found(CheckState::Warning, fmt::format("{} of the fleet's {} not on {} as the fleet has {}",
+                                               counted(view.differences->changed, "rule"),
+                                               view.differences->changed == 1 ? "is" : "are", view.self,
+                                               view.differences->changed == 1 ? "it" : "them"));
+    const auto seconds = [](const char* name, std::int64_t value, const Threshold& limit) {
+        const auto text = [](const std::optional<unsigned>& part) {
+            return part ? fmt::to_string(*part) : "";
+        };
+        return fmt::format(" {}={}s;{};{};0", name, value, text(limit.warning), text(limit.critical));
+    };
+    return resultOf(
+        std::move(findings),
+        fmt::format("{}, rules version {}", counted(view.members.size(), "gateway"), view.fleet.version),
+        fmt::format(" gateways={};;;0{}{}", view.members.size(),
+                    seconds("silent", most_silent, limits.silent), seconds("lag", longest_lag, limits.lag)));
 }
 
 CheckResult checkFailed(CheckState state, std::string_view why) {

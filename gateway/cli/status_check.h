@@ -3,6 +3,8 @@
 /// them (https://www.monitoring-plugins.org/doc/guidelines.html).
 #pragma once
 
+#include "gateway/answers/fleet.h"
+
 #include <Poco/JSON/Object.h>
 
 #include <optional>
@@ -25,6 +27,11 @@ struct CheckLimits {
     Threshold certificates{14, 3};        ///< days left, or fewer
 };
 
+struct FleetLimits {
+    Threshold silent{20, 300};  ///< seconds since a gateway was heard of, or more
+    Threshold lag{10, 300};     ///< seconds since the first change that it has not applied, or more
+};
+
 enum class CheckState : int { Ok = 0, Warning = 1, Critical = 2, Unknown = 3 };
 
 struct CheckResult {
@@ -34,6 +41,9 @@ struct CheckResult {
 
 /// `status`: the answer to GET /v1/status.
 CheckResult checkStatus(const Poco::JSON::Object& status, const CheckLimits& limits);
+/// `unanswered`: why the database has not answered; empty: it has.
+CheckResult checkFleet(const answers::FleetView& view, std::string_view unanswered,
+                       const FleetLimits& limits);
 /// Of a gateway that could not be asked: why not.
 CheckResult checkFailed(CheckState state, std::string_view why);
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
+#include "gateway/answers/fleet.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/fleet_text.h"
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
@@ -18,10 +20,13 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -237,12 +242,52 @@ std::string asText(const Object& status, const Config& config, const ViewOptions
 /// NRPE waits for ten seconds.
 constexpr std::chrono::seconds kCheckPatience{8};
 
+Config neededFleet(const Context& context) {
+    Config config = neededConfig(context).config;
+    if (config.fleet.url.empty())
+        throw std::runtime_error(
+            fmt::format("--fleet is for gateways of a fleet, and {} has no url in [fleet]", config.file));
+    return config;
+}
+
+/// Asks it. Empty: it has answered.
+std::string whyUnanswered(answers::FleetView& view, const Config& config) {
+    // With all of its answers, less than kCheckPatience.
+    constexpr store::FleetStore::Patience kDatabase{.connect = std::chrono::milliseconds(2'000),
+                                                    .answer = std::chrono::milliseconds(1'000)};
+    try {
+        answers::askFleet(view, config, kDatabase);
+        return "";
+    } catch (const store::StoreError& error) {
+        return error.what();
+    }
+}
+
+constexpr std::chrono::milliseconds kFilePatience{1'000};
+
+CheckResult checkTheFleet(const Context& context, const FleetLimits& limits) {
+    const Config config = neededFleet(context);
+    answers::FleetView view = answers::fleetViewHere(config, kFilePatience);
+    const std::string unanswered = whyUnanswered(view, config);
+    return checkFleet(view, unanswered, limits);
+}
+
+void printFleet(Context& context, bool json, const ViewOptions& options) {
+    const Config config = neededFleet(context);
+    answers::FleetView view = answers::fleetViewHere(config, kFilePatience);
+    const FleetStanding standing{whyUnanswered(view, config), runningGateway(config).status};
+    if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
+    if (json)
+        printDocument(fleetAsJson(view, standing));
+    else
+        print(fleetText(view, standing, options), options);
+}
+
 /// One line whatever happens, and the exit code that goes with it.
-void printCheck(Context& context, const CheckLimits& limits) {
+void printCheck(Context& context, const std::function<CheckResult()>& check) {
     CheckResult result;
     try {
-        const Config config = neededConfig(context).config;
-        result = checkStatus(*admin::Client(config.admin.socket, kCheckPatience).get("/v1/status"), limits);
+        result = check();
     } catch (const admin::ClientError& error) {
         // That this user may not ask tells nothing of the gateway.
         const bool permitted = error.kind() != admin::ClientError::Kind::NotPermitted;
@@ -252,6 +297,11 @@ void printCheck(Context& context, const CheckLimits& limits) {
     }
     fmt::print("{}\n", result.line);
     context.exit_code = static_cast<int>(result.state);
+}
+
+CheckResult checkGateway(const Context& context, const CheckLimits& limits) {
+    const Config config = neededConfig(context).config;
+    return checkStatus(*admin::Client(config.admin.socket, kCheckPatience).get("/v1/status"), limits);
 }
 
 void printStatus(Context& context, bool json, const ViewOptions& view) {
@@ -272,8 +322,8 @@ std::string limitText(const std::optional<unsigned>& limit) {
 constexpr bool kFalls = true;
 
 /// Which must last. `falls`: what is measured gets worse the lower it is.
-void addThreshold(CLI::App& command, CLI::Option& check, const std::string& name, Threshold& threshold,
-                  const std::string& what, bool falls = false) {
+CLI::Option* addThreshold(CLI::App& command, CLI::Option& check, const std::string& name,
+                          Threshold& threshold, const std::string& what, bool falls = false) {
     const auto read = [name, &threshold, falls](const std::string& text) {
         const auto parsed = parseThreshold(text);
         if (!parsed)
@@ -285,7 +335,7 @@ void addThreshold(CLI::App& command, CLI::Option& check, const std::string& name
                 fmt::format("{}: {} would be CRITICAL before it is a WARNING", name, printable(text)));
         threshold = *parsed;
     };
-    command
+    return command
         .add_option_function<std::string>(
             name, read,
             fmt::format("With --check: {} (default: {}{}{})", what, limitText(threshold.warning),
@@ -303,6 +353,9 @@ void addStatusCommand(CLI::App& root, Context& context) {
     command->add_flag("--json", *json, "Print JSON");
     const auto view = std::make_shared<ViewOptions>();
     addViewOptions(*command, *view, Prints::Tables);
+    const auto fleet = std::make_shared<bool>(false);
+    CLI::Option* of_fleet = command->add_flag(
+        "--fleet", *fleet, "Of all gateways of the fleet, as its database and this gateway know them");
     const auto check = std::make_shared<bool>(false);
     const auto limits = std::make_shared<CheckLimits>();
     CLI::Option* checks = command
@@ -310,13 +363,26 @@ void addStatusCommand(CLI::App& root, Context& context) {
                                          "Print one line for a monitoring system (Nagios): exit status 0 "
                                          "OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN")
                               ->excludes("--json");
-    addThreshold(*command, *checks, "--sessions", limits->sessions, "percent of max_sessions");
-    addThreshold(*command, *checks, "--journal", limits->journal, "percent of journal.max_size");
-    addThreshold(*command, *checks, "--certificates", limits->certificates,
-                 "days that certificates have left", kFalls);
-    command->callback([&context, json, view, check, limits] {
-        if (*check)
-            printCheck(context, *limits);
+    for (CLI::Option* option :
+         {addThreshold(*command, *checks, "--sessions", limits->sessions, "percent of max_sessions"),
+          addThreshold(*command, *checks, "--journal", limits->journal, "percent of journal.max_size"),
+          addThreshold(*command, *checks, "--certificates", limits->certificates,
+                       "days that certificates have left", kFalls)})
+        option->excludes(of_fleet);
+    const auto fleet_limits = std::make_shared<FleetLimits>();
+    for (CLI::Option* option :
+         {addThreshold(*command, *checks, "--silent", fleet_limits->silent,
+                       "seconds since a gateway was heard of"),
+          addThreshold(*command, *checks, "--lag", fleet_limits->lag,
+                       "seconds for which a gateway has not applied a change of the rules")})
+        option->needs(of_fleet);
+    command->callback([&context, json, view, fleet, check, limits, fleet_limits] {
+        if (*check && *fleet)
+            printCheck(context, [&] { return checkTheFleet(context, *fleet_limits); });
+        else if (*check)
+            printCheck(context, [&] { return checkGateway(context, *limits); });
+        else if (*fleet)
+            printFleet(context, *json, *view);
         else
             printStatus(context, *json, *view);
     });

@@ -3,6 +3,7 @@
 
 #include "store/backends/rules.h"
 #include "store/fleet/postgres/conninfo.h"
+#include "store/fleet/postgres/copy_fleet.h"
 #include "store/fleet/postgres/journal_reader.h"
 #include "store/fleet/postgres/journal_writer.h"
 #include "store/fleet/postgres/store.h"
@@ -18,6 +19,10 @@ namespace mailgate::store {
 std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::Patience& patience,
                                       bool notifies) {
     return postgres::openFleet(url, patience, notifies);
+}
+
+FleetCopy copyFleet(const std::string& from, const std::string& to) {
+    return postgres::copyFleet(from, to);
 }
 
 std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner) {

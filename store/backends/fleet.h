@@ -17,6 +17,10 @@ namespace mailgate::store {
 std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::Patience& patience = {},
                                       bool notifies = false);
 
+/// Copies the rules, with their log of changes, to a database that has the tables and either no rules yet or an earlier copy of
+/// these, in one transaction, while nobody changes them. Throws StoreError; then nothing was copied.
+FleetCopy copyFleet(const std::string& from, const std::string& to);
+
 /// Where a gateway's journal goes. Likewise.
 std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner);
 

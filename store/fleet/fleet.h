@@ -32,12 +32,14 @@ struct FleetState {
 /// A gateway, as it announces itself.
 struct Member {
     std::string name;
-    std::string release;        ///< mailgate's version
+    std::string release{};      ///< mailgate's version
     std::int64_t started = 0;   ///< Unix time
     std::int64_t position = 0;  ///< version of the rules that it has
     // By the database's clock, and of what was read only.
     std::int64_t seen = 0;         ///< Unix time
     std::int64_t silent_secs = 0;  ///< since then
+    /// Since the first change was made that it has not applied, by the clock of who made it; 0: it has all.
+    std::int64_t behind_secs = 0;
     /// No gateway writes such a row: what is too long was cut, and a time or a number that is none is 0.
     bool damaged = false;
 };
@@ -86,8 +88,8 @@ class FleetStore {
     /// From now on nobody else changes the rules.
     virtual FleetState lock() = 0;
     /// Writes what `gateway` has changed as version `changes.version`, which is the next one, with a token of its own. A rule that the gateway has no
-    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(), which is returned. StoreError:
-    /// whether it was written may be unknown, where the connection broke meanwhile.
+    /// more, and that says where one of `changes` belongs, makes room for it: removalOf(), which is returned.
+    /// StoreError(Unknown): the connection broke, or the answer took too long, when all was written.
     virtual std::vector<SharedEntry> commit(const SharedChanges& changes, const std::string& gateway) = 0;
     virtual void rollback() noexcept = 0;
 
@@ -98,6 +100,13 @@ class FleetStore {
     /// Makes the tables, or those of an older version current ones. One at a time, whoever else tries. `grant`: a role that
     /// is given what gateways need; empty: none.
     virtual Migration migrate(const std::string& grant) = 0;
+};
+
+/// What was copied from one database to another.
+struct FleetCopy {
+    std::int64_t version = 0;  ///< of the rules
+    std::size_t rules = 0;
+    std::size_t changes = 0;  ///< lines of the log that the other one did not have yet
 };
 
 /// How the trail tells that a rule made room for one of `changes`.

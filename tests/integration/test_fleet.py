@@ -2,12 +2,16 @@
 """Gateways that share their rules in a real PostgreSQL: changes that are in force everywhere, and a database that freezes,
 dies, is too new, or refuses its gateways."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import itertools
 import json
 import pathlib
+import re
 import sqlite3
+import subprocess
+import threading
 import time
 import unittest
 
@@ -61,10 +65,23 @@ def setUpModule():
         wait_until(lambda: standing(gateway)["connected"], f"{gateway.gateway['name']} to reach the database")
 
 
-def ran(gateway, *arguments):
+def ran(gateway, *arguments, status=0):
     done = gateway.run(*arguments)
-    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+    assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def plan_of(gateway, command, *arguments, status=0):
+    """What joining or pushing does or would do."""
+    plan = json.loads(ran(gateway, "fleet", command, *arguments, "--json", status=status))
+    jsonschema.Draft202012Validator({"$ref": f"#/$defs/fleet_{command}", "$defs": DEFINITIONS}).validate(plan)
+    return plan
+
+
+def verified(gateway, status=0):
+    found = json.loads(ran(gateway, "fleet", "verify", "--json", status=status))
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/fleet_verify", "$defs": DEFINITIONS}).validate(found)
+    return found
 
 
 def fleet_told(gateway):
@@ -157,6 +174,7 @@ class Sharing(unittest.TestCase):
         schema = json.loads((pathlib.Path(__file__).parents[2] / "docs" / "json.schema.json").read_text())
         jsonschema.Draft202012Validator({**schema, "$ref": "#/$defs/fleet_status"}).validate(status)
         self.assertRegex(ran(gateways[0], "fleet", "status"), r"(?m)^mx-3 .* up$")
+        self.overview(gateways[0])
         told = wait_until(lambda: (seen := fleet_told(gateways[0]))["members"] and seen, "what the API says")
         self.assertEqual([one["gateway"] for one in told["members"]], [one["gateway"] for one in status["members"]])
         self.assertEqual((told["fleet"], told["here"]["gateway"], told["here"]["joined"]), (status["fleet"], "mx-1", True))
@@ -171,6 +189,24 @@ class Sharing(unittest.TestCase):
         self.assertEqual({one["damaged"] for one in members()["members"] if one not in odd}, {False})
         self.assertRegex(page.words, r"mx-1 +\(this one\)(?s:.)*mx-2(?s:.)*mx-3(?s:.)*it answers")
         self.assertEqual(page.words.count("(this one)"), 1)
+
+    def overview(self, gateway):
+        told = json.loads(gateway.run("status", "--fleet", "--json").stdout)
+        jsonschema.Draft202012Validator({"$ref": "#/$defs/status_fleet", "$defs": DEFINITIONS}).validate(told)
+        self.assertEqual((told["failure"], type(told["here"]["sessions"]), told["standing"]["connected"]), (None, int, True))
+        # One that has stopped with the oldest rules, and was not heard of for long.
+        database.sql("INSERT INTO mailgate.member VALUES ('old', '0.1.0', 0, 0, now() - interval '1 day')", "mailgate")
+        database.sql("UPDATE mailgate.change_log SET at = at - 3600 WHERE version = 1", "mailgate")
+        try:
+            old, = (one for one in json.loads(gateway.run("fleet", "status", "--json").stdout)["members"] if one["gateway"] == "old")
+            self.assertEqual((old["state"], old["behind_seconds"] >= 3600), ("silent", True), old)
+            check = gateway.run("status", "--fleet", "--check", "--silent", ",100000", "--lag", "3600,90000")
+            self.assertEqual(check.returncode, 1, check.stdout)
+            self.assertRegex(check.stdout, r"^MAILGATE WARNING - old has not applied \d+ changes? of the rules for \d+ s \| gateways=\d+;;;0 ")
+            self.assertRegex(ran(gateway, "status", "--fleet", status=1), r"(?m)^mx-2 .* - +\d+ +up$")
+        finally:
+            ran(gateway, "fleet", "forget", "old")
+        self.assertRegex(ran(gateway, "status", "--fleet"), r"(?m)^mx-1 .* \d+ +\d+ +up$")
 
     def test_what_the_shell_changes_stays_here_and_makes_room(self):
         shell = gateways[2]
@@ -189,9 +225,14 @@ class Sharing(unittest.TestCase):
         with contextlib.closing(sqlite3.connect(shell.database)) as rules, rules:
             rules.execute("DELETE FROM access_rule WHERE network LIKE '192.0.2.78%'")
         wait_refused("192.0.2.78", [shell], expected=False)
+        found = verified(shell, status=1)
+        self.assertEqual([(pair["here"], pair["fleet"]["network"]) for pair in found["differences"]], [(None, "192.0.2.78/32")])
+        self.assertIn("difference: in the fleet alone: rule ", ran(shell, "fleet", "verify", status=1))
         shell.access("deny", "192.0.2.78", "--note", 'a "note\\', "--listener", "smtp")
         shell.access("deny", "192.0.2.78", "--note", 'a "note\\')
         wait_refused("192.0.2.78")
+        for gateway in gateways:
+            self.assertEqual(verified(gateway)["differences"], [])
         self.assertEqual(database.sql("SELECT note, count(*) OVER () FROM mailgate.rule WHERE network LIKE '192.0.2.78%'"
                                       " AND listener = ''", "mailgate"), 'a "note\\|1')
 
@@ -254,10 +295,86 @@ class Outages(unittest.TestCase):
         self.assertFalse(refuses(gateways[1], "192.0.2.12"))
         self.assertTrue(refuses(gateway, "192.0.2.12"))
         self.assertIn("to the fleet: deny 192.0.2.12 ", ran(gateway, "fleet", "push", "--dry-run"))
+        plan = plan_of(gateway, "push", "--dry-run")
+        self.assertEqual((plan["pushed"], [(rule["network"], rule["set"]) for rule in plan["to_fleet"]], plan["conflicts"]),
+                         (False, [("192.0.2.12/32", "manual")], []))
         self.assertTrue(ran(gateway, "fleet", "push").endswith("1 rule to the fleet, 0 conflicts\n"))
         wait_refused("192.0.2.12")
         gateways[1].access("remove", "192.0.2.12")
         wait_refused("192.0.2.12", expected=False)
+
+    def test_a_server_that_freezes_while_a_change_is_made(self):
+        gateway = gateways[0]
+        database.sql("""
+            CREATE FUNCTION mailgate.hold() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN WHILE NOT pg_try_advisory_xact_lock(4711) LOOP PERFORM pg_sleep(0.02); END LOOP; RETURN NULL; END';
+            CREATE TRIGGER before_the_end AFTER INSERT ON mailgate.change_log FOR EACH ROW WHEN (NEW.after LIKE '%192.0.2.91%')
+            EXECUTE FUNCTION mailgate.hold();
+            CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT ON mailgate.change_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            WHEN (NEW.after LIKE '%192.0.2.92%') EXECUTE FUNCTION mailgate.hold()""", "mailgate")
+
+        def held():
+            return database.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'mailgate' AND wait_event = 'PgSleep'")
+
+        def frozen(address):
+            """What the command says that finds the server frozen in the middle."""
+            with database.holding("SELECT pg_advisory_xact_lock(4711)", "mailgate"):
+                with subprocess.Popen(gateway.argv("access", "deny", address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+                    wait_until(lambda: held() == "1", "the change to be under way")
+                    database.freeze()
+                    try:
+                        began = time.monotonic()
+                        told = command.communicate(timeout=60)[1]
+                        self.assertLess(time.monotonic() - began, 5 * mailgate.SLACK)
+                    finally:
+                        database.thaw()
+            wait_until(lambda: held() == "0", "the server to find that nobody waits for it any more")
+            return command.returncode, told
+
+        def made(address):
+            return database.sql(f"SELECT (SELECT count(*) FROM mailgate.rule WHERE network = '{address}'), string_agg(version || ' ' || token, ',')"
+                                f" FROM mailgate.change_log WHERE after LIKE '%{address}%'", "mailgate")
+
+        try:
+            status, told = frozen("192.0.2.91")
+            self.assertEqual((status, "nothing was changed: " in told), (1, True), told)
+            status, told = frozen("192.0.2.92")
+            self.assertEqual(status, 75, told)
+            number, token = re.search(r"does not answer; whether the change was made is not known: .* as version (\d+) with the token (\w+)$", told).groups()
+            wait_refused("192.0.2.92")  # it was made
+            self.assertEqual((made("192.0.2.91"), made("192.0.2.92")), ("0|", f"1|{number} {token}"))
+            gateway.access("deny", "192.0.2.92")
+            self.assertEqual(made("192.0.2.92"), f"1|{number} {token}")
+            self.assertEqual(len(json.loads(gateway.access("history", "192.0.2.92", "--json"))["changes"]), 1)
+        finally:
+            database.sql("DROP FUNCTION mailgate.hold CASCADE", "mailgate")
+        for one in gateways:
+            wait_until(lambda: standing(one)["connected"], "the database again")
+
+    def test_changes_that_wait_for_the_database_leave_threads_for_others(self):
+        def deny(last):
+            return gateways[0].ask("POST", "/api/v1/rules", {"network": f"192.0.2.{last}", "verdict": "deny"})
+
+        def keep_denying(last):
+            while not released.is_set():
+                self.assertNotEqual(deny(last)[0], 201)
+
+        released = threading.Event()
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            with database.holding("SELECT 1 FROM mailgate.meta FOR UPDATE", "mailgate"):
+                waiting = [pool.submit(keep_denying, last) for last in (61, 62)]
+                try:
+                    status, told = wait_until(lambda: (answer := deny(63))[1].get("code") == "fleet_busy" and answer,
+                                              "one to be turned away")
+                    self.assertEqual((status, "nothing was changed" in told["detail"]), (503, True))
+                    self.assertEqual(gateways[0].ask("GET", "/api/v1/rules")[0], 200)
+                finally:
+                    released.set()
+                for one in waiting:
+                    one.result()
+        self.assertEqual(wait_until(lambda: deny(63)[0] == 201, "the change"), True)
+        wait_refused("192.0.2.63")
+        self.assertFalse(refuses(gateways[0], "192.0.2.61"))
 
     def shown_without_the_database(self, gateway):
         wait_until(lambda: fleet_told(gateway)["here"]["rules_added_here"], "the rule of this gateway alone")
@@ -385,9 +502,16 @@ class Joining(unittest.TestCase):
         self.assertIn("to the fleet: deny 203.0.113.3 newcomer's\n", preview)
         self.assertIn("from the fleet: deny 203.0.113.1 fleet's\n", preview)
         self.assertRegex(preview, "conflict: here \"deny 203.0.113.2 newcomer's word\", in the fleet \".*fleet's word\"")
+        told = plan_of(newcomer, "join", "--dry-run")
+        self.assertEqual((told["joined"], told["dry_run"], told["prefer"]), (False, True, None))
+        self.assertEqual([(rule["network"], rule["note"]) for rule in told["to_fleet"]], [("203.0.113.3/32", "newcomer's")])
+        self.assertIn(("203.0.113.1/32", "fleet's"), [(rule["network"], rule["note"]) for rule in told["from_fleet"]])
+        self.assertEqual([(pair["here"]["note"], pair["fleet"]["note"]) for pair in told["conflicts"]], [("newcomer's word", "fleet's word")])
+        self.assertFalse(plan_of(newcomer, "join", status=1)["joined"])
         undecided = newcomer.run("fleet", "join")
         self.assertEqual((undecided.returncode, "--prefer fleet" in undecided.stderr), (1, True))
-        ran(newcomer, "fleet", "join", "--prefer", "fleet")
+        done = plan_of(newcomer, "join", "--prefer", "fleet")
+        self.assertEqual((done["joined"], done["prefer"], len(done["to_fleet"]), len(done["conflicts"])), (True, "fleet", 1, 1))
         wait_refused("203.0.113.3")
         wait_refused("203.0.113.1", [newcomer])
         newcomer.wait_event("fleet.recovered")
@@ -406,6 +530,33 @@ class Joining(unittest.TestCase):
         gateways[0].access("deny", "203.0.113.4", "--set", "later")
         self.assertIn("203.0.113.4", newcomer.access("remove", "--set", "later", "--yes"))
         self.leaves(newcomer)
+
+    def test_a_fleet_moves_to_another_database(self):
+        def all_of(name):
+            return database.sql("SELECT fleet, version, next_id, token FROM mailgate.meta; SELECT * FROM mailgate.rule ORDER BY id;"
+                                "SELECT * FROM mailgate.rule_set ORDER BY name; SELECT * FROM mailgate.change_log ORDER BY version, seq", name)
+
+        def moved(role="mailgate"):
+            return database.url(role, PASSWORD.replace("/", "%2F"), "moved")
+
+        database.sql("CREATE DATABASE moved OWNER mailgate_owner")
+        self.assertIn("mailgate fleet migrate makes the tables", gateways[0].run("fleet", "copy", moved()).stderr)
+        ran(gateways[0], "fleet", "migrate", "--url", moved("mailgate_owner"), "--grant", "mailgate")
+        gateways[0].access("deny", "203.0.113.20", "--note", "a\\tab", "--set", "moving")
+        gateways[0].access("set", "define", "moving", "--note", "first")
+        self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), r"has version \d+ of the rules now: [1-9]\d* rules?, [1-9]\d* new lines? of the log")
+        self.assertEqual(all_of("moved"), all_of("mailgate"))
+        gateways[0].access("remove", "203.0.113.20")
+        self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), ", 1 new line of the log")
+        self.assertEqual(all_of("moved"), all_of("mailgate"))
+        there = make_gateway("moved", moved())
+        there.write_config()
+        ran(there, "fleet", "join")  # as the copy's first gateway
+        there.access("deny", "203.0.113.21")
+        before = all_of("moved")
+        refused = gateways[0].run("fleet", "copy", moved())
+        self.assertEqual((refused.returncode, "nothing was copied" in refused.stderr), (1, True), refused.stderr)
+        self.assertEqual(all_of("moved"), before)
 
     def leaves(self, newcomer):
         self.assertIn("mailgate fleet leave", gateways[0].run("fleet", "forget", "mx-4").stderr)

@@ -131,7 +131,7 @@ class FakeFleet final : public FleetStore {
         database_->tokens.insert_or_assign(changes.version, changes.token);
         database_->state.next_id = changes.next_id;
         database_->news.notify_all();
-        if (database_->loses_answer) throw StoreError(StoreError::Kind::Open, "the connection broke");
+        if (database_->loses_answer) throw StoreError(StoreError::Kind::Unknown, "the connection broke");
         return made_room;
     }
     void rollback() noexcept override {}

@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <set>
 #include <utility>
@@ -142,7 +143,7 @@ class PostgresFleet final : public FleetStore {
     static void readRules(const Rows& rows, SharedChanges& changes);
     std::vector<SharedEntry> write(Connection& connection, const SharedChanges& changes,
                                    const std::string& gateway);
-    void commitKnowingly(Connection& connection);
+    void commitKnowingly(Connection& connection, const SharedChanges& changes);
     void writeRules(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void makeRoom(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void writeSets(Connection& connection, const std::vector<SharedSet>& sets);
@@ -333,14 +334,20 @@ std::vector<Member> PostgresFleet::members() {
                 " CASE WHEN {1} THEN floor(extract(epoch FROM seen))::bigint ELSE 0 END,"
                 " CASE WHEN {1} THEN greatest(floor(extract(epoch FROM now() - seen)), 0)::bigint ELSE 0 END,"
                 " CASE WHEN {1} AND started BETWEEN 0 AND {0} AND position >= 0 AND length(name) <= 255"
-                " AND length(release) <= 64 THEN 0 ELSE 1 END"
-                " FROM mailgate.member ORDER BY name LIMIT {2}",
-                kLatestTime, "seen BETWEEN '1970-01-01Z' AND now() + interval '1 day'", kMostMembers + 1),
+                " AND length(release) <= 64 THEN 0 ELSE 1 END,"
+                // Nobody waits for a change that is further away than numbers go.
+                " coalesce((SELECT greatest(floor(extract(epoch FROM now()))::bigint - c.at, 0)"
+                " FROM mailgate.change_log c WHERE c.version = CASE WHEN m.position BETWEEN 0 AND {3} THEN"
+                " m.position + 1 END ORDER BY c.seq LIMIT 1), 0)"
+                " FROM mailgate.member m ORDER BY name LIMIT {2}",
+                kLatestTime, "seen BETWEEN '1970-01-01Z' AND now() + interval '1 day'", kMostMembers + 1,
+                std::numeric_limits<std::int64_t>::max() - 1),
             {}, soon());
         std::vector<Member> members;
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
-                               rows.number(row, 4), rows.number(row, 5), rows.number(row, 6) != 0});
+                               rows.number(row, 4), rows.number(row, 5), rows.number(row, 7),
+                               rows.number(row, 6) != 0});
         return members;
     });
 }
@@ -440,22 +447,23 @@ std::vector<SharedEntry> PostgresFleet::commit(const SharedChanges& changes, con
         } catch (const StoreError& error) {
             throw StoreError(error.kind(), fmt::format("nothing was changed: {}", error.what()));
         }
-        commitKnowingly(connection);
+        commitKnowingly(connection, changes);
         locked_ = false;
         return made_room;
     });
 }
 
 /// Where the answer is lost it may have been done all the same.
-void PostgresFleet::commitKnowingly(Connection& connection) {
+void PostgresFleet::commitKnowingly(Connection& connection, const SharedChanges& changes) {
     try {
         connection.run("COMMIT", written());
     } catch (const StoreError& error) {
         if (!connection.broken()) throw;
-        throw StoreError(error.kind(),
-                         fmt::format("{}; whether the change was made mailgate access history shows once the "
-                                     "database is back",
-                                     error.what()));
+        throw StoreError(StoreError::Kind::Unknown,
+                         fmt::format("{}; whether the change was made is not known: mailgate access history "
+                                     "shows it once the database is back, whose mailgate.change_log then has "
+                                     "it as version {} with the token {}",
+                                     error.what(), changes.version, changes.token));
     }
 }
 

@@ -104,12 +104,26 @@ class Postgres:
 
     def thaw(self):
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # whose client has gone ends, once it goes on
+                os.kill(pid, signal.SIGCONT)
+
+    def _psql(self, database):
+        return [f"{BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U", "postgres", "-d", database]
+
+    @contextlib.contextmanager
+    def holding(self, text, database):
+        """A transaction that has done this and does not end until the block does, and then changes nothing."""
+        with subprocess.Popen(self._psql(database), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as shell:
+            shell.stdin.write(f"BEGIN; {text};\n\\echo held\n")
+            for line in shell.stdout:
+                if line == "held\n":
+                    break
+            yield
+            shell.stdin.close()
 
     def sql(self, text, database="postgres"):
         """What the superuser's psql prints, unaligned."""
-        done = subprocess.run([f"{BIN}/psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port), "-U",
-                               "postgres", "-d", database], input=text, text=True, capture_output=True, check=False)
+        done = subprocess.run(self._psql(database), input=text, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -15,7 +15,13 @@ FleetView viewOf(bool answered) {
     view.fleet = {.fleet = "f", .version = 7};
     view.here = store::Membership{.fleet = "f", .version = 6};
     view.members = {
-        {.name = "mx-1\n", .release = "0.1.0", .started = 1, .position = 6, .seen = 2, .silent_secs = 19},
+        {.name = "mx-1\n",
+         .release = "0.1.0",
+         .started = 1,
+         .position = 6,
+         .seen = 2,
+         .silent_secs = 19,
+         .behind_secs = 3},
         {.name = "mx-2", .release = "0.1.0", .started = 1, .position = 9, .seen = 2, .silent_secs = 20}};
     view.differences = store::Differences{.added = 1, .changed = 2};
     return view;
@@ -33,6 +39,9 @@ TEST(Fleet, IsToldWithWhoIsBehindAndWhoIsSilent) {
     EXPECT_EQ(members->getObject(0)->getValue<std::string>("gateway"), "mx-1\\u000a");
     EXPECT_EQ(members->getObject(0)->getValue<int>("behind"), 1);
     EXPECT_EQ(members->getObject(1)->getValue<int>("behind"), 0);
+    EXPECT_EQ(members->getObject(0)->getValue<int>("behind_seconds"), 3);
+    EXPECT_EQ(members->getObject(0)->getValue<std::string>("state"), "behind");
+    EXPECT_EQ(members->getObject(1)->getValue<std::string>("state"), "ahead") << "which is worse than silent";
     EXPECT_FALSE(isSilent(view.members[0]));
     EXPECT_TRUE(isSilent(view.members[1]));
 }
@@ -50,6 +59,22 @@ TEST(Fleet, TellsOfWhatNoGatewayWrites) {
     EXPECT_FALSE(fleetAsJson(viewOf(true)).getArray("members")->getObject(0)->getValue<bool>("damaged"));
 }
 
+TEST(Fleet, IsWellWhereAllHaveItsRules) {
+    FleetView view = viewOf(true);
+    view.members = {view.members[0]};
+    view.differences->changed = 0;
+    EXPECT_TRUE(isWell(view)) << "being behind for a moment is no illness";
+    view.members[0].silent_secs = 20;
+    EXPECT_FALSE(isWell(view));
+    EXPECT_EQ(stateOf(view, view.members[0]), "silent");
+    view.members[0] = {.name = "mx-1", .position = 7};
+    EXPECT_EQ(stateOf(view, view.members[0]), "up");
+    EXPECT_TRUE(isWell(view));
+    view.failure = "another fleet";
+    EXPECT_FALSE(isWell(view));
+    EXPECT_FALSE(isWell(viewOf(false)));
+}
+
 TEST(Fleet, HasNullForWhatNobodyHasSaid) {
     const auto told = fleetAsJson(viewOf(false));
     for (const char* key : {"fleet", "rules_version", "members"})
@@ -57,6 +82,49 @@ TEST(Fleet, HasNullForWhatNobodyHasSaid) {
     for (const char* key : {"joined", "rules_version", "failure", "rules_added_here", "rules_changed_here"})
         EXPECT_TRUE(told.getObject("here")->isNull(key)) << key;
     EXPECT_EQ(told.getObject("here")->getValue<std::string>("gateway"), "mx-1");
+}
+
+store::SharedRule sharedRule(const std::string& network, const std::string& note) {
+    store::SharedRule rule;
+    rule.network = network;
+    rule.verdict = "deny";
+    rule.note = note;
+    rule.expires_at = 86'400;
+    return rule;
+}
+
+TEST(Fleet, TellsWhatJoiningWouldMoveAndWhatIsInTheWay) {
+    store::JoinOutcome outcome;
+    outcome.plan.uploads = {sharedRule("host:mx.example.org", "")};
+    outcome.plan.renewed = {{sharedRule("192.0.2.2", "new"), sharedRule("192.0.2.2/32", "expired")}};
+    outcome.plan.outlived = {{sharedRule("192.0.2.3/32", "expired"), sharedRule("192.0.2.3/32", "new")}};
+    outcome.plan.conflicts = {{sharedRule("192.0.2.4/32", "ours"), sharedRule("192.0.2.4/32", "theirs\x1b")}};
+    outcome.plan.set_uploads = {{.name = "feed", .note = "", .expires_after = 60}};
+    const auto told = joinAsJson(outcome, {.gateway = "mx-1", .preview = true});
+    EXPECT_TRUE(told.getValue<bool>("dry_run"));
+    EXPECT_TRUE(told.isNull("prefer"));
+    ASSERT_EQ(told.getArray("to_fleet")->size(), 2U);
+    const auto named = told.getArray("to_fleet")->getObject(0);
+    EXPECT_TRUE(named->isNull("network"));
+    EXPECT_EQ(named->getValue<std::string>("name"), "host:mx.example.org");
+    EXPECT_EQ(named->getValue<std::string>("expires_at"), "1970-01-02T00:00:00Z");
+    EXPECT_EQ(told.getArray("to_fleet")->getObject(1)->getValue<std::string>("note"), "new");
+    EXPECT_EQ(told.getArray("to_fleet")->getObject(1)->getValue<std::string>("network"), "192.0.2.2/32");
+    EXPECT_EQ(told.getArray("from_fleet")->getObject(0)->getValue<std::string>("note"), "new");
+    const auto conflict = told.getArray("conflicts")->getObject(0);
+    EXPECT_EQ(conflict->getObject("here")->getValue<std::string>("note"), "ours");
+    EXPECT_EQ(conflict->getObject("fleet")->getValue<std::string>("note"), "theirs\\u001b");
+    EXPECT_EQ(told.getArray("sets_to_fleet")->getObject(0)->getValue<int>("expires_after_seconds"), 60);
+}
+
+TEST(Fleet, TellsOfPushingARuleThatWasRemovedHere) {
+    store::PushOutcome outcome;
+    outcome.pushed = true;
+    outcome.plan.conflicts = {{std::nullopt, sharedRule("192.0.2.4/32", "theirs")}};
+    const auto told = pushAsJson(outcome, {.gateway = "mx-1", .prefer = store::Prefer::Here});
+    EXPECT_TRUE(told.getValue<bool>("pushed"));
+    EXPECT_EQ(told.getValue<std::string>("prefer"), "here");
+    EXPECT_TRUE(told.getArray("conflicts")->getObject(0)->isNull("here"));
 }
 
 }  // namespace

@@ -69,6 +69,29 @@ TEST_F(AccessCommandTest, AListenerThatOnlyMonitorsIsNamed) {
     EXPECT_THAT(access({"report", "--json"}).output, HasSubstr("\"monitors\":true"));
 }
 
+TEST_F(AccessCommandTest, WhatWasDoneHereIsTakenBackWithoutTheFleetsDatabase) {
+    done({"deny", "192.0.2.1", "--note", "before there was a fleet"});
+    EXPECT_THAT(refusal(kUsage, {"undo", "--here"}), HasSubstr("--here is for gateways of a fleet"));
+    configure("fleet.url = \"postgresql://mailgate@127.0.0.1:1/mailgate\"\n" + std::string(kSite));
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"undo", "--here"}),
+                HasSubstr(" has not changed any rules of this gateway alone\n"));
+    done({"deny", "192.0.2.2", "--here", "--expires", "1h"});
+    const std::string changed = done({"export"});
+    done({"deny", "192.0.2.2", "--here", "--expires", "2h", "--note", "longer"});
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"undo"}),
+                HasSubstr("nothing was changed: the fleet's database"));
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"undo", "1", "--here"}),
+                HasSubstr("change 1 is not one of rules of this gateway alone: without --here"));
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"undo", "99", "--here"}), HasSubstr("there is no change 99\n"));
+    EXPECT_THAT(refusal(kRefusedOrNotFound, {"undo", "2", "--here"}),
+                HasSubstr("undo the later changes first"));
+    EXPECT_THAT(done({"undo", "--here", "--dry-run"}), HasSubstr("192.0.2.2"));
+    EXPECT_THAT(done({"undo", "--here"}), StartsWith("undid change 3:\n"));
+    EXPECT_EQ(done({"export"}), changed);
+    EXPECT_THAT(done({"undo", "2", "--here"}), HasSubstr("- deny 192.0.2.2"));
+    EXPECT_THAT(done({"export"}), AllOf(HasSubstr("192.0.2.1"), Not(HasSubstr("192.0.2.2"))));
+}
+
 TEST_F(AccessCommandTest, ADatabaseThatRootMakesIsTheGateways) {
     if (::geteuid() != 0) GTEST_SKIP() << "only root makes files of others";
     std::string site = kSite;

@@ -97,6 +97,68 @@ TEST(StatusCheck, AListenerThatRefusesAllAndRulesForNoneAreWarnings) {
                 HasSubstr("3 access rules name listener old/mx, which there is not |"));
 }
 
+TEST(StatusCheck, AFleetsDatabaseThatDoesNotAnswerIsAWarning) {
+    admin::Status status = soundStatus();
+    status.fleet.configured = true;
+    EXPECT_EQ(resultFor(status).state, CheckState::Ok) << "it has not looked yet";
+    status.fleet.failure = "the fleet's database does not answer";
+    status.fleet.lag_seconds = 12.7;
+    EXPECT_EQ(resultFor(status).state, CheckState::Warning);
+    EXPECT_THAT(resultFor(status).line,
+                HasSubstr("others by now, 12 s old: the fleet's database does not answer |"));
+    status.fleet.connected = true;
+    EXPECT_EQ(resultFor(status).state, CheckState::Ok);
+}
+
+answers::FleetView soundFleet() {
+    answers::FleetView view;
+    view.self = "mx-1";
+    view.answered = true;
+    view.fleet = {.fleet = "f", .version = 7};
+    view.here = store::Membership{.fleet = "f", .version = 7};
+    view.members = {{.name = "mx-1", .position = 7, .silent_secs = 4}, {.name = "mx-2", .position = 7}};
+    view.differences.emplace();
+    return view;
+}
+
+TEST(StatusCheck, AFleetIsInOrderWhereAllAreHeardOfAndHaveItsRules) {
+    const CheckResult sound = checkFleet(soundFleet(), "", {});
+    EXPECT_EQ(sound.state, CheckState::Ok);
+    EXPECT_EQ(
+        sound.line,
+        "MAILGATE OK - 2 gateways, rules version 7 | gateways=2;;;0 silent=4s;20;300;0 lag=0s;10;300;0");
+    const CheckResult unanswered = checkFleet({}, "the database does not answer", {});
+    EXPECT_EQ(unanswered.state, CheckState::Critical);
+    EXPECT_EQ(unanswered.line, "MAILGATE CRITICAL - the database does not answer");
+}
+
+TEST(StatusCheck, AGatewayOfTheFleetThatIsSilentOrBehindIsJudgedByHowLong) {
+    answers::FleetView view = soundFleet();
+    view.members[1] = {.name = "mx-2", .position = 5, .silent_secs = 300, .behind_secs = 10};
+    const CheckResult both = checkFleet(view, "", {});
+    EXPECT_EQ(both.state, CheckState::Critical);
+    EXPECT_THAT(both.line, StartsWith("MAILGATE CRITICAL - mx-2 was last heard of 300 s ago, mx-2 has not "
+                                      "applied 2 changes of the rules for 10 s | gateways=2;;;0 "
+                                      "silent=300s;20;300;0 lag=10s;10;300;0"));
+    EXPECT_EQ(checkFleet(view, "", {.silent = {301, std::nullopt}}).state, CheckState::Warning);
+    EXPECT_EQ(checkFleet(view, "", {.silent = {}, .lag = {11, 12}}).state, CheckState::Ok);
+}
+
+TEST(StatusCheck, WhatAFleetsGatewayHasAndTheDatabaseDoesNotIsTold) {
+    answers::FleetView view = soundFleet();
+    view.members[1].position = 8;
+    EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Critical);
+    view = soundFleet();
+    view.differences->changed = 1;
+    EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Warning);
+    EXPECT_THAT(checkFleet(view, "", {}).line, HasSubstr("1 rule of the fleet's is not on mx-1 as "));
+    view = soundFleet();
+    view.failure = "another fleet";
+    EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Critical);
+    view.here.reset();
+    EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Warning) << "it has not joined yet";
+}
+
 TEST(StatusCheck, ValuesAreJudgedByTheirThresholds) {
     admin::Status status = soundStatus();
     status.live = 799;

@@ -127,6 +127,34 @@ TEST_F(StatusCommandTest, JsonIsTheGatewaysAnswer) {
     EXPECT_EQ(object->getArray("servers")->size(), 2u);
 }
 
+TEST_F(StatusCommandTest, OfAFleetItTellsWhatIsKnownWithoutTheDatabase) {
+    EXPECT_THAT(run({"status", "--fleet"}).errors, HasSubstr("--fleet is for gateways of a fleet"));
+    EXPECT_EQ(run({"status", "--fleet", "--check"}).exit_code, static_cast<int>(CheckState::Unknown));
+    configure("fleet.url = \"postgresql://mailgate@127.0.0.1:1/mailgate\"\n" + std::string(kSite));
+    control_.now.fleet = {.configured = true, .failure = "gone", .version = 6, .lag_seconds = 90};
+    startGateway();
+    const test::Ran text = run({"status", "--fleet"});
+    EXPECT_EQ(text.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(text.output, StartsWith("gw.example.org, this gateway: 2 sessions, version 6 of the rules, "
+                                        "looked for changes 90 s ago\n"));
+    EXPECT_THAT(text.output, HasSubstr("cannot be reached"));
+    const auto json = Poco::JSON::Parser()
+                          .parse(run({"status", "--fleet", "--json"}).output)
+                          .extract<Poco::JSON::Object::Ptr>();
+    EXPECT_TRUE(json->isNull("members"));
+    EXPECT_EQ(json->getObject("here")->getValue<int>("sessions"), 2);
+    EXPECT_EQ(json->getObject("standing")->getValue<std::string>("failure"), "gone");
+    EXPECT_THAT(json->getValue<std::string>("failure"), HasSubstr("cannot be reached"));
+    EXPECT_THAT(run({"status", "--fleet", "--check"}).output,
+                StartsWith("MAILGATE CRITICAL - the fleet's database "));
+}
+
+TEST_F(StatusCommandTest, ThresholdsOfTheFleetAndOfTheGatewayAreKeptApart) {
+    EXPECT_EQ(run({"status", "--check", "--lag", "5"}).exit_code, static_cast<int>(CheckState::Unknown));
+    EXPECT_EQ(run({"status", "--check", "--fleet", "--sessions", "5"}).exit_code,
+              static_cast<int>(CheckState::Unknown));
+}
+
 TEST_F(StatusCommandTest, WithoutAGatewayItFails) {
     const test::Ran status = run({"status"});
     EXPECT_EQ(status.exit_code, kRefusedOrNotFound);
