@@ -905,7 +905,7 @@ class Hostile(Console):
         self.assertTrue(all(after for status, after in answers if status != 401), answers)
 
     def test_who_guesses_takes_no_places_from_others(self):
-        """By many addresses, a new name each, all in one /48, on more connections than there are places."""
+        """By many addresses, a new name each, all in one /32 and each in a /48 of its own, on more connections than there are places."""
         done = threading.Event()
         statuses = [[] for _ in range(24)]
 
@@ -920,13 +920,13 @@ class Hostile(Console):
             for number in range(10_000):
                 if done.is_set():
                     return
-                client = f"2001:db8:f:{(thread * 2_000 + number) % 0x10000:x}::1"
+                client = f"2001:db8:{(thread * 2_000 + number) % 0x10000:x}::1"
                 statuses[thread].append(log_in(f"{thread}-{number}", "wrong horse battery", "127.0.0.9", {"X-Forwarded-For": client}).status)
         threads = [threading.Thread(target=guess, args=(thread,)) for thread in range(1, len(statuses))]
         for thread in threads:
             thread.start()
         try:
-            wait_until(lambda: any(503 in those for those in statuses), "more guesses at once than one site has places")
+            wait_until(lambda: any(503 in those for those in statuses), "more guesses at once than there are places")
             for _ in range(10):
                 self.assertEqual(log_in("admin-person", PASSWORD, "127.0.0.26", {}).status, 200)
         finally:
