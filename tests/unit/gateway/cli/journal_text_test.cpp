@@ -113,7 +113,6 @@ TEST(JournalText, WhatAListenerWouldHaveRefusedIsTold) {
     EXPECT_THAT(sessionAsJson(session), HasSubstr("\"reply\":\"554 5.7.1 gw"));
     session.would_refuse.clear();
     EXPECT_THAT(sessionAsJson(session), Not(HasSubstr("would_refuse")));
-    EXPECT_THAT(sessionAsJson(session), Not(HasSubstr("554 5.7.1")));
 }
 
 TEST(JournalText, TlsWithTheServerIsToldInOneLine) {
