@@ -12,6 +12,25 @@ _mailgate_names() {
         inside && /^[ \t]*name[ \t]*=/ { gsub(/^[^"]*"|".*$/, ""); print }' "$file"
 }
 
+# The names of the sets that there are rules in.
+_mailgate_sets() {
+    local word config=()
+    for ((word = 1; word < COMP_CWORD; word++)); do
+        [ "${COMP_WORDS[word]}" = --config ] && config=(--config "${COMP_WORDS[word + 1]}")
+    done
+    "${COMP_WORDS[0]}" "${config[@]}" access set list --json 2>/dev/null | sed -n 's/^  {"name":"\([^"]*\)".*/\1/p'
+}
+
+# What --columns takes of a command's table.
+_mailgate_columns() {
+    case $1 in
+        sessions* | who*) echo "time session gateway client listener tls helo from to queue-id end protocol balancer server rule size in out duration started" ;;
+        "access list"* | "access set show"*) echo "rule set verdict network listener limits reply expires hits last-hit by owner ticket note" ;;
+        "access set"*) echo "set rules allow deny expired hits last-hit expires-after note" ;;
+        "access history"*) echo "time by change action rule what" ;;
+    esac
+}
+
 _mailgate() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word words="" command=""
     COMPREPLY=()
@@ -23,8 +42,10 @@ _mailgate() {
         --by) [[ " ${COMP_WORDS[*]} " = *" history "* ]] && return
               mapfile -t COMPREPLY < <(compgen -W "client network sender recipient user helo end" -- "$cur"); return ;;
         --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
+        --set) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_sets)" -- "$cur"); return ;;
+        --end) mapfile -t COMPREPLY < <(compgen -W "client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle" -- "$cur"); return ;;
         --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
-        --note | --note-contains | --set | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
+        --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do
@@ -34,6 +55,16 @@ _mailgate() {
             *) command+="${command:+ }${COMP_WORDS[word]}" ;;
         esac
     done
+
+    if [ "$prev" = --columns ]; then  # several, separated by commas
+        local before=""
+        [[ $cur = *,* ]] && before=${cur%,*},
+        mapfile -t COMPREPLY < <(compgen -P "$before" -W "$(_mailgate_columns "$command")" -- "${cur##*,}")
+        compopt -o nospace 2>/dev/null
+        return
+    fi
+    command=${command#help}  # whose words are the command's
+    command=${command# }
 
     case $command in
         "") words="serve check access sessions who top report status tls server fleet console probe snippet reload backup restore version help --version" ;;
@@ -46,6 +77,7 @@ _mailgate() {
         "access list"*) words="--listener --match --inside --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
         "access report"*) words="--format --json --listener --set" ;;
         "access set") words="list show define remove" ;;
+        "access set show" | "access set define" | "access set remove") words="$(_mailgate_sets) --json" ;;
         "access set define"*) words="--expires --note --dry-run --json" ;;
         "access set remove"*) words="--yes --dry-run --json" ;;
         "access set"*) words="--json --wide --columns --utc --no-pager" ;;

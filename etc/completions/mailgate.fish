@@ -14,6 +14,24 @@ function __mailgate_names
         inside && /^[ \t]*name[ \t]*=/ { gsub(/^[^"]*"|".*$/, ""); print }' $file
 end
 
+# The names of the sets that there are rules in.
+function __mailgate_sets
+    set -l words (commandline -opc)
+    set -l config
+    if set -l at (contains -i -- --config $words)
+        set config --config $words[(math $at + 1)]
+    end
+    mailgate $config access set list --json 2>/dev/null | string replace -rf '^  \{"name":"([^"]*)".*' '$1'
+end
+
+# The values of a list that is separated by commas, behind those that are there.
+function __mailgate_listed
+    set -l before (commandline -ct | string replace -rf '^(.*,)[^,]*$' '$1')
+    for value in $argv
+        echo "$before$value"
+    end
+end
+
 function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
@@ -33,7 +51,7 @@ complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
 complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
 complete -c mailgate -n '__mailgate_access allow deny list' -l note -x -d why
-complete -c mailgate -n '__mailgate_access allow deny remove list report import diff export' -l set -x -d 'set of rules'
+complete -c mailgate -n '__mailgate_access allow deny remove list report import diff export' -l set -x -a '(__mailgate_sets)' -d 'set of rules'
 complete -c mailgate -n '__mailgate_access allow deny' -l owner -x -d 'who is to be asked'
 complete -c mailgate -n '__mailgate_access allow deny' -l ticket -x -d 'where it was asked for'
 complete -c mailgate -n '__mailgate_access remove' -l note-contains -x -d 'only rules with this in the note'
@@ -50,7 +68,7 @@ complete -c mailgate -n '__mailgate_access allow deny remove' -l program -x -d '
 complete -c mailgate -n '__mailgate_access history' -l since -x -a '1h 12h 1d 7d 30d today yesterday' -d beginning
 complete -c mailgate -n '__mailgate_access history' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
 complete -c mailgate -n '__mailgate_access history' -l by -x -d author
-complete -c mailgate -n '__mailgate_access history' -l set -x -d 'set of rules'
+complete -c mailgate -n '__mailgate_access history' -l set -x -a '(__mailgate_sets)' -d 'set of rules'
 complete -c mailgate -n '__mailgate_access history' -l limit -x -d 'maximum number'
 complete -c mailgate -n '__mailgate_access list' -l inside -x -d 'lying in this network'
 complete -c mailgate -n '__mailgate_access list' -l match -x -d 'covering this address'
@@ -84,7 +102,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l reply -x -d 'p
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l protocol -x -a 'smtp lmtp imap pop3 sieve tcp' -d protocol
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l helo -x -d 'name or .domain'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l tls -x -a 'starttls implicit none' -d TLS
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l end -x -d 'close reason'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l end -x -a 'client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle' -d 'close reason'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l rule -x -d 'network of the rule'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
@@ -97,7 +115,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from who' -l since -x -a '1h 12h
 complete -c mailgate -n '__fish_seen_subcommand_from who report' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
 complete -c mailgate -n '__fish_seen_subcommand_from who' -l limit -x -d 'of each'
 complete -c mailgate -n '__fish_seen_subcommand_from who' -l json -d 'as JSON'
-complete -c mailgate -n '__fish_seen_subcommand_from who' -l columns -x -d 'these columns'
+complete -c mailgate -n '__fish_seen_subcommand_from who' -l columns -x -a '(__mailgate_listed time session gateway client listener tls helo from to queue-id end protocol balancer server rule size in out duration started)' -d 'these columns'
 complete -c mailgate -n '__fish_seen_subcommand_from who' -l wide -d 'do not fit tables to the terminal'
 complete -c mailgate -n '__fish_seen_subcommand_from who' -l utc -d 'times in UTC'
 complete -c mailgate -n '__fish_seen_subcommand_from who' -l no-pager -d 'no pager'
@@ -107,7 +125,9 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l all -d 'withou
 complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l wide -d 'do not fit tables to the terminal'
 complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l utc -d 'times in UTC'
 complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l no-pager -d 'no pager'
-complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions tls' -l columns -x -d 'these columns'
+complete -c mailgate -n '__mailgate_access set history; or __fish_seen_subcommand_from tls' -l columns -x -d 'these columns'
+complete -c mailgate -n '__mailgate_access list' -l columns -x -a '(__mailgate_listed rule set verdict network listener limits reply expires hits last-hit by owner ticket note)' -d 'these columns'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l columns -x -a '(__mailgate_listed time session gateway client listener tls helo from to queue-id end protocol balancer server rule size in out duration started)' -d 'these columns'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l limit -x -d 'maximum number'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
@@ -141,3 +161,6 @@ complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subc
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from join push' -l prefer -x -a 'fleet here' -d 'whose rules count'
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from migrate' -l url -x -d 'the database'
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from migrate' -l grant -x -d 'what gateways need'
+complete -c mailgate -n '__mailgate_access set; and __fish_seen_subcommand_from show define remove' -a '(__mailgate_sets)'
+complete -c mailgate -n '__fish_seen_subcommand_from help' -a "$commands"
+complete -c mailgate -n '__fish_seen_subcommand_from help; and __fish_seen_subcommand_from access' -a "$rules"

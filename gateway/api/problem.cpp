@@ -51,9 +51,10 @@ Problem of(const rules::TooMuchTogether& refusal) {
     return {kConflict, "hazardous", answers::dangerOf(refusal) + std::string(kForced)};
 }
 Problem of(const rules::NothingLeft&) {
-    return {
-        kConflict, "nothing_left",
-        "the list contains no rules, so \"replace\" would remove them all; with \"force\" it is done anyway"};
+    return {kConflict, "nothing_left",
+            "the list contains no rules: what should have written it may have failed, and \"replace\" would "
+            "remove "
+            "all there are; with \"force\" it is done anyway"};
 }
 Problem of(const rules::MostRemoved& refusal) {
     return {kConflict, "most_removed", answers::dangerOf(refusal) + std::string(kForced)};

@@ -306,6 +306,7 @@ class Access {
     void removeSet();
     std::optional<std::int64_t> changeToUndo();
     std::optional<std::int64_t> ownChangeToUndo();
+    void tellOfReturned(const RuleStore::UndoResult& result);
     void undo();
     void diff();
     void report();
@@ -933,6 +934,22 @@ std::optional<std::int64_t> Access::ownChangeToUndo() {
     return std::nullopt;
 }
 
+/// Whom a denial kept out, another rule may let in now.
+void Access::tellOfReturned(const RuleStore::UndoResult& result) {
+    for (const RuleStore::AuditEntry& entry :
+         std::span(result.entries).first(std::min(result.entries.size(), kMaxShown))) {
+        const auto gone = store::parseTrailRule(entry.before);
+        if (!gone || gone->verdict != Verdict::Deny || !gone->name.empty()) continue;
+        std::vector<std::string> listeners;
+        if (!gone->listener.empty()) listeners.push_back(gone->listener);
+        for (const rules::Decision& decision :
+             service().test(std::vector<AddressBytes>{gone->network.address}, listeners))
+            if (decision.allowed && decision.by && decision.by->network.contains(gone->network))
+                remark("note: {} may enter listener {} again: {}\n", gone->network.toString(),
+                       decision.listener, sentenceOf(*decision.by));
+    }
+}
+
 void Access::undo() {
     using Kind = RuleStore::UndoResult::Kind;
     if (arguments_.here) requireOwn();
@@ -949,6 +966,7 @@ void Access::undo() {
                 for (const auto& entry : result.entries)
                     tell("{}\n", changeLine(entry));
                 service().meetAll();
+                tellOfReturned(result);
                 return warnOfClosed(service().closedBy(result));
             case Kind::NotFound:
                 return fail(arguments_.change ? fmt::format("there is no change {}", number)
@@ -1278,7 +1296,8 @@ void Access::reportIdle(const rules::Notes<rules::Idle>& idle) const {
 
 /// What is compared is not refused.
 void Access::warnOfForce(const rules::Refusal& refusal) const {
-    std::string why = "it contains no rules, and --replace would remove them all";
+    std::string why =
+        arguments_.replace ? "it contains no rules, and --replace would remove them all" : "it is empty";
     if (const auto* hazardous = std::get_if<rules::Hazardous>(&refusal))
         why = fmt::format("line {}: {}", hazardous->line, dangerOf(*hazardous));
     else if (const auto* together = std::get_if<rules::TooMuchTogether>(&refusal))

@@ -38,6 +38,8 @@ constexpr const char* kVersionText = "mailgate " MAILGATE_VERSION " (without the
 constexpr const char* kVersionText = "mailgate " MAILGATE_VERSION;
 #endif
 
+constexpr const char* kMoreHelp = "Run with --help for more information.\n";
+
 std::vector<std::string> commandNames(const CLI::App& app) {
     std::vector<std::string> names;
     for (const CLI::App* command : app.get_subcommands({}))
@@ -75,6 +77,14 @@ std::string unknownOption(const CLI::App* app, std::string_view word) {
                        didYouMean(optionNames(app), word));
 }
 
+/// "access set" of "set"; empty: no other command has one of that name.
+std::string ownerOf(const CLI::App& app, const std::string& word) {
+    for (const CLI::App* command : app.get_subcommands({}))
+        for (const std::string& name : commandNames(*command))
+            if (name == word) return fmt::format("{} {}", command->get_name(), name);
+    return {};
+}
+
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
     const std::vector<std::string> names = commandNames(app);
     if (app.get_name() == "sessions" && word.find('@') != std::string::npos)
@@ -82,6 +92,10 @@ std::string unknownCommand(const CLI::App& app, const std::string& word) {
             "sessions takes what to look for as options: --from, --to or --user; \"mailgate who {}\" "
             "finds it anywhere",
             printable(word));
+    if (const std::string owned = ownerOf(app, word); !owned.empty())
+        return fmt::format("{} \"{}\": did you mean \"{}\"?",
+                           subjectOf(&app, "has no subcommand", "there is no command"), printable(word),
+                           owned);
     const bool removes = word == "del" || word == "delete" || word == "rm";  // nearer to "deny", its opposite
     const std::string near = didYouMean(names, removes ? "remove" : word);
     return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
@@ -146,7 +160,7 @@ std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
         sentence = missingCommand(*app);
     else
         sentence = misusedOption(error);
-    return fmt::format("mailgate: {}\nRun with --help for more information.\n", sentence);
+    return fmt::format("mailgate: {}\n{}", sentence, kMoreHelp);
 }
 
 /// `mailgate help sessions show` is `mailgate sessions show --help`.
@@ -211,6 +225,13 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
         requireValues(app, words);
         app.parse(argc, argv);
         return context.exit_code;
+    } catch (const CLI::CallForHelp& error) {
+        // Of a command that there is not, the program's help is no answer.
+        const std::vector<std::string> left = app.remaining(true);
+        if (left.empty() || left.front().starts_with('-') || !app.get_subcommands().empty())
+            return app.exit(error);
+        std::fprintf(stderr, "mailgate: %s\n%s", unknownCommand(app, left.front()).c_str(), kMoreHelp);
+        return kUsage;
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? kDone : usageStatus(words);
     } catch (const ConfigError& error) {

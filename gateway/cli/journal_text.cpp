@@ -32,10 +32,12 @@ std::string shortId(const JournalSession& session) {
     return orDash(std::string_view(session.id).substr(0, kShownOfId));
 }
 
-/// What the server said of the user: nothing where it took him at once.
+/// What became of the user's login: nothing where the server took him at once.
 std::string loginText(const JournalSession& session) {
-    if (session.failed_logins == 0)
-        return session.authenticated || session.user.empty() ? "" : " (no answer)";
+    if (session.failed_logins == 0) {
+        if (session.authenticated || session.user.empty()) return "";
+        return session.wasToldToBeginTls() ? " (no TLS)" : " (no answer)";
+    }
     if (session.authenticated == true) return fmt::format(" ({} failed before)", session.failed_logins);
     return session.failed_logins == 1 ? " (failed)" : fmt::format(" ({} failed)", session.failed_logins);
 }
@@ -189,6 +191,20 @@ std::string sumsJson(std::string_view key, std::span<const JournalSums> sums, st
 
 }  // namespace
 
+std::vector<std::string> columnsAsked(const store::JournalFilter& filter) {
+    std::vector<std::string> columns;
+    const auto add = [&](const char* column, bool asked) {
+        if (asked) columns.emplace_back(column);
+    };
+    add("listener", filter.listener.has_value());
+    add("tls", filter.tls.has_value());
+    add("helo", filter.user.has_value() || filter.helo.has_value() || filter.failed_login);
+    add("from", filter.from.has_value());
+    add("to", filter.to.has_value() || filter.refused_to.has_value());
+    add("queue-id", filter.queue_id.has_value() || filter.reply.has_value());
+    return columns;
+}
+
 Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
     constexpr bool kOnRequest = true;
     // One refusal in a list is not to cost all rows their sender where there is little room.
@@ -340,7 +356,8 @@ void addField(Story& story, const Field<Record, Value>& field, const Record& rec
     std::string_view label = field.label;
     if constexpr (std::is_same_v<Record, JournalSession>) {
         if (record.refused() && field.name == "end") label = "refused";
-        if (!record.refused() && field.name == "reply") label = "would be told";
+        if (!record.refused() && !record.wasToldToBeginTls() && field.name == "reply")
+            label = "would be told";
     }
     story.add(label, text.empty() ? valueText(record.*field.member) : std::move(text));
 }

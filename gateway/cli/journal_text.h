@@ -7,6 +7,7 @@
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 #include "store/journal/backend.h"
+#include "store/journal/filter.h"
 
 #include <span>
 #include <string>
@@ -22,6 +23,8 @@ using answers::sessionAsJson;
 /// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
 inline constexpr std::size_t kShownOfId = 16;
 
+/// The columns of that table with what `filter` asks for.
+std::vector<std::string> columnsAsked(const store::JournalFilter& filter);
 /// The table of sessions, without rows. Its times are those of the ends, as are `time` in JSON and in the log, and so is its
 /// order. `of_fleet`: with the column of the gateway unless others are asked for.
 Table sessionTable(TableStyle style, const Times& times, bool of_fleet = false);

@@ -185,6 +185,7 @@ void followTable(const Asked& asked, const AskedJournal& source, const std::vect
     const ViewOptions& view = asked.arguments.view;
     TableStyle style = view.style();
     style.follows = true;
+    style.asked = columnsAsked(asked.filter);
     const Times times = view.times();
     Table table = sessionTable(std::move(style), times, source.isOfFleet());
     const auto add = [&](const std::vector<JournalSession>& more) {
@@ -223,7 +224,9 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
         return;
     }
     const Times times = arguments.view.times();
-    Table table = sessionTable(arguments.view.style(), times, source.isOfFleet());
+    TableStyle style = arguments.view.style();
+    style.asked = columnsAsked(asked.filter);
+    Table table = sessionTable(std::move(style), times, source.isOfFleet());
     addSessions(table, sessions, times);
     printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
 }
@@ -433,8 +436,9 @@ void addFilters(CLI::App& sessions, SessionsArguments& arguments) {
     sessions.add_option("--server", arguments.server, "Server, as SERVER or UPSTREAM/SERVER");
     sessions.add_option("--refused-recipient", arguments.refused_recipient,
                         "Recipient that the server refused: an address or @domain");
-    sessions.add_option("--reply", arguments.reply,
-                        "Part of the server's reply to a mail, or of the reply to a refused client");
+    sessions.add_option(
+        "--reply", arguments.reply,
+        "Part of the server's reply to a mail, or of mailgate's own to a client that it refused");
     sessions.add_option("--protocol", arguments.protocol, "Protocol of the listener")
         ->check(oneOf({"smtp", "lmtp", "imap", "pop3", "sieve", "tcp"}));
     sessions.add_option("--helo", arguments.helo, "Name in HELO or EHLO, or .domain for all names in it");

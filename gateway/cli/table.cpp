@@ -87,7 +87,7 @@ void Table::choose() {
     for (const std::string& name : style_.columns) {
         const std::string wanted = columnName(name);
         const auto found = std::find_if(columns_.begin(), columns_.end(), [&](const Column& column) {
-            return column.name == wanted ||
+            return column.name == wanted || columnName(column.title) == wanted ||
                    std::any_of(column.also.begin(), column.also.end(),
                                [&](const std::string& other) { return columnName(other) == wanted; });
         });
@@ -97,6 +97,11 @@ void Table::choose() {
         found->leaves = 0;
         laid_.push_back({static_cast<std::size_t>(found - columns_.begin()), 0});
     }
+    constexpr unsigned kLast = 100;
+    for (Column& column : columns_)
+        if (column.leaves > 0 &&
+            std::find(style_.asked.begin(), style_.asked.end(), column.name) != style_.asked.end())
+            column.leaves += kLast;
     for (std::size_t at = 0; style_.columns.empty() && at < columns_.size(); ++at)
         if (!columns_[at].on_request) laid_.push_back({at, 0});
 }

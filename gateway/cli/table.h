@@ -33,7 +33,8 @@ struct Cell {
 struct Column {
     static constexpr std::size_t kWhole = std::numeric_limits<std::size_t>::max();
 
-    std::string name;                 ///< as --columns takes it; in any case, and with blanks or _ for -
+    std::string
+        name;  ///< as --columns takes it; in any case, and with blanks or _ for -; its heading does, too
     std::string title;                ///< its heading
     std::size_t least = kWhole;       ///< is clipped to this width, not further; kWhole: never
     unsigned leaves = 0;              ///< its place in the order of being left out, from 1 on; 0: never
@@ -49,6 +50,7 @@ struct TableStyle {
     bool colours = false;
     bool follows = false;                ///< more rows are to come after the first text()
     std::vector<std::string> columns{};  ///< those wanted, by name; empty: the table's own
+    std::vector<std::string> asked{};    ///< those with what was asked for: they leave last
 };
 
 /// Columns as wide as their widest cell, the last one not padded. Without a limit a cell of more than 60 columns

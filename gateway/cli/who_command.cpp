@@ -112,7 +112,9 @@ void printText(const std::vector<Found>& all, const WhoArguments& arguments, boo
     const Times times = arguments.view.times();
     std::string text;
     for (const Found& found : all) {
-        Table table = sessionTable(arguments.view.style(), times, of_fleet);
+        TableStyle style = arguments.view.style();
+        style.asked = columnsAsked(found.meaning.filter);
+        Table table = sessionTable(std::move(style), times, of_fleet);
         addSessions(table, found.sessions, times);
         text += (text.empty() ? "" : "\n") + headingOf(found) + table.text();
     }

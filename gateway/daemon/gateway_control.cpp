@@ -221,6 +221,10 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
                      [&](const auto& candidate) { return candidate->config().name == upstream; });
     if (pool == generation->upstreams.end())
         return {false, fmt::format("there is no upstream {}", inQuotes(upstream))};
+    const auto servers = (*pool)->status();
+    const bool was_drained = std::any_of(servers.begin(), servers.end(), [&](const ServerStatus& one) {
+        return one.server == server && one.draining;
+    });
     if (!(*pool)->setAdminState(server, state)) {
         return {false, fmt::format("upstream {} has no server {}", inQuotes(upstream), inQuotes(server))};
     }
@@ -235,6 +239,9 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
                     self.undrainServer(upstream, server);
             });
     }
+    if (!drain && !was_drained)
+        return {true, fmt::format("{}/{} was not drained{}{}", upstream, server, onceUp(**pool, server),
+                                  kept(*generation, upstream, server, drain))};
     const std::string warning =
         drain && !(*pool)->available(monotonicMillis())
             ? fmt::format("; no other server of {} takes sessions: its clients are told to try again later",

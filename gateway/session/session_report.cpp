@@ -2,6 +2,7 @@
 #include "gateway/session/session_report.h"
 
 #include "gateway/session/session_fields.h"
+#include "protocols/mail_protocol.h"
 #include "protocols/proxy/header.h"
 #include "protocols/values/text.h"
 
@@ -187,6 +188,13 @@ void addServerTls(store::JournalSession& entry, const SessionRecord& record) {
     entry.server_tls_error = toString(facts.failure);
 }
 
+/// What a client was told that wanted to go on in the clear, and did not come back with TLS.
+std::string_view lastWord(const SessionRecord& record) noexcept {
+    const SessionFacts& facts = record.facts;
+    const bool stopped = facts.tls_refusals > 0 && facts.tls == TlsBegin::None && facts.authenticated != true;
+    return stopped ? traitsOf(record.listener().protocol).tls_first : std::string_view();
+}
+
 /// The session is over: what it knew goes with the entry.
 store::JournalSession sessionEntry(SessionRecord& record, Millis now) {
     store::JournalSession entry = begin(record, now);
@@ -280,10 +288,11 @@ void ended(SessionHost& host, SessionRecord& record, std::uint64_t bytes_in, std
     EventSink& log = host.log();
     const bool logged = log.enabled(LogLevel::Information);
     if (!host.recorder() && !logged) return;
+    const std::string_view last_word = lastWord(record);
     store::JournalSession entry = sessionEntry(record, host.now());
     entry.bytes_in = bytes_in;
     entry.bytes_out = bytes_out;
-    entry.reply = withoutLineEnd(would_reply);
+    entry.reply = would_reply.empty() ? last_word : withoutLineEnd(would_reply);
     if (logged) logEnd(log, entry);
     if (Recorder* recorder = host.recorder()) recorder->record(std::move(entry));
 }

@@ -87,6 +87,8 @@ struct ProtocolTraits {
     HealthScript health = {};
     StartTlsScript starttls = {};
     BalancerScript balancer = {};
+    /// What the gateway answers to a command that has to wait for TLS: without a tag, and without its line end.
+    std::string_view tls_first = {};
 
     /// Null where there is nothing to see or to screen.
     std::unique_ptr<StreamFilter> (*make_filter)(SessionFacts& facts, const ScreenConfig& screen,

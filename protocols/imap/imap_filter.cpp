@@ -239,10 +239,7 @@ std::string ImapFilter::nameIn(std::string_view command) const {
 std::string ImapFilter::refusal(std::string_view command, Action why) const {
     const std::string_view tag = takeHead(command).tag;
     std::string reply(isTag(tag) ? tag : "*");
-    if (why == Action::RefuseInClear)
-        return reply +
-               " NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (SSL/TLS) "
-               "connections.\r\n";
+    if (why == Action::RefuseInClear) return reply + " " + std::string(kTlsFirst) + "\r\n";
     if (why == Action::RefuseSecond) return reply + " BAD TLS is already active.\r\n";
     return reply + " BAD Command not understood and not passed on.\r\n";
 }

@@ -18,6 +18,10 @@ class WordReader;
 
 class ImapFilter final : public LoginFilter {
   public:
+    /// To a login that has to wait for TLS.
+    static constexpr std::string_view kTlsFirst =
+        "NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.";
+
     using LoginFilter::LoginFilter;
 
     bool serverAtBoundary() const noexcept override { return true; }

@@ -131,6 +131,7 @@ constinit const ProtocolTraits kImap{
                  .answered = "G0 OK",
                  .goes_before = goesBeforeAnswer},
     .balancer = {.greeting = "^\\* OK", .goodbye = "a LOGOUT", .answer = "BYE"},
+    .tls_first = ImapFilter::kTlsFirst,
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,
     .wording = wordingOf,

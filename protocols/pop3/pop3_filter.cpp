@@ -181,8 +181,7 @@ std::string Pop3Filter::nameIn(std::string_view command) const {
 }
 
 std::string Pop3Filter::refusal(std::string_view /*command*/, Action why) const {
-    if (why == Action::RefuseInClear)
-        return "-ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.\r\n";
+    if (why == Action::RefuseInClear) return std::string(kTlsFirst) + "\r\n";
     if (why == Action::RefuseSecond) return "-ERR TLS is already active.\r\n";
     return "-ERR Command not understood and not passed on.\r\n";
 }

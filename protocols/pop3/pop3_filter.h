@@ -17,6 +17,10 @@ namespace mailgate {
 
 class Pop3Filter final : public LoginFilter {
   public:
+    /// To a login that has to wait for TLS.
+    static constexpr std::string_view kTlsFirst =
+        "-ERR [AUTH] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.";
+
     using LoginFilter::LoginFilter;
 
     bool serverAtBoundary() const noexcept override { return listing_ == Kind::Other; }

@@ -93,6 +93,7 @@ constinit const ProtocolTraits kPop3{
     .health = {.goodbye = "QUIT\r\n"},
     .starttls = {.command = "STLS\r\n", .accepted = "+OK"},
     .balancer = {.greeting = "^\\+OK", .goodbye = "QUIT", .answer = "^\\+OK"},
+    .tls_first = Pop3Filter::kTlsFirst,
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,
     .wording = wordingOf,

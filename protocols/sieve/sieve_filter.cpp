@@ -121,9 +121,7 @@ std::string SieveFilter::nameIn(std::string_view command) const {
 }
 
 std::string SieveFilter::refusal(std::string_view /*command*/, Action why) const {
-    if (why == Action::RefuseInClear)
-        return "NO (ENCRYPT-NEEDED) \"Plaintext authentication disallowed on non-secure (SSL/TLS) "
-               "connections.\"\r\n";
+    if (why == Action::RefuseInClear) return std::string(kTlsFirst) + "\r\n";
     if (why == Action::RefuseSecond) return "NO \"TLS is already active.\"\r\n";
     return "NO \"Command not understood and not passed on.\"\r\n";
 }

@@ -19,6 +19,10 @@ class WordReader;
 
 class SieveFilter final : public LoginFilter {
   public:
+    /// To a login that has to wait for TLS.
+    static constexpr std::string_view kTlsFirst =
+        "NO (ENCRYPT-NEEDED) \"Plaintext authentication disallowed on non-secure (SSL/TLS) connections.\"";
+
     using LoginFilter::LoginFilter;
 
     bool serverAtBoundary() const noexcept override { return !in_reply_; }

@@ -108,6 +108,7 @@ constinit const ProtocolTraits kSieve{
     .health = {.goodbye = "LOGOUT\r\n", .ends_greeting = endsReply, .ends_reply = endsReply},
     .starttls = {.command = "STARTTLS\r\n", .accepted = "OK", .greets_again = true},
     .balancer = {.greeting = "OK", .goodbye = "LOGOUT", .answer = "^OK"},
+    .tls_first = SieveFilter::kTlsFirst,
     .make_filter = makeFilter,
     .judge_greeting = judgeGreeting,
     .wording = wordingOf,

@@ -528,10 +528,10 @@ std::optional<SmtpFilter::Step> SmtpFilter::onUntimely(Verb verb, std::string_vi
     if (!chunk) return violate(Violation::BadCommand);
     const std::size_t whole = wholeSize(line, bytes);
     const smtp::CommandLine command{verb, arguments};
-    const Step step = screen_.tls.demanded()
-                          ? answer("530 5.7.0 Must issue a STARTTLS command first\r\n", command, whole, bytes,
-                                   out, Violation::TlsRequired)
-                          : answer("503 5.5.1 Error: send HELO/EHLO first\r\n", command, whole, bytes, out);
+    const Step step =
+        screen_.tls.demanded()
+            ? answer(std::string(kTlsFirst) + "\r\n", command, whole, bytes, out, Violation::TlsRequired)
+            : answer("503 5.5.1 Error: send HELO/EHLO first\r\n", command, whole, bytes, out);
     if (step == Step::Done && screen_.tls.demanded()) ++facts_.tls_refusals;
     if (step != Step::Done || chunk->bytes == 0) return step;
     chunk_left_ = chunk->bytes;

@@ -41,6 +41,9 @@ namespace mailgate {
 
 class SmtpFilter final : public StreamFilter {
   public:
+    /// To a command that has to wait for TLS.
+    static constexpr std::string_view kTlsFirst = "530 5.7.0 Must issue a STARTTLS command first";
+
     /// `protocol` is Smtp or Lmtp.
     SmtpFilter(Protocol protocol, SessionFacts& facts, const ScreenConfig& screen = {},
                MailSink* sink = nullptr) noexcept

@@ -95,7 +95,7 @@ constexpr bool hasLimit(const JournalSession& session) noexcept {
     return !session.limit.empty();
 }
 inline bool hasReply(const JournalSession& session) noexcept {
-    return session.refused() || !session.would_refuse.empty();
+    return session.refused() || !session.would_refuse.empty() || !session.reply.empty();
 }
 constexpr bool hasRefused(const JournalMail& mail) noexcept {
     return mail.refused_count > 0 || !mail.refused.empty();

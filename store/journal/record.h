@@ -94,7 +94,9 @@ struct JournalSession {
     std::int64_t rule_id = 0;  ///< of the rule that refused it, or would have; 0: not known, or no rule
     /// Reasons, as `end` of a refused one has them, that a listener in monitor mode set aside.
     std::vector<std::string> would_refuse;
-    std::string reply;  ///< what the client was told instead of a session, or would have been
+    std::string
+        reply;  ///< what the client was told instead of a session, or would have been; of one that was admitted, and was
+        ///< told to begin TLS first, that
     std::string limit;  ///< the limit that it reached, and its value
     std::uint32_t limit_value = 0;
     // Of refused ones:
@@ -102,6 +104,7 @@ struct JournalSession {
     std::uint32_t repeated = 0;
 
     bool refused() const noexcept { return kind == JournalKind::Refused; }
+    bool wasToldToBeginTls() const noexcept { return !refused() && would_refuse.empty() && !reply.empty(); }
     std::int64_t endedMs() const noexcept { return started_ms + duration_ms; }
 };
 

@@ -615,6 +615,10 @@ std::optional<std::string> Reader::csvHeading(std::string_view line) {
         columns_.push_back(*column);
     }
     at_ = line;
+    for (const std::string& ignored : options_.ignored_columns)
+        if (std::none_of(cells->begin(), cells->end(),
+                         [&](const std::string& name) { return sameText(trimmed(ignored), trimmed(name)); }))
+            return fmt::format("--ignore-columns: the heading has no column \"{}\"", printable(ignored));
     if (std::find(columns_.begin(), columns_.end(), Column::Network) == columns_.end())
         return "the first line must name the columns, and one of them must be network";
     return std::nullopt;

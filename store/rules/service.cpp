@@ -670,9 +670,10 @@ std::optional<MostRemoved> Service::mostRemoved(const store::ImportResult& impor
 }
 
 std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, const ImportRequest& request) {
-    // What is piped from a program that failed is empty, and with it a job that denies nobody is green for ever.
+    // What comes from a program that failed is empty, and with it a job that denies nobody is green for ever.
     const bool may_have_failed = request.options.may_be_cut && !imported.has_end_mark;
-    if ((request.replace || may_have_failed) && imported.rules.empty()) return NothingLeft{};
+    const bool is_blank = request.text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+    if ((request.replace || may_have_failed || is_blank) && imported.rules.empty()) return NothingLeft{};
     if (request.all_sets)
         if (auto refusal = mostRemoved(imported)) return *refusal;
     for (const store::ImportedRule& one : imported.rules)

@@ -324,6 +324,7 @@ class Socket(unittest.TestCase):
             done = gateway.run("server", state, "mail/mail1")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(draining(), expected)
+        self.assertTrue(gateway.run("server", "ready", "mail/mail1").stdout.startswith("mail/mail1 was not drained"))
         self.assertEqual(gateway.run("server", "drain", "mail/none").returncode, 2)
         self.assertEqual(gateway.run("server", "drain", "mail").returncode, 2)
 

@@ -267,6 +267,14 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete("--config", sample, "access", "allow", "--listener", ""), ["smtp"])
         self.assertEqual(self.complete("--config", sample, "probe", "po"), ["postfix"])
 
+    def test_bash_completes_values(self):
+        self.assertEqual(self.complete("sessions", "--columns", "time,he"), ["time,helo"])
+        self.assertEqual(self.complete("access", "list", "--columns", "last"), ["last-hit"])
+        self.assertEqual(self.complete("help", "access", "und"), ["undo"])
+        self.assertIn("--limit", self.complete("who", "bob", "--li"))
+        said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
+        self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
+
     def test_zsh_and_fish_take_their_files(self):
         for command in (["zsh", "-n", "_mailgate"], ["fish", "-n", "mailgate.fish"]):
             subprocess.run(command, cwd=ROOT / "etc/completions", check=True)

@@ -323,7 +323,7 @@ class Required(unittest.TestCase):
             imap.sends(b"a LOGIN old-phone builder-3141\r\n")
             imap.until(rb"a NO")
         for *question, port in (("--from", "old-printer@example.com", smtp.port), ("--reply", "530", "--from", "old-printer@example.com", smtp.port),
-                                ("--user", "old-phone", imap.port)):
+                                ("--user", "old-phone", imap.port), ("--user", "old-phone", "--reply", "PRIVACYREQUIRED", imap.port)):
             found = wait_until(lambda question=question: gateway.run("sessions", *question, "--json").stdout, "the journal has it")
             self.assertEqual([json.loads(line)["client_port"] for line in found.splitlines()], [port], question)
 

@@ -329,6 +329,24 @@ TEST_F(AccessCommandTest, AListIsImportedAsAWholeOrNotAtAll) {
               folder_.path().string() + ": cannot be read: Is a directory\n");
 }
 
+TEST_F(AccessCommandTest, AnUndoneDenialSaysWhoMayEnterAgain) {
+    done({"allow", "192.0.2.0/24"});
+    done({"deny", "192.0.2.1"});
+    EXPECT_THAT(done({"undo"}),
+                HasSubstr("\nnote: 192.0.2.1 may enter listener smtp again: rule 1: allow 192.0.2.0/24"));
+    done({"deny", "198.51.100.1"});
+    EXPECT_THAT(done({"undo"}), Not(HasSubstr("again"))) << "whom no rule allows";
+}
+
+TEST_F(AccessCommandTest, AnEmptyFileIsNotImported) {
+    const std::string name = list("");
+    EXPECT_EQ(refusal(kRefusedOrNotFound, {"import", name}),
+              name +
+                  ": contains no rules: what should have written them may have failed; use --force if none "
+                  "is right\n");
+    EXPECT_THAT(done({"import", name, "--force"}), StartsWith("imported 0 rules"));
+}
+
 TEST_F(AccessCommandTest, RulesFollowAListenerToItsNewName) {
     done({"allow", "192.0.2.1", "--listener", "smtp"});
     configure(std::string(kSite).replace(std::string(kSite).find("name = \"smtp\""), 13, "name = \"mx\""));

@@ -34,6 +34,7 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
          "mailgate: sessions show has no option \"--utx\": did you mean \"--utc\"?\n"},
         {{"status", "--config-file=x"}, "mailgate: status has no option \"--config-file\"\n"},
         {{"access", "alow", "--x"}, "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
+        {{"set", "--help"}, "mailgate: there is no command \"set\": did you mean \"access set\"?\n"},
         {{"help", "acess"}, "mailgate: there is no command \"acess\": did you mean \"access\"?\n"},
         {{"help", "access", "ls"}, "mailgate: access has no subcommand \"ls\": did you mean \"list\"?\n"},
         {{"server"}, "mailgate: server needs a subcommand: drain, ready\n"},

@@ -187,6 +187,25 @@ TEST_F(SessionReportTest, ARefusalHasItsReasonItsRuleAndItsReply) {
     EXPECT_THAT(host_->records.kept, SizeIs(2));
 }
 
+TEST_F(SessionReportTest, WhatAClientWasToldThatWouldNotBeginTlsIsKept) {
+    const auto told = [&](Protocol protocol, const auto& change) {
+        arriveGreeted(makeConfig(protocol), "");
+        record().facts.user = "alice";
+        record().facts.tls_refusals = 1;
+        change(record().facts);
+        report::ended(*host_, record(), 1, 2, {});
+        return kept().reply;
+    };
+    const auto as_it_is = [](SessionFacts&) {};
+    EXPECT_THAT(told(Protocol::Imap, as_it_is), testing::StartsWith("NO [PRIVACYREQUIRED] Plaintext"));
+    EXPECT_TRUE(kept().wasToldToBeginTls());
+    EXPECT_THAT(log(), HasSubstr("\"reply\":\"NO [PRIVACYREQUIRED] Plaintext"));
+    EXPECT_EQ(told(Protocol::Smtp, as_it_is), "530 5.7.0 Must issue a STARTTLS command first");
+    EXPECT_THAT(told(Protocol::Pop3, as_it_is), testing::StartsWith("-ERR [AUTH] "));
+    EXPECT_EQ(told(Protocol::Imap, [](SessionFacts& facts) { facts.tls = TlsBegin::StartTls; }), "");
+    EXPECT_EQ(told(Protocol::Imap, [](SessionFacts& facts) { facts.tls_refusals = 0; }), "");
+}
+
 TEST_F(SessionReportTest, ARefusalAfterStartTlsHasTheLoginsThatFailedBefore) {
     arriveAdmitted(makeConfig(Protocol::Imap));
     record().facts.failed_logins = 2;

@@ -548,6 +548,9 @@ TEST(Import, ColumnsThatMeanNothingAreNamed) {
                       HasSubstr("note (comment, description, reason); --ignore-columns")));
     ImportOptions ignoring = options();
     ignoring.ignored_columns = {"kunde", "Contract No", "not there"};
+    EXPECT_THAT(errorsOf(parseRules(sheet, ignoring)),
+                HasSubstr("--ignore-columns: the heading has no column \"not there\""));
+    ignoring.ignored_columns.pop_back();
     EXPECT_THAT(imported(sheet, ignoring, ImportFormat::Csv), ElementsAre("2: allow 192.0.2.1"));
     ignoring.ignored_columns = {"kunde"};
     EXPECT_THAT(errorsOf(parseRules(sheet, ignoring)), HasSubstr("unknown column \"Contract No\""));

@@ -528,7 +528,7 @@ TEST_F(ServiceTest, ReplacingRemovesWhatTheListDoesNotHold) {
     EXPECT_THAT(networks(), IsEmpty());
 }
 
-TEST_F(ServiceTest, AnEmptyListFromAPipeIsAFailureOfWhatWasToWriteIt) {
+TEST_F(ServiceTest, AnEmptyListIsAFailureOfWhatWasToWriteIt) {
     const auto piped = [&](const char* text, bool insist = false) {
         return service().import({.text = text, .options = {.may_be_cut = true}, .insist = insist});
     };
@@ -536,7 +536,8 @@ TEST_F(ServiceTest, AnEmptyListFromAPipeIsAFailureOfWhatWasToWriteIt) {
     EXPECT_TRUE(std::holds_alternative<NothingLeft>(std::get<Refusal>(piped("# nothing\n"))));
     EXPECT_TRUE(std::holds_alternative<ImportOutcome>(piped("", true)));
     EXPECT_TRUE(std::holds_alternative<ImportOutcome>(piped((store::formatEnd(0) + "\n").c_str())));
-    EXPECT_TRUE(std::holds_alternative<ImportOutcome>(import(""))) << "which is a file";
+    EXPECT_TRUE(std::holds_alternative<NothingLeft>(std::get<Refusal>(import(" \n")))) << "of a file as well";
+    EXPECT_TRUE(std::holds_alternative<ImportOutcome>(import("# nothing\n"))) << "which is meant, in a file";
 }
 
 TEST_F(ServiceTest, ALineWithoutAListenerIsForThoseThatTheImportNames) {
