@@ -53,7 +53,7 @@ class RuleStore {
         /// of their networks.
         std::size_t bulk_from = 1'000;
         /// How often to look for changes where the database does not notify of them.
-        std::chrono::milliseconds poll{200};
+        std::chrono::milliseconds poll{100};
         /// Where the rules are a fleet's: every change of theirs goes through it. Null: they are this database's alone.
         std::shared_ptr<Sharing> sharing{};
     };

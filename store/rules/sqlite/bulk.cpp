@@ -220,6 +220,7 @@ Bulk::Bulk(Database& database, std::string_view who, std::size_t rules, const Pr
       putter_(database, who_),
       by_id_(database, fmt::format("{} WHERE id = ?", kAllRules)),
       places_(rules) {
+    pending_.reserve(rules);
     readPlaces();
 }
 
@@ -444,12 +445,14 @@ class Bulk::NewRules final : public sqlite::Feed {
             const auto column = static_cast<Column>(at);
             (defaultOf(column) ? same : columns_).push_back(column);
         }
-        for (const std::uint32_t at : order_)
-            std::erase_if(same, [&](Column column) {
-                const bool differs = valueOf(column, pending_[at]) != *defaultOf(column);
-                if (differs) columns_.push_back(column);
-                return differs;
-            });
+        // Not in the order in which they are written, which is all over the memory.
+        for (const Pending& one : pending_)
+            if (one.rule != nullptr)
+                std::erase_if(same, [&](Column column) {
+                    const bool differs = valueOf(column, one) != *defaultOf(column);
+                    if (differs) columns_.push_back(column);
+                    return differs;
+                });
     }
 
     /// What the table's constraints ask for, which in SQLite's words are a fifth of the work.
