@@ -240,8 +240,8 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
             });
     }
     if (!drain && !was_drained)
-        return {true, fmt::format("{}/{} was not drained{}{}", upstream, server, onceUp(**pool, server),
-                                  kept(*generation, upstream, server, drain))};
+        return {true, fmt::format("{}/{} was not drained: it gets new sessions{}{}", upstream, server,
+                                  onceUp(**pool, server), kept(*generation, upstream, server, drain))};
     const std::string warning =
         drain && !(*pool)->available(monotonicMillis())
             ? fmt::format("; no other server of {} takes sessions: its clients are told to try again later",

@@ -91,6 +91,8 @@ bool passes(const JournalSession& session, const JournalFilter& filter) {
 
 bool hasWantedMail(const JournalSession& session, const JournalFilter& filter) {
     if (session.refused() && filter.reply) return hasPart(session.reply, *filter.reply);
+    // The gateway's own reply, where it told a client to begin TLS first.
+    if (filter.reply && !asksForEnvelope(filter) && hasPart(session.reply, *filter.reply)) return true;
     return !asksForMail(filter) || std::any_of(session.mail.begin(), session.mail.end(),
                                                [&](const JournalMail& mail) { return passes(mail, filter); });
 }

@@ -467,6 +467,8 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
         stale_ = true;
         return std::exchange(replaced_, false) ? News::Replaced : News::Changed;
     }
+    // Where no reading follows, nobody else asks what was found in the file that has just been opened.
+    finishCheck();
     // What was written since the last reading is nothing of rules; or it is, and no trigger fired.
     if (now != read_at_) reader_.forget();
     seen_ = now;

@@ -101,8 +101,9 @@ TEST_F(GatewayControlTest, AServerIsDrainedAndPutBack) {
     EXPECT_TRUE(control().status().servers.front().draining);
     EXPECT_EQ(control().setServer("mx", "mx1", AdminState::Ready).message, "mx/mx1 gets new sessions again");
     EXPECT_FALSE(control().status().servers.front().draining);
-    EXPECT_EQ(control().setServer("away", "a", AdminState::Ready).message,
-              "away/a gets new sessions again once it is up: its name has not been resolved yet");
+    EXPECT_EQ(
+        control().setServer("away", "a", AdminState::Ready).message,
+        "away/a was not drained: it gets new sessions once it is up: its name has not been resolved yet");
     EXPECT_EQ(control().setServer("mx", "mx9", AdminState::Drain).message,
               "upstream \"mx\" has no server \"mx9\"");
     EXPECT_EQ(control().setServer("my", "mx1", AdminState::Drain).message, "there is no upstream \"my\"");
