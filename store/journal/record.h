@@ -96,7 +96,7 @@ struct JournalSession {
     std::vector<std::string> would_refuse;
     std::string
         reply;  ///< what the client was told instead of a session, or would have been; of one that was admitted, and was
-        ///< told to begin TLS first, that
+    ///< told to begin TLS first, that
     std::string limit;  ///< the limit that it reached, and its value
     std::uint32_t limit_value = 0;
     // Of refused ones:

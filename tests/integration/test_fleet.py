@@ -195,6 +195,7 @@ class Sharing(unittest.TestCase):
         jsonschema.Draft202012Validator({"$ref": "#/$defs/status_fleet", "$defs": DEFINITIONS}).validate(told)
         self.assertEqual((told["failure"], type(told["here"]["sessions"]), told["standing"]["connected"]), (None, int, True))
         # One that has stopped with the oldest rules, and was not heard of for long.
+        gateway.access("deny", "203.0.113.201")
         database.sql("INSERT INTO mailgate.member VALUES ('old', '0.1.0', 0, 0, now() - interval '1 day')", "mailgate")
         database.sql("UPDATE mailgate.change_log SET at = at - 3600 WHERE version = 1", "mailgate")
         try:
