@@ -242,7 +242,8 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     const std::string path_;
     const Options options_;
     std::unique_ptr<Database> database_;  ///< none while the file is missing or bad
-    std::future<void> check_;  ///< of the file that was opened to serve, until load() has its result
+    std::future<void>
+        check_;  ///< of the file that was opened to serve, until load() or look() has its result
     rows::TableReader reader_;
     FileIdentity identity_;     ///< of the file that was opened
     std::int64_t written_ = 0;  ///< sqlite::lastWritten() when we opened or wrote last

@@ -70,6 +70,10 @@ TEST(Fleet, IsWellWhereAllHaveItsRules) {
     view.members[0] = {.name = "mx-1", .position = 7};
     EXPECT_EQ(stateOf(view, view.members[0]), "up");
     EXPECT_TRUE(isWell(view));
+    view.members[0].damaged = true;
+    EXPECT_EQ(stateOf(view, view.members[0]), "damaged");
+    EXPECT_FALSE(isWell(view));
+    view.members[0].damaged = false;
     view.failure = "another fleet";
     EXPECT_FALSE(isWell(view));
     EXPECT_FALSE(isWell(viewOf(false)));

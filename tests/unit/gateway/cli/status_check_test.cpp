@@ -153,6 +153,11 @@ TEST(StatusCheck, WhatAFleetsGatewayHasAndTheDatabaseDoesNotIsTold) {
     EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Warning);
     EXPECT_THAT(checkFleet(view, "", {}).line, HasSubstr("1 rule of the fleet's is not on mx-1 as "));
     view = soundFleet();
+    view.members[1].damaged = true;
+    EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Warning);
+    EXPECT_THAT(checkFleet(view, "", {}).line,
+                HasSubstr("the database has a row of mx-2 that no gateway writes"));
+    view = soundFleet();
     view.failure = "another fleet";
     EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Critical);
     view.here.reset();
