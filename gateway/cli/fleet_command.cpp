@@ -77,6 +77,17 @@ std::string stateOf(const FleetView& view, const Member& member) {
     return state;
 }
 
+std::string missedText(const FleetView& view) {
+    std::string text;
+    for (const Member& member : view.members)
+        if (member.missed.records > 0)
+            text += fmt::format(
+                "{} {} missing among the fleet's: its own journal had removed them before they got there\n",
+                store::missedText(member.missed, printable(member.name)),
+                member.missed.records == 1 ? "is" : "are");
+    return text;
+}
+
 std::string hereText(const FleetView& view) {
     if (!view.failure.empty()) return fmt::format("{}: {}\n", view.self, view.failure);
     std::string text;
@@ -112,9 +123,10 @@ void printAsText(const FleetView& view, const ViewOptions& options) {
                                                : late ? Colour::Warning
                                                       : Colour::Good)});
     }
+    const std::string further = hereText(view) + missedText(view);
     print(fmt::format("fleet: {}, {}, rules version {}\n\n{}{}{}", view.shown,
                       counted(view.members.size(), "gateway"), view.fleet.version, table.text(),
-                      hereText(view).empty() ? "" : "\n", hereText(view)),
+                      further.empty() ? "" : "\n", further),
           options);
 }
 
@@ -189,6 +201,7 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview) {
     const auto outcome = store::joinFleet(*rules, *fleet, requestOf(config, prefer, preview));
     if (preview || !outcome.joined) printPlan(outcome.plan);
     if (outcome.joined) {
+        fleet->release(config.name);
         fmt::print("{} has joined the fleet: {}\n", config.name, summaryOf(outcome.plan));
         return;
     }

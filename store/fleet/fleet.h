@@ -6,6 +6,7 @@
 /// has no gaps, and who has applied the log up to a version has the rules of that version.
 #pragma once
 
+#include "store/fleet/missed.h"
 #include "store/rules/replica.h"
 #include "store/store_error.h"
 
@@ -37,6 +38,7 @@ struct Member {
     // By the database's clock, and of what was read only.
     std::int64_t seen = 0;         ///< Unix time
     std::int64_t silent_secs = 0;  ///< since then
+    MissedRecords missed{};        ///< of its journal
 };
 
 /// One connection to the database, made when it is needed, and anew after a failure. All functions throw StoreError, and
@@ -67,6 +69,8 @@ class FleetStore {
 
     virtual void announce(const Member& self) = 0;
     virtual void forget(const std::string& member) = 0;
+    /// Whichever gateway of that name comes next writes its journal there.
+    virtual void release(const std::string& member) = 0;
     virtual std::vector<Member> members() = 0;
 
     /// Returns when the rules may have been changed, or after so long. The database notifies where it can; how that is,

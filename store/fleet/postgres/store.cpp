@@ -3,6 +3,7 @@
 
 #include "store/fleet/postgres/connection.h"
 #include "store/fleet/postgres/conninfo.h"
+#include "store/fleet/postgres/journal_rows.h"
 #include "store/fleet/postgres/schema.h"
 
 #include <fmt/format.h>
@@ -30,6 +31,9 @@ milliseconds writeAnswer(std::size_t rules) {
 }
 constexpr std::string_view kFrozenTimeout =
     "SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL statement_timeout = '120s'";
+
+/// An index of what is there already takes its time.
+constexpr std::chrono::minutes kMigrationAnswer{10};
 
 constexpr std::string_view kRuleColumns =
     "id, network, verdict, listener, rule_set, note, owner, ticket, reply, created_at, created_by, "
@@ -122,6 +126,7 @@ class PostgresFleet final : public FleetStore {
     std::vector<SharedSet> sets() override;
     void announce(const Member& self) override;
     void forget(const std::string& member) override;
+    void release(const std::string& member) override;
     std::vector<Member> members() override;
     void wait(milliseconds at_most) override;
     bool listens() const noexcept override { return listens_; }
@@ -318,6 +323,13 @@ void PostgresFleet::announce(const Member& self) {
 void PostgresFleet::forget(const std::string& member) {
     attempt([&](Connection& connection) {
         connection.query("DELETE FROM mailgate.member WHERE name = $1", {member}, soon());
+        connection.query("DELETE FROM mailgate.writer WHERE gateway = $1", {member}, soon());
+    });
+}
+
+void PostgresFleet::release(const std::string& member) {
+    attempt([&](Connection& connection) {
+        connection.query("DELETE FROM mailgate.writer WHERE gateway = $1", {member}, soon());
     });
 }
 
@@ -325,13 +337,17 @@ std::vector<Member> PostgresFleet::members() {
     return attempt([&](Connection& connection) {
         const Rows rows = connection.query(
             "SELECT name, release, started, position, floor(extract(epoch FROM seen))::bigint,"
-            " greatest(floor(extract(epoch FROM now() - seen)), 0)::bigint FROM mailgate.member ORDER BY "
-            "name",
+            " greatest(floor(extract(epoch FROM now() - seen)), 0)::bigint, coalesce(records, 0),"
+            " coalesce(exact, true), coalesce(from_ms, 0), coalesce(to_ms, 0) FROM mailgate.member"
+            " LEFT JOIN (SELECT j.gateway, sum(m.records)::bigint AS records, bool_and(m.exact) AS exact,"
+            " min(m.from_ms) AS from_ms, max(m.to_ms) AS to_ms FROM mailgate.missed m"
+            " JOIN mailgate.journal j ON j.id = m.journal GROUP BY j.gateway) missed ON missed.gateway = name"
+            " ORDER BY name",
             {}, soon());
         std::vector<Member> members;
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
-                               rows.number(row, 4), rows.number(row, 5)});
+                               rows.number(row, 4), rows.number(row, 5), missedOf(rows, row, 6)});
         return members;
     });
 }
@@ -343,9 +359,16 @@ void PostgresFleet::wait(milliseconds at_most) {
 FleetState PostgresFleet::lock() {
     return attempt([&](Connection& connection) {
         connection.run(fmt::format("BEGIN; {}; {}", kLockTimeout, kFrozenTimeout), soon());
-        FleetState state = readState(connection, " FOR UPDATE");
-        locked_ = true;
-        return state;
+        try {
+            FleetState state = readState(connection, " FOR UPDATE");
+            locked_ = true;
+            return state;
+        } catch (const StoreError& error) {
+            if (error.kind() != StoreError::Kind::Locked) throw;
+            throw StoreError(
+                error.kind(),
+                fmt::format("the fleet's database {}: another gateway is changing the rules", info_.shown));
+        }
     });
 }
 
@@ -462,7 +485,8 @@ void PostgresFleet::rollback() noexcept {
 
 FleetStore::Migration PostgresFleet::migrate(const std::string& grant) {
     const auto connection = connect();
-    return postgres::migrate(*connection, info_.shown, grant, [this] { return soon(); });
+    return postgres::migrate(*connection, info_.shown, grant,
+                             [] { return steady_clock::now() + kMigrationAnswer; });
 }
 
 }  // namespace

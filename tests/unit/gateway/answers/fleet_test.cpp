@@ -17,6 +17,7 @@ FleetView viewOf(bool answered) {
     view.members = {
         {.name = "mx-1\n", .release = "0.1.0", .started = 1, .position = 6, .seen = 2, .silent_secs = 19},
         {.name = "mx-2", .release = "0.1.0", .started = 1, .position = 9, .seen = 2, .silent_secs = 20}};
+    view.members[1].missed = {.records = 7, .exact = false, .to_ms = 1'000};
     view.differences = store::Differences{.added = 1, .changed = 2};
     return view;
 }
@@ -33,6 +34,12 @@ TEST(Fleet, IsToldWithWhoIsBehindAndWhoIsSilent) {
     EXPECT_EQ(members->getObject(0)->getValue<std::string>("gateway"), "mx-1\\u000a");
     EXPECT_EQ(members->getObject(0)->getValue<int>("behind"), 1);
     EXPECT_EQ(members->getObject(1)->getValue<int>("behind"), 0);
+    EXPECT_TRUE(members->getObject(0)->isNull("missing"));
+    const auto missing = members->getObject(1)->getObject("missing");
+    EXPECT_EQ(missing->getValue<int>("records"), 7);
+    EXPECT_FALSE(missing->getValue<bool>("exact"));
+    EXPECT_TRUE(missing->isNull("from"));
+    EXPECT_EQ(missing->getValue<std::string>("to"), "1970-01-01T00:00:01Z");
     EXPECT_FALSE(isSilent(view.members[0]));
     EXPECT_TRUE(isSilent(view.members[1]));
 }
