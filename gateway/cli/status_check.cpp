@@ -254,6 +254,9 @@ CheckResult checkFleet(const answers::FleetView& view, std::string_view unanswer
                   "{} has not applied {} of the rules for {} s", member.name,
                   counted(static_cast<std::size_t>(answers::changesBehind(view, member.position)), "change"),
                   member.behind_secs));
+        if (member.damaged)
+            found(CheckState::Warning,
+                  fmt::format("the database has a row of {} that no gateway writes", member.name));
         if (answers::changesAhead(view, member.position) > 0)
             found(CheckState::Critical,
                   fmt::format("{} has a version of the rules that the database does not have", member.name));
