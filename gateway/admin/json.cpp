@@ -169,6 +169,17 @@ Object journalOf(const Status& status) {
     return object;
 }
 
+/// Null: none is.
+Var missingOf(const store::MissedRecords& missing) {
+    if (missing.records == 0) return {};
+    Object object = ordered();
+    object.set("records", missing.records);
+    object.set("exact", missing.exact);
+    object.set("from", timeOrNull(missing.from_ms));
+    object.set("to", timeOrNull(missing.to_ms));
+    return object;
+}
+
 /// Null: it stays here.
 Var fleetJournalOf(const store::ShipperStatus& journal) {
     if (!journal.configured) return {};
@@ -180,6 +191,7 @@ Var fleetJournalOf(const store::ShipperStatus& journal) {
     object.set("lag_seconds", journal.lag_seconds);
     object.set("shipped", journal.shipped);
     object.set("missed", journal.missed);
+    object.set("missing", missingOf(journal.missing));
     object.set("rejected", journal.rejected);
     return object;
 }

@@ -88,6 +88,17 @@ Object::Ptr inOrder() {
     return Object::Ptr(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
 }
 
+/// Null: none is.
+Var missingAsJson(const store::MissedRecords& missed) {
+    if (missed.records == 0) return {};
+    Object::Ptr object = inOrder();
+    object->set("records", missed.records);
+    object->set("exact", missed.exact);
+    object->set("from", missed.from_ms == 0 ? Var() : Var(timeText(missed.from_ms, Zone::Utc)));
+    object->set("to", timeText(missed.to_ms, Zone::Utc));
+    return object;
+}
+
 Object::Ptr memberAsJson(const FleetView& view, const Member& member) {
     Object::Ptr object = inOrder();
     object->set("gateway", escaped(member.name));
@@ -103,6 +114,7 @@ Object::Ptr memberAsJson(const FleetView& view, const Member& member) {
     object->set("behind_seconds", member.behind_secs);
     object->set("ahead", changesAhead(view, member.position));
     object->set("damaged", member.damaged);
+    object->set("missing", missingAsJson(member.missed));
     object->set("state", std::string(stateOf(view, member)));
     return object;
 }

@@ -487,7 +487,7 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
     constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
     if (change.networks.empty()) return ConcernedSessions{};
     try {
-        const AskedJournal journal = openJournal(config_, {.here = true});
+        const AskedJournal journal = openJournal(config_, {.here = true}, {});
         return concernedBy(change, *journal, unixMillis() - kWeekMs);
     } catch (const store::StoreError& error) {
         unknown = fmt::format("which sessions it would concern is not known: {}", error.what());

@@ -156,6 +156,7 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview, boo
     const auto rules = replicaOf(config);
     const store::JoinRequest request = requestOf(config, prefer, preview);
     const auto outcome = store::joinFleet(*rules, *fleet, request);
+    if (outcome.joined) fleet->release(config.name);
     if (json)
         printDocument(answers::joinAsJson(outcome, request));
     else

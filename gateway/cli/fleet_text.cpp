@@ -4,6 +4,7 @@
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
+#include "protocols/values/text.h"
 
 #include <Poco/Dynamic/Var.h>
 #include <fmt/format.h>
@@ -50,6 +51,18 @@ std::string hereText(const FleetView& view) {
             "mailgate fleet push\n",
             counted(view.differences->changed, "rule"), view.differences->changed == 1 ? "was" : "were",
             view.self);
+    return text;
+}
+
+/// What of the gateways' journals the fleet's does not have.
+std::string missingText(const FleetView& view) {
+    std::string text;
+    for (const Member& member : view.members)
+        if (member.missed.records > 0)
+            text += fmt::format(
+                "{} {} missing among the fleet's: its own journal had removed them before they got there\n",
+                store::missedText(member.missed, printable(member.name)),
+                member.missed.records == 1 ? "is" : "are");
     return text;
 }
 
@@ -108,7 +121,8 @@ std::string standingText(const FleetView& view, const Object::Ptr& gateway) {
 }  // namespace
 
 std::string fleetText(const FleetView& view, const ViewOptions& options) {
-    return fmt::format("{}\n{}{}", headOf(view), memberTable(view, nullptr, options), behind(hereText(view)));
+    return fmt::format("{}\n{}{}", headOf(view), memberTable(view, nullptr, options),
+                       behind(hereText(view) + missingText(view)));
 }
 
 std::string fleetText(const FleetView& view, const FleetStanding& standing, const ViewOptions& options) {
@@ -117,7 +131,7 @@ std::string fleetText(const FleetView& view, const FleetStanding& standing, cons
     const Object none;
     return fmt::format("{}{}\n{}{}", headOf(view), here,
                        memberTable(view, standing.gateway ? standing.gateway.get() : &none, options),
-                       behind(hereText(view)));
+                       behind(hereText(view) + missingText(view)));
 }
 
 Object fleetAsJson(const FleetView& view, const FleetStanding& standing) {

@@ -86,7 +86,32 @@ std::string namesOf(const std::vector<store::ShippedJournal>& gateways) {
                                            all.empty() ? "" : namesOf(all)));
 }
 
-AskedJournal openFleets(const Config& config, const std::string& gateway) {
+/// What is missing of that time.
+void keepWithin(const Period& period, std::vector<store::ShippedJournal>& gateways) {
+    for (store::ShippedJournal& gateway : gateways)
+        std::erase_if(gateway.missed, [&](const store::MissedRecords& missed) {
+            return (period.since_ms && missed.to_ms < *period.since_ms) ||
+                   (period.until_ms && missed.from_ms > *period.until_ms);
+        });
+}
+
+store::MissedRecords allMissed(const store::ShippedJournal& gateway) {
+    store::MissedRecords all;
+    for (const store::MissedRecords& missed : gateway.missed)
+        all.add(missed);
+    return all;
+}
+
+std::string missedAsJson(const store::MissedRecords& missed) {
+    if (missed.records == 0) return "null";
+    const auto time = [](std::int64_t unix_ms) {
+        return fmt::format("\"{}\"", timeText(unix_ms, Zone::Utc));
+    };
+    return fmt::format(R"({{"records":{},"exact":{},"from":{},"to":{}}})", missed.records, missed.exact,
+                       missed.from_ms == 0 ? "null" : time(missed.from_ms), time(missed.to_ms));
+}
+
+AskedJournal openFleets(const Config& config, const std::string& gateway, const Period& period) {
     auto journal = store::openFleetJournal(config.fleet.url, {.gateway = gateway});
     auto gateways = journal->gateways();
     if (gateways.empty() && !gateway.empty()) failUnknown(config, gateway);
@@ -94,6 +119,7 @@ AskedJournal openFleets(const Config& config, const std::string& gateway) {
         throw store::StoreError(store::StoreError::Kind::Open,
                                 "no gateway has brought its journal to the fleet's database yet (--here asks "
                                 "for what this gateway has seen)");
+    keepWithin(period, gateways);
     fmt::print(stderr, "mailgate: {}\n", askedText(gateways));
     return {std::move(journal), std::move(gateways)};
 }
@@ -107,21 +133,24 @@ std::string ageText(std::int64_t seconds) {
 
 }  // namespace
 
-AskedJournal openJournal(const Config& config, const WhoseJournals& whose) {
+AskedJournal openJournal(const Config& config, const WhoseJournals& whose, const Period& period) {
     const bool of_fleet = !config.fleet.url.empty();
     if (!of_fleet && !whose.gateway.empty() && whose.gateway != config.name)
         throw CLI::ValidationError(
             fmt::format("--gateway {}: {} names no fleet ([fleet] url), and this gateway is \"{}\"",
                         printable(whose.gateway), config.file, printable(config.name)));
-    return of_fleet && !whose.here ? openFleets(config, whose.gateway) : openOwn(config);
+    return of_fleet && !whose.here ? openFleets(config, whose.gateway, period) : openOwn(config);
 }
 
 std::string askedText(const std::vector<store::ShippedJournal>& gateways) {
     constexpr std::int64_t kLate = 60;
     std::string late;
     for (const store::ShippedJournal& gateway : gateways) {
-        if (gateway.age_secs && *gateway.age_secs < kLate) continue;
         const std::string name = printable(gateway.gateway);
+        if (const store::MissedRecords missed = allMissed(gateway); missed.records > 0)
+            late += fmt::format("; {} {} missing", store::missedText(missed, name),
+                                missed.records == 1 ? "is" : "are");
+        if (gateway.age_secs && *gateway.age_secs < kLate) continue;
         late += gateway.age_secs ? fmt::format("; {}'s newest is {} old", name, ageText(*gateway.age_secs))
                                  : fmt::format("; not all of {}'s has come yet", name);
     }
@@ -132,9 +161,10 @@ std::string askedAsJson(const AskedJournal& asked) {
     if (!asked.isOfFleet()) return {};
     std::string items;
     for (const store::ShippedJournal& gateway : *asked.gateways)
-        items += fmt::format(R"({}{{"gateway":"{}","age_seconds":{}}})", items.empty() ? "" : ",",
-                             escaped(gateway.gateway),
-                             gateway.age_secs ? fmt::to_string(*gateway.age_secs) : "null");
+        items += fmt::format(R"({}{{"gateway":"{}","age_seconds":{},"missing":{}}})",
+                             items.empty() ? "" : ",", escaped(gateway.gateway),
+                             gateway.age_secs ? fmt::to_string(*gateway.age_secs) : "null",
+                             missedAsJson(allMissed(gateway)));
     return fmt::format(R"(,"gateways":[{}])", items);
 }
 

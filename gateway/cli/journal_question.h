@@ -60,12 +60,13 @@ struct AskedJournal {
     bool isOfFleet() const noexcept { return gateways.has_value(); }
 };
 
-/// The journal of the configuration, or those of its fleet, and then says on standard error which these are. Throws StoreError, also
+/// The journal of the configuration, or those of its fleet, and then says on standard error which these are, and what is missing in
+/// them of that time. Throws StoreError, also
 /// when it is switched off: what an earlier configuration has left in the file would pass for all that there was; and
 /// CLI::ValidationError for a gateway that the fleet's database does not know.
-AskedJournal openJournal(const Config& config, const WhoseJournals& whose);
+AskedJournal openJournal(const Config& config, const WhoseJournals& whose, const Period& period);
 
-/// "asked the fleet's database: mx-1, mx-2; mx-3's newest is 12 minutes old".
+/// "asked the fleet's database: mx-1, mx-2; mx-3's newest is 12 minutes old; 7 records of mx-1 from … to … are missing".
 std::string askedText(const std::vector<store::ShippedJournal>& gateways);
 /// A member of a JSON object, with a comma in front; nothing where no fleet was asked.
 std::string askedAsJson(const AskedJournal& asked);

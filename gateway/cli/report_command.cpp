@@ -74,7 +74,7 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     filter.would_refuse = true;
     const std::int64_t since = *filter.since_ms;
     const Config config = chosenConfig(context);
-    const AskedJournal source = openJournal(config, arguments.whose);
+    const AskedJournal source = openJournal(config, arguments.whose, {filter.since_ms, filter.until_ms});
     WouldRefuse report = readJournal(*source, filter);
     addLimiting(config, report);
     if (report.sessions() == 0) requireKnownNames(config, filter, &*source);

@@ -203,7 +203,8 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     if (arguments.follow && arguments.until)
         throw CLI::ValidationError("--until cannot be combined with --follow");
     const Asked asked(context, arguments, command);
-    const AskedJournal source = openJournal(asked.config, arguments.whose);
+    const AskedJournal source =
+        openJournal(asked.config, arguments.whose, {asked.filter.since_ms, asked.filter.until_ms});
     const journal::Position end = source->end();
     const std::size_t limit = limitOf(arguments);
     const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
@@ -396,10 +397,13 @@ std::string ruleNow(const Config& config, const JournalSession& session) {
     }
 }
 
+/// One that was found is not among what is missing.
+constexpr Period kNoTime{1, 0};
+
 void show(Context& context, const SessionsArguments& arguments) {
     requireId(arguments);
     const Config config = neededConfig(context).config;
-    const auto found = openJournal(config, arguments.whose)->withId(arguments.id, 2);
+    const auto found = openJournal(config, arguments.whose, kNoTime)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
     if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));
     if (found.size() > 1)

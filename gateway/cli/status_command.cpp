@@ -154,9 +154,18 @@ std::string fleetWarning(const Object& status) {
 std::string fleetJournalWarning(const Object& status) {
     const Object::Ptr fleet = status.getObject("fleet");
     const Object::Ptr journal = fleet ? fleet->getObject("journal") : nullptr;
-    if (!journal || isSet(*journal, "connected") || cell(*journal, "failure") == "-") return "";
-    return fmt::format("{} of this gateway's journal are not in the fleet's database yet: {}.\n",
-                       counted(numberOf(*journal, "behind"), "record"), word(*journal, "failure"));
+    if (!journal) return "";
+    std::string text;
+    if (const Object::Ptr missing = journal->getObject("missing"))
+        text = fmt::format(
+            "{}{}, up to {}, are missing in the fleet's database: this gateway's journal had removed them "
+            "before "
+            "they got there.\n",
+            isSet(*missing, "exact") ? "" : "Up to ", counted(numberOf(*missing, "records"), "record"),
+            word(*missing, "to"));
+    if (isSet(*journal, "connected") || cell(*journal, "failure") == "-") return text;
+    return text + fmt::format("{} of this gateway's journal are not in the fleet's database yet: {}.\n",
+                              counted(numberOf(*journal, "behind"), "record"), word(*journal, "failure"));
 }
 
 /// What an operator should not have to look for.

@@ -66,7 +66,7 @@ void top(Context& context, const TopArguments& arguments) {
     const store::JournalTopQuery query = queryOf(arguments, filter);
     const NeededConfig needed = neededConfig(context);
     const Config& config = needed.config;
-    const AskedJournal source = openJournal(config, arguments.whose);
+    const AskedJournal source = openJournal(config, arguments.whose, {filter.since_ms, filter.until_ms});
     const store::JournalTop sums = withProgress("reading the journal", [&] { return source->top(query); });
     if (sums.sessions == 0 && !needed.broken) requireKnownNames(config, filter, &*source);
     const std::string none = emptyTop(sums, query);

@@ -157,7 +157,7 @@ void who(Context& context, const WhoArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const std::vector<Meaning> meanings = meaningsOf(arguments.text);
     if (meanings.empty()) throw CLI::ValidationError("the text is empty");
-    const AskedJournal source = openJournal(neededConfig(context).config, arguments.whose);
+    const AskedJournal source = openJournal(neededConfig(context).config, arguments.whose, period);
     auto all = withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
     for (const std::string& address :
          all.empty() ? addressesIn(arguments.text) : std::vector<std::string>()) {

@@ -136,7 +136,7 @@ store::FleetFollower::Events fleetEvents(EventLog& log) {
     return events;
 }
 
-store::JournalShipper::Events shipperEvents(EventLog& log) {
+store::JournalShipper::Events shipperEvents(EventLog& log, const std::string& gateway) {
     store::JournalShipper::Events events;
     events.lost = [&log](const std::string& why) {
         LogLine line = log.line(LogLevel::Error, "fleet.journal_failed");
@@ -148,14 +148,21 @@ store::JournalShipper::Events shipperEvents(EventLog& log) {
         line.number("records", static_cast<std::int64_t>(behind));
         log.write(line);
     };
-    events.missed = [&log](std::uint64_t pieces) {
+    events.missed = [&log, gateway](std::uint64_t pieces, const store::MissedRecords& records) {
         LogLine line = log.line(LogLevel::Error, "fleet.journal_missed");
-        line.number("pieces", static_cast<std::int64_t>(pieces));
+        line.number("pieces", static_cast<std::int64_t>(pieces))
+            .number("records", static_cast<std::int64_t>(records.records));
+        line.text("detail", store::missedText(records, gateway));
         log.write(line);
     };
     events.rejected = [&log](const std::string& session, const std::string& why) {
         LogLine line = log.line(LogLevel::Error, "fleet.journal_rejected");
         line.text("session", session).text("detail", why);
+        log.write(line);
+    };
+    events.placed = [&log](const std::string& what) {
+        LogLine line = log.line(LogLevel::Warning, "fleet.journal_placed");
+        line.text("detail", what);
         log.write(line);
     };
     return events;

@@ -37,7 +37,7 @@ UpstreamPool::Events poolEvents(EventLog& log);
 NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 store::FleetFollower::Events fleetEvents(EventLog& log);
-store::JournalShipper::Events shipperEvents(EventLog& log);
+store::JournalShipper::Events shipperEvents(EventLog& log, const std::string& gateway);
 void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned);
 /// Keeps `state` too, which must live as long. `allowlists`: allowlists() of the configuration.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,

@@ -211,7 +211,7 @@ void Gateway::makeShipper(const Config& config) {
                                     .keep_days = days(config.fleet.journal_keep),
                                     .keep_refused_days = days(config.fleet.journal_keep_refused)};
     shipper_ = std::make_unique<store::JournalShipper>(
-        store::openSharedJournal(config.fleet.url, owner), owner,
+        store::openSharedJournal(config.fleet.url, owner), owner, store::lineageFile(config.store_url),
         [url = config.journal.url, masked = config.journal.mask_after.has_value()] {
             return store::journal::openSpool(url, masked);
         },
@@ -221,7 +221,7 @@ void Gateway::makeShipper(const Config& config) {
             if (!membership) return std::nullopt;
             return membership->fleet;
         },
-        store::JournalShipper::Options{}, shipperEvents(*log_));
+        store::JournalShipper::Options{}, shipperEvents(*log_, config.name));
 }
 
 /// Only what has expired by this gateway's clock and the database's: a clock that is wrong must not take rules from all.

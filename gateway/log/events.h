@@ -58,9 +58,13 @@ inline constexpr EventRow kEvents[] = {
      "the gateway's journal does not get to the fleet's database (`detail`); it is kept here meanwhile"},
     {"fleet.journal_recovered", LogLevel::Warning, "it does again; `records` are still to come"},
     {"fleet.journal_missed", LogLevel::Error,
-     "the journal's own retention has removed what had not got to the fleet's database yet: `pieces` of up "
-     "to 16,384 "
-     "records"},
+     "the journal's own retention has removed what had not got to the fleet's database yet: `records`, or so "
+     "many "
+     "at most (`detail`), in `pieces` of up to 16,384"},
+    {"fleet.journal_placed", LogLevel::Warning,
+     "the fleet's database did not know how far it has this gateway's journal, which goes on where its "
+     "records end "
+     "there (`detail`)"},
     {"fleet.journal_rejected", LogLevel::Error,
      "the fleet's database cannot have the record of a session (`detail`), which is left out there; only the "
      "first "

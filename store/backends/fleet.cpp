@@ -31,6 +31,10 @@ std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const J
     return postgres::openSharedJournal(url, kPatience, owner);
 }
 
+std::string lineageFile(const std::string& url) {
+    return sqlite::pathOf(url) + "-fleet";
+}
+
 std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options) {
     return postgres::openJournal(url, options);
 }

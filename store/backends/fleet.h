@@ -24,6 +24,9 @@ FleetCopy copyFleet(const std::string& from, const std::string& to);
 /// Where a gateway's journal goes. Likewise.
 std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner);
 
+/// Where a gateway with rules at `url` keeps which of its processes have written its journal there (store/fleet/lineage.h).
+std::string lineageFile(const std::string& url);
+
 /// The journals of its gateways. Connects to nobody yet. Throws StoreError(BadInput).
 std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options);
 

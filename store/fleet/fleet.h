@@ -6,6 +6,7 @@
 /// has no gaps, and who has applied the log up to a version has the rules of that version.
 #pragma once
 
+#include "store/fleet/missed.h"
 #include "store/rules/replica.h"
 #include "store/store_error.h"
 
@@ -42,6 +43,7 @@ struct Member {
     std::int64_t behind_secs = 0;
     /// No gateway writes such a row: what is too long was cut, and a time or a number that is none is 0.
     bool damaged = false;
+    MissedRecords missed{};  ///< of its journal
 };
 
 /// One connection to the database, made when it is needed, and anew after a failure. All functions throw StoreError, and
@@ -74,6 +76,8 @@ class FleetStore {
     virtual void forget(const std::string& member) = 0;
     /// By name, and no more than one more than kMostMembers: anybody who may write there may write any number.
     static constexpr std::size_t kMostMembers = 500;
+    /// Whichever gateway of that name comes next writes its journal there.
+    virtual void release(const std::string& member) = 0;
     virtual std::vector<Member> members() = 0;
 
     /// Returns when the rules may have been changed, or after so long. The database notifies where it can; how that is,

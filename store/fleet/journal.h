@@ -5,6 +5,7 @@
 /// Errors are StoreError, and none takes longer than the database's deadlines. One thread at a time.
 #pragma once
 
+#include "store/fleet/missed.h"
 #include "store/journal/backend.h"
 
 #include <chrono>
@@ -19,7 +20,8 @@ namespace mailgate::store {
 struct ShippedJournal {
     std::string gateway;
     /// Since it had all of it, by its own clock; none: it has not had all of it yet.
-    std::optional<std::int64_t> age_secs;
+    std::optional<std::int64_t> age_secs{};
+    std::vector<MissedRecords> missed{};  ///< what the gateway has seen and the database will not have
 };
 
 class FleetJournal : public journal::Source {

@@ -6,6 +6,8 @@
 #pragma once
 
 #include "store/fleet/fleet.h"
+#include "store/fleet/lineage.h"
+#include "store/fleet/missed.h"
 #include "store/journal/backend.h"
 
 #include <chrono>
@@ -29,19 +31,22 @@ struct JournalOwner {
 /// database cannot have a record as it is; none takes longer than its deadlines allow. One thread at a time, but for interrupt().
 class SharedJournal {
   public:
+    /// A piece of the journal that was removed before all of it had come.
+    struct Missed {
+        std::int64_t piece = 0;
+        MissedRecords records;
+    };
     /// One that the gateway has, or had before its file was lost or restored from a backup.
     struct Journal {
         std::int64_t id = 0;
         std::int64_t number = 0;  ///< of those of the gateway, from 1 on
         std::string position;     ///< journal::spoolText()
-        std::string process;      ///< that wrote last
-        std::int64_t silent_secs = 0;
     };
     struct Progress {
         std::int64_t journal = 0;
-        std::string from, to;      ///< positions
-        std::uint64_t missed = 0;  ///< pieces of the journal that have not come and will not
-        bool current = false;      ///< nothing is left to come
+        std::string from, to;          ///< positions
+        std::vector<Missed> missed{};  ///< what has not come and will not
+        bool current = false;          ///< nothing is left to come
     };
 
     SharedJournal() = default;
@@ -53,10 +58,21 @@ class SharedJournal {
     virtual std::string fleet() = 0;
     /// Those of the gateway, the newest first.
     virtual std::vector<Journal> journals() = 0;
-    virtual Journal create(std::int64_t number, const std::string& position) = 0;
+    /// `id`: that of a journal whose row is gone; none: another one.
+    virtual Journal create(std::int64_t number, const std::string& position,
+                           std::optional<std::int64_t> id) = 0;
+    /// It goes on at that position, which the caller has found by the records that are there.
+    virtual void place(std::int64_t journal, const std::string& position) = 0;
 
-    /// Whether that record is there, in whichever of the gateway's journals.
-    virtual bool has(JournalKind kind, const journal::SpoolPlace& record) = 0;
+    /// Who writes for the gateway; none: nobody does yet.
+    virtual std::optional<JournalWriter> writer() = 0;
+    /// From now on the owner's process does. False: somebody else than `from` does by now.
+    virtual bool claim(const std::optional<JournalWriter>& from) = 0;
+
+    /// In which of the gateway's journals that record is, or of those whose row is gone; none: it is not there.
+    virtual std::optional<std::int64_t> journalOf(JournalKind kind, const journal::SpoolPlace& record) = 0;
+    /// Of a journal; 0: there is none.
+    virtual std::int64_t lastKey(std::int64_t journal, JournalKind kind) = 0;
     /// Unix milliseconds: of what ended before, nothing is kept.
     virtual std::int64_t keptSinceMs(JournalKind kind) const = 0;
 
@@ -64,7 +80,7 @@ class SharedJournal {
     virtual std::size_t add(std::int64_t journal, std::int64_t key, const JournalSession& record) = 0;
     /// Forgets what was added.
     virtual void discard() noexcept = 0;
-    /// Writes what was added. False: the journal is not at `progress.from`, as another process has written; nothing was. Where
+    /// Writes what was added. False: the journal is not at `progress.from`, or another process writes for the gateway; nothing was. Where
     /// it throws it may have been written all the same; what was added is forgotten in any case.
     virtual bool commit(const Progress& progress) = 0;
 

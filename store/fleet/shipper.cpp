@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -26,6 +27,9 @@ using std::chrono::steady_clock;
 // Between tries while there is no database: a thousand gateways do not come back at once.
 constexpr milliseconds kFirstWait{250}, kLongestWait{4'000};
 
+/// Pieces of 16,384 records.
+constexpr std::size_t kMostSeen = 20'000;
+
 constexpr JournalKind kInTurn[] = {JournalKind::Session, JournalKind::Mail, JournalKind::Refused};
 
 std::int64_t unixMs() {
@@ -33,13 +37,28 @@ std::int64_t unixMs() {
         .count();
 }
 
+/// Of a session, in Unix milliseconds, by its id (a ULID); 0: it is none.
+std::int64_t beginOf(std::string_view id) {
+    constexpr std::string_view kDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    constexpr std::size_t kOfTime = 10;
+    if (id.size() <= kOfTime) return 0;
+    std::int64_t time = 0;
+    for (const char character : id.substr(0, kOfTime)) {
+        const std::size_t digit = kDigits.find(character);
+        if (digit == std::string_view::npos) return 0;
+        time = time * 32 + static_cast<std::int64_t>(digit);
+    }
+    return time;
+}
+
 }  // namespace
 
 struct JournalShipper::Impl {
-    Impl(std::unique_ptr<SharedJournal> fleet_, JournalOwner owner_, OpenSpool open_, MemberOf member_of_,
-         Options options_, Events events_)
+    Impl(std::unique_ptr<SharedJournal> fleet_, JournalOwner owner_, std::string lineage_, OpenSpool open_,
+         MemberOf member_of_, Options options_, Events events_)
         : fleet(std::move(fleet_)),
           owner(std::move(owner_)),
+          lineage(std::move(lineage_)),
           open(std::move(open_)),
           member_of(std::move(member_of_)),
           options(options_),
@@ -53,13 +72,17 @@ struct JournalShipper::Impl {
     void turn();
     void openSpool();
     void requireMembership();
+    void takeUpJournal();
     std::size_t gather(SpoolPosition& reached);
     std::size_t gatherKind(JournalKind kind, journal::SpoolPlace& place);
+    bool shipNext();
     bool ship();
-    bool write(const SpoolPosition& reached, std::size_t records, std::size_t missed);
+    void rememberPieces();
+    std::vector<SharedJournal::Missed> missedOf(const std::vector<std::int64_t>& pieces);
+    bool write(const SpoolPosition& reached, std::size_t records, std::vector<SharedJournal::Missed> missed);
     void makeSmaller(std::size_t records, const SpoolPosition& reached, const StoreError& why);
-    bool commit(const SpoolPosition& reached, std::size_t missed);
-    void noteMissed(const std::vector<std::int64_t>& pieces);
+    bool commit(const SpoolPosition& reached, std::vector<SharedJournal::Missed> missed);
+    void noteMissed(const std::vector<SharedJournal::Missed>& missed);
     void noteRejected(const std::string& session, const std::string& why);
     void lookAfter();
     void noteBehind();
@@ -71,17 +94,20 @@ struct JournalShipper::Impl {
 
     const std::unique_ptr<SharedJournal> fleet;
     const JournalOwner owner;
+    Lineage lineage;
     const OpenSpool open;
     const MemberOf member_of;
     const Options options;
     const Events events;
 
     // The thread's own.
-    std::unique_ptr<journal::Spool> spool;          ///< none after a failure
-    std::optional<SharedJournal::Journal> journal;  ///< at the database; none: it has to be taken up
-    std::optional<SpoolPosition> position;          ///< as last known
-    std::size_t most_records;                       ///< fewer after one that the database could not have
-    std::uint64_t behind = 0;                       ///< records, after what was gathered
+    std::unique_ptr<journal::Spool> spool;             ///< none after a failure
+    std::string fleet_id;                              ///< as last known
+    std::optional<SharedJournal::Journal> journal;     ///< at the database; none: it has to be taken up
+    std::optional<SpoolPosition> position;             ///< as last known
+    std::size_t most_records;                          ///< fewer after one that the database could not have
+    std::uint64_t behind = 0;                          ///< records, after what was gathered
+    std::map<std::int64_t, journal::SpoolPiece> seen;  ///< by number, as it was last
     std::set<std::int64_t> told_missed;
     std::string reported;  ///< the failure reported last; empty while all is well
     milliseconds next_wait = kFirstWait;
@@ -107,13 +133,14 @@ void JournalShipper::Impl::wait(milliseconds time) {
     waiting.wait_for(lock, time, [this] { return stopped; });
 }
 
-/// Who has no part in the fleet tells it nothing.
+/// Who has no part in the fleet, or none any more, tells it nothing.
 void JournalShipper::Impl::requireMembership() {
     const auto joined = member_of();
     if (!joined)
         throw StoreError(StoreError::Kind::Other,
                          "this gateway has not joined the fleet yet: mailgate fleet join");
-    if (*joined != fleet->fleet())
+    if (!journal) fleet_id = fleet->fleet();
+    if (*joined != fleet_id)
         throw StoreError(
             StoreError::Kind::Other,
             "this gateway has joined another fleet than the one that fleet.url names: mailgate fleet "
@@ -122,9 +149,16 @@ void JournalShipper::Impl::requireMembership() {
 
 void JournalShipper::Impl::openSpool() {
     if (spool && !spool->isReplaced()) return;
+    // Nobody writes to what was removed any more: the rest of it goes first.
+    if (spool && journal)
+        while (!stops() && journal && shipNext()) {
+        }
     journal.reset();
     // After a failure it is the same file, as far as is known, and what has come of it counts on.
-    if (spool) position.reset();
+    if (spool) {
+        position.reset();
+        seen.clear();
+    }
     spool.reset();
     spool = open();
 }
@@ -152,11 +186,11 @@ std::size_t JournalShipper::Impl::gatherKind(JournalKind kind, journal::SpoolPla
 bool JournalShipper::Impl::ship() {
     SpoolPosition reached = *position;
     const std::size_t records = gather(reached);
-    const auto missed = spool->settle(reached);
+    const auto missed = missedOf(spool->settle(reached));
     behind = spool->behind(reached);
     const bool is_due = steady_clock::now() >= next_sign || !missed.empty();
     if (records > 0 || is_due) {
-        if (!write(reached, records, missed.size())) return true;
+        if (!write(reached, records, missed)) return true;
         noteMissed(missed);
         next_sign = steady_clock::now() + options.seen;
     }
@@ -165,9 +199,10 @@ bool JournalShipper::Impl::ship() {
 }
 
 /// False: with fewer records, or once it is known where to go on.
-bool JournalShipper::Impl::write(const SpoolPosition& reached, std::size_t records, std::size_t missed) {
+bool JournalShipper::Impl::write(const SpoolPosition& reached, std::size_t records,
+                                 std::vector<SharedJournal::Missed> missed) {
     try {
-        if (!commit(reached, missed)) return false;
+        if (!commit(reached, std::move(missed))) return false;
     } catch (const StoreError& error) {
         if (error.kind() != StoreError::Kind::BadRow) {
             // A database that is too slow for so many gets there with fewer.
@@ -188,7 +223,7 @@ void JournalShipper::Impl::makeSmaller(std::size_t records, const SpoolPosition&
         most_records = records > 3 ? records / 3 : 1;
         return;
     }
-    if (!commit(reached, 0)) return;
+    if (!commit(reached, {})) return;
     for (std::size_t at = 0; at < reached.places.size(); ++at)
         if (reached.places[at].key != position->places[at].key)
             noteRejected(reached.places[at].id, why.what());
@@ -196,9 +231,9 @@ void JournalShipper::Impl::makeSmaller(std::size_t records, const SpoolPosition&
 }
 
 /// False: another process has written.
-bool JournalShipper::Impl::commit(const SpoolPosition& reached, std::size_t missed) {
+bool JournalShipper::Impl::commit(const SpoolPosition& reached, std::vector<SharedJournal::Missed> missed) {
     std::string to = journal::spoolText(reached);
-    if (!fleet->commit({journal->id, journal->position, to, missed, behind == 0})) {
+    if (!fleet->commit({journal->id, journal->position, to, std::move(missed), behind == 0})) {
         journal.reset();
         return false;
     }
@@ -206,16 +241,52 @@ bool JournalShipper::Impl::commit(const SpoolPosition& reached, std::size_t miss
     return true;
 }
 
-void JournalShipper::Impl::noteMissed(const std::vector<std::int64_t>& pieces) {
-    std::uint64_t news = 0;
-    for (const std::int64_t piece : pieces)
-        news += told_missed.insert(piece).second ? 1 : 0;
-    if (news == 0) return;
+void JournalShipper::Impl::noteMissed(const std::vector<SharedJournal::Missed>& missed) {
+    std::uint64_t pieces = 0;
+    MissedRecords records;
+    for (const SharedJournal::Missed& one : missed) {
+        if (!told_missed.insert(one.piece).second) continue;
+        ++pieces;
+        records.add(one.records);
+    }
+    if (pieces == 0) return;
     {
         const std::lock_guard lock(mutex);
-        state.missed += news;
+        state.missed += pieces;
+        state.missing.add(records);
     }
-    if (events.missed) events.missed(news);
+    if (events.missed) events.missed(pieces, records);
+}
+
+/// What is removed later is known by this.
+void JournalShipper::Impl::rememberPieces() {
+    for (const journal::SpoolPiece& piece : spool->pieces())
+        seen[piece.number] = piece;
+    while (seen.size() > kMostSeen)
+        seen.erase(seen.begin());
+}
+
+std::vector<SharedJournal::Missed> JournalShipper::Impl::missedOf(const std::vector<std::int64_t>& pieces) {
+    std::vector<SharedJournal::Missed> missed;
+    if (pieces.empty()) return missed;
+    // Of one that was never looked at: all that has come ended before.
+    std::int64_t earliest = 0;
+    for (const journal::SpoolPlace& place : position->places)
+        if (const std::int64_t began = beginOf(place.id); began > 0)
+            earliest = earliest == 0 ? began : std::min(earliest, began);
+    for (const std::int64_t piece : pieces) {
+        const auto known = seen.find(piece);
+        if (known == seen.end()) {
+            missed.push_back({piece, {journal::kMostInPiece, false, earliest, unixMs()}});
+            continue;
+        }
+        const journal::SpoolPiece& was = known->second;
+        const std::int64_t come = std::max<std::int64_t>(position->of(was.kind).key - was.first_key + 1, 0);
+        const std::int64_t left = was.records - std::min(come, was.records);
+        if (left > 0)
+            missed.push_back({piece, {static_cast<std::uint64_t>(left), true, was.first_ms, was.last_ms}});
+    }
+    return missed;
 }
 
 void JournalShipper::Impl::noteRejected(const std::string& session, const std::string& why) {
@@ -242,22 +313,33 @@ void JournalShipper::Impl::lookAfter() {
 
 /// Whether the database answers or not.
 void JournalShipper::Impl::noteBehind() {
+    rememberPieces();
     if (!position) return;
     const std::uint64_t records = spool->behind(*position);
     const std::lock_guard lock(mutex);
     state.behind = records;
 }
 
+void JournalShipper::Impl::takeUpJournal() {
+    claimJournal(*fleet, owner, lineage);
+    TakenUp taken = takeUp(*fleet, *spool);
+    if (!taken.doubt.empty() && events.placed) events.placed(taken.doubt);
+    journal = std::move(taken.journal);
+    next_sign = steady_clock::now();
+}
+
+/// True: there is more.
+bool JournalShipper::Impl::shipNext() {
+    requireMembership();
+    if (!journal) takeUpJournal();
+    position = journal::spoolPosition(journal->position);
+    return ship();
+}
+
 void JournalShipper::Impl::turn() {
     openSpool();
     noteBehind();
-    if (!journal) {
-        requireMembership();
-        journal = takeUp(*fleet, *spool, owner);
-        next_sign = steady_clock::now();
-    }
-    position = journal::spoolPosition(journal->position);
-    const bool more = ship();
+    const bool more = shipNext();
     lookAfter();
     if (!more) wait(options.poll);
 }
@@ -313,10 +395,10 @@ void JournalShipper::Impl::run() {
     }
 }
 
-JournalShipper::JournalShipper(std::unique_ptr<SharedJournal> fleet, JournalOwner owner, OpenSpool spool,
-                               MemberOf member_of, Options options, Events events)
-    : impl_(std::make_unique<Impl>(std::move(fleet), std::move(owner), std::move(spool), std::move(member_of),
-                                   options, std::move(events))) {}
+JournalShipper::JournalShipper(std::unique_ptr<SharedJournal> fleet, JournalOwner owner, std::string lineage,
+                               OpenSpool spool, MemberOf member_of, Options options, Events events)
+    : impl_(std::make_unique<Impl>(std::move(fleet), std::move(owner), std::move(lineage), std::move(spool),
+                                   std::move(member_of), options, std::move(events))) {}
 
 JournalShipper::~JournalShipper() {
     stop();

@@ -5,6 +5,7 @@
 /// its own; whatever the database does, nobody else waits.
 #pragma once
 
+#include "store/fleet/missed.h"
 #include "store/fleet/shared_journal.h"
 
 #include <chrono>
@@ -25,8 +26,9 @@ struct ShipperStatus {
     std::uint64_t behind = 0;   ///< records that are not there yet, as far as it is known
     double lag_seconds = 0;     ///< since all of the journal was last known to be there
     std::uint64_t shipped = 0;  ///< records, since the start
-    std::uint64_t missed =
-        0;  ///< pieces of the journal that were removed before they were there, since the start
+    // Of the journal, removed before it was there, since the start.
+    std::uint64_t missed = 0;  ///< pieces
+    MissedRecords missing{};
     std::uint64_t rejected = 0;  ///< records that the database could not have, since the start
 };
 
@@ -44,17 +46,20 @@ class JournalShipper {
     struct Events {
         std::function<void(const std::string& why)> lost{};  ///< once, until it is found again
         std::function<void(std::uint64_t behind)> found{};   ///< after lost()
-        /// The journal's retention was faster, of so many of its pieces.
-        std::function<void(std::uint64_t pieces)> missed{};
+        /// The journal's retention was faster.
+        std::function<void(std::uint64_t pieces, const MissedRecords& records)> missed{};
         /// The database cannot have a record.
         std::function<void(const std::string& session, const std::string& why)> rejected{};
+        /// The database did not know how far it has the journal: where it goes on, and why there.
+        std::function<void(const std::string& what)> placed{};
     };
     using OpenSpool = std::function<std::unique_ptr<journal::Spool>()>;
-    /// Of which fleet the gateway is a member; none: of none.
+    /// Of which fleet the gateway is a member; none: of none. It is asked before each time that something is written.
     using MemberOf = std::function<std::optional<std::string>()>;
 
-    JournalShipper(std::unique_ptr<SharedJournal> fleet, JournalOwner owner, OpenSpool spool,
-                   MemberOf member_of, Options options, Events events);
+    /// `lineage`: the file in which the gateway keeps it (store/fleet/lineage.h).
+    JournalShipper(std::unique_ptr<SharedJournal> fleet, JournalOwner owner, std::string lineage,
+                   OpenSpool spool, MemberOf member_of, Options options, Events events);
     ~JournalShipper();  ///< stop()
 
     void start();

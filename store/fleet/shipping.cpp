@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace mailgate::store {
 
@@ -19,15 +20,6 @@ using journal::SpoolPosition;
 
 constexpr JournalKind kEach[] = {JournalKind::Session, JournalKind::Refused, JournalKind::Mail};
 
-/// A gateway that runs says at the database that it does, four times as often.
-constexpr std::int64_t kSilentSecs = 60;
-
-bool goesOnAt(Spool& spool, const SpoolPosition& position) {
-    return std::all_of(std::begin(kEach), std::end(kEach), [&](JournalKind kind) {
-        return spool.find(kind, position.of(kind)) != Spool::Standing::Other;
-    });
-}
-
 /// The least id of a session that starts then (a ULID).
 std::string leastId(std::int64_t unix_ms) {
     constexpr std::string_view kDigits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -37,49 +29,150 @@ std::string leastId(std::int64_t unix_ms) {
     return id;
 }
 
-/// The last record that is there already: with it are all before it, and none is that was written later. What is too old to be
-/// kept there was.
-SpoolPlace lastShared(SharedJournal& fleet, Spool& spool, JournalKind kind) {
-    const std::string oldest = leastId(std::max<std::int64_t>(fleet.keptSinceMs(kind), 0));
-    std::int64_t shared = 0, beyond = spool.lastUpTo(kind, std::numeric_limits<std::int64_t>::max()).key + 1;
-    while (beyond - shared > 1) {
-        const std::int64_t middle = shared + (beyond - shared) / 2;
-        const SpoolPlace here = spool.lastUpTo(kind, middle);
-        if (here.key <= shared || here.id < oldest || fleet.has(kind, here))
-            shared = middle;
-        else
-            beyond = here.key;
-    }
-    return spool.lastUpTo(kind, shared);
-}
+/// What the database has of the records of a spool.
+class Shared {
+  public:
+    /// `has_any`: the gateway has had a journal there.
+    Shared(SharedJournal& fleet, Spool& spool, bool has_any)
+        : fleet_(fleet), spool_(spool), has_any_(has_any) {}
 
-/// From where on a journal that goes on in none of those at the database has something new. `has_any`: the gateway has some there.
-SpoolPosition firstPlaces(SharedJournal& fleet, Spool& spool, bool has_any) {
-    SpoolPosition position;
-    if (has_any)
+    bool goesOnAt(const SpoolPosition& position) {
+        return std::all_of(std::begin(kEach), std::end(kEach), [&](JournalKind kind) {
+            return spool_.find(kind, position.of(kind)) != Spool::Standing::Other;
+        });
+    }
+    /// What is before these places is there, and what comes after them is not.
+    bool agreesWith(const SpoolPosition& position) {
+        return std::all_of(std::begin(kEach), std::end(kEach), [&](JournalKind kind) {
+            return isReached(kind, position.of(kind)) && !anyIsThere(kind, after(kind, position.of(kind)));
+        });
+    }
+    /// From where on it has something new.
+    SpoolPosition firstPlaces() {
+        SpoolPosition position;
         for (const JournalKind kind : kEach)
-            position.of(kind) = lastShared(fleet, spool, kind);
-    spool.settle(position);  // what it has lost before is no news
-    return position;
+            position.of(kind) = lastShared(kind);
+        spool_.settle(position);  // what it has lost before is no news
+        return position;
+    }
+    /// In which these places are the last ones; none: in none.
+    std::optional<std::int64_t> journalThatEndsAt(const SpoolPosition& position) {
+        std::optional<std::int64_t> journal;
+        for (const JournalKind kind : kEach) {
+            const SpoolPlace& place = position.of(kind);
+            if (const auto there = place.key > 0 ? fleet_.journalOf(kind, place) : std::nullopt)
+                journal = std::max(journal.value_or(0), *there);
+        }
+        const bool ends = journal && std::all_of(std::begin(kEach), std::end(kEach), [&](JournalKind kind) {
+                              return fleet_.lastKey(*journal, kind) <= position.of(kind).key;
+                          });
+        return ends ? journal : std::nullopt;
+    }
+
+  private:
+    /// Enough to look beyond one that the database could not have, and that was left out.
+    static constexpr std::size_t kNext = 3;
+
+    std::vector<SpoolPlace> after(JournalKind kind, SpoolPlace place) {
+        std::vector<SpoolPlace> next;
+        spool_.read(kind, place, [&](std::int64_t key, JournalSession& record) {
+            next.push_back({key, record.id});
+            return next.size() < kNext;
+        });
+        return next;
+    }
+    bool anyIsThere(JournalKind kind, const std::vector<SpoolPlace>& records) {
+        return std::any_of(records.begin(), records.end(), [&](const SpoolPlace& record) {
+            return fleet_.journalOf(kind, record).has_value();
+        });
+    }
+    /// Nothing is known of a record that was removed here, or that is too old to be kept there.
+    bool isReached(JournalKind kind, const SpoolPlace& place) {
+        if (place.key == 0 || spool_.find(kind, place) != Spool::Standing::Same || isTooOld(kind, place))
+            return true;
+        const SpoolPlace before = spool_.lastUpTo(kind, place.key - 1);
+        return fleet_.journalOf(kind, place) || before.key == 0 || isTooOld(kind, before) ||
+               fleet_.journalOf(kind, before);
+    }
+    bool isTooOld(JournalKind kind, const SpoolPlace& place) const {
+        return has_any_ && place.id < leastId(std::max<std::int64_t>(fleet_.keptSinceMs(kind), 0));
+    }
+    /// The last record that is there already: with it are all before it, and none is that was written later. What is too old to
+    /// be kept there was, unless nothing ever came.
+    SpoolPlace lastShared(JournalKind kind) {
+        std::int64_t shared = 0,
+                     beyond = spool_.lastUpTo(kind, std::numeric_limits<std::int64_t>::max()).key + 1;
+        while (beyond - shared > 1) {
+            const std::int64_t middle = shared + (beyond - shared) / 2;
+            const SpoolPlace here = spool_.lastUpTo(kind, middle);
+            if (here.key <= shared || isTooOld(kind, here) || fleet_.journalOf(kind, here) ||
+                anyIsThere(kind, after(kind, here)))
+                shared = middle;
+            else
+                beyond = here.key;
+        }
+        return spool_.lastUpTo(kind, shared);
+    }
+
+    SharedJournal& fleet_;
+    Spool& spool_;
+    const bool has_any_;
+};
+
+/// Whether it is a position at all.
+bool isPosition(const std::string& text) {
+    return journal::spoolText(journal::spoolPosition(text)) == text;
 }
 
 }  // namespace
 
-SharedJournal::Journal takeUp(SharedJournal& fleet, Spool& spool, const JournalOwner& owner) {
-    const auto known = fleet.journals();
-    for (const SharedJournal::Journal& one : known)
-        if (goesOnAt(spool, journal::spoolPosition(one.position))) return one;
-    for (const SharedJournal::Journal& one : known)
-        if (one.process != owner.process && one.silent_secs < kSilentSecs)
+void claimJournal(SharedJournal& fleet, const JournalOwner& owner, Lineage& lineage) {
+    constexpr int kTries = 3;
+    for (int left = kTries; left > 0; --left) {
+        const auto writer = fleet.writer();
+        const Claim claim = writer ? claimOf(*writer, owner.process, lineage.processes()) : Claim::Inherited;
+        if (claim == Claim::Held) return;
+        if (claim == Claim::Retired)
+            throw StoreError(StoreError::Kind::Other,
+                             fmt::format("another process of {} goes on with its journal", owner.gateway));
+        if (claim == Claim::None)
             throw StoreError(
                 StoreError::Kind::Other,
-                fmt::format(
-                    "another gateway called {} writes its journal there: each needs a gateway.name of "
-                    "its own (where this one has a new journal, or an older one from a backup: it goes on "
-                    "within a minute)",
-                    owner.gateway));
+                fmt::format("another gateway called {} writes its journal there, heard of {} s ago: each "
+                            "needs a gateway.name of its own. Where there is no other, and this one's files "
+                            "are from a backup: mailgate fleet join",
+                            owner.gateway, writer->silent_secs));
+        lineage.add(owner.process);  // before the database has it: whoever comes next has to know
+        if (fleet.claim(writer)) return;
+    }
+    throw StoreError(StoreError::Kind::Other,
+                     fmt::format("gateways called {} come and go there: each needs a gateway.name of its own",
+                                 owner.gateway));
+}
+
+TakenUp takeUp(SharedJournal& fleet, Spool& spool) {
+    const auto known = fleet.journals();
+    Shared shared(fleet, spool, !known.empty());
+    for (const SharedJournal::Journal& one : known) {
+        const SpoolPosition position = journal::spoolPosition(one.position);
+        if (isPosition(one.position) && shared.goesOnAt(position) && shared.agreesWith(position))
+            return {one};
+    }
+    const SpoolPosition position = shared.firstPlaces();
+    const std::string text = journal::spoolText(position);
+    const auto id = shared.journalThatEndsAt(position);
+    const auto found = std::find_if(known.begin(), known.end(),
+                                    [&](const SharedJournal::Journal& one) { return one.id == id; });
+    if (found != known.end()) {
+        fleet.place(found->id, text);
+        return {{found->id, found->number, text},
+                "how far it has come had been altered there: it goes on behind its last record"};
+    }
     const std::int64_t number = known.empty() ? 1 : known.front().number + 1;
-    return fleet.create(number, journal::spoolText(firstPlaces(fleet, spool, !known.empty())));
+    const auto fresh = fleet.create(number, text, id);
+    if (id) return {fresh, "its row in mailgate.journal was gone: it goes on behind its last record"};
+    if (known.empty()) return {fresh};
+    return {fresh, "it is another one than before, made anew or from a backup: it goes on where they part"};
 }
 
 }  // namespace mailgate::store

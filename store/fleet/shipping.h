@@ -5,10 +5,21 @@
 
 #include "store/fleet/shared_journal.h"
 
+#include <string>
+
 namespace mailgate::store {
 
+/// The owner's process writes for the gateway from now on. Throws StoreError: Other where another gateway of the same name does, or
+/// one with a copy of this one's files.
+void claimJournal(SharedJournal& fleet, const JournalOwner& owner, Lineage& lineage);
+
+struct TakenUp {
+    SharedJournal::Journal journal;
+    std::string doubt{};  ///< why its place had to be looked for; empty: the database knew it
+};
 /// The one that goes on at its place. A journal that was restored from a backup parts from what has come of it: from there on
-/// it is a new one. Throws StoreError; Other where it is another gateway of the same name that writes there.
-SharedJournal::Journal takeUp(SharedJournal& fleet, journal::Spool& spool, const JournalOwner& owner);
+/// it is a new one. A place that was altered at the database, or is lost, is found again by the records that are there. Throws
+/// StoreError.
+TakenUp takeUp(SharedJournal& fleet, journal::Spool& spool);
 
 }  // namespace mailgate::store

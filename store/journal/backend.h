@@ -174,6 +174,17 @@ struct SpoolPosition {
 std::string spoolText(const SpoolPosition& position);
 SpoolPosition spoolPosition(std::string_view text);
 
+/// What is removed as a whole.
+struct SpoolPiece {
+    std::int64_t number = 0;
+    JournalKind kind = JournalKind::Session;
+    std::int64_t records = 0;
+    std::int64_t first_key = 0;              ///< its records have this one and those that follow
+    std::int64_t first_ms = 0, last_ms = 0;  ///< Unix time: the earliest start, the latest end
+};
+/// No piece has more records.
+inline constexpr std::uint64_t kMostInPiece = 16'384;
+
 /// The journal for who takes all of it elsewhere, record after record.
 class Spool {
   public:
@@ -195,6 +206,8 @@ class Spool {
     virtual void read(JournalKind kind, SpoolPlace& place, const Visit& visit) = 0;
     /// Records after the position.
     virtual std::uint64_t behind(const SpoolPosition& position) = 0;
+    /// Those that there are, the oldest first.
+    virtual std::vector<SpoolPiece> pieces() = 0;
     /// Notes in `position` what has to be known to tell later what was removed unread, and returns what was since that was
     /// done last: the numbers of pieces of the journal, which are removed as a whole.
     virtual std::vector<std::int64_t> settle(SpoolPosition& position) = 0;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <optional>
 #include <system_error>
 
 namespace mailgate::store::journal {
@@ -50,7 +51,10 @@ std::string maskedRule(std::string_view rule) {
     return rule.empty() ? std::string() : masked(networkOf(rule)).toString();
 }
 
-std::string maskedHelo(std::string_view helo, std::string_view client, std::string_view masked_client) {
+namespace {
+
+/// None: it is no address literal.
+std::optional<std::string> maskedLiteral(std::string_view helo) {
     if (helo.size() > 2 && helo.front() == '[' && helo.back() == ']') {
         std::string_view literal = helo.substr(1, helo.size() - 2);
         const std::string_view tag = "IPv6:";
@@ -64,7 +68,21 @@ std::string maskedHelo(std::string_view helo, std::string_view client, std::stri
         if (const Network* network = std::get_if<Network>(&parsed))
             return std::string(tagged ? "[IPv6:" : "[") + masked(*network).toString() + "]";
     }
-    return withReplaced(helo, client, masked_client);
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::string maskedHelo(std::string_view helo, std::string_view client, std::string_view masked_client) {
+    const auto literal = maskedLiteral(helo);
+    return literal ? *literal : withReplaced(helo, client, masked_client);
+}
+
+std::string maskedMailAddress(std::string_view address) {
+    const std::size_t domain = address.rfind("@[");
+    const auto literal =
+        domain == std::string_view::npos ? std::nullopt : maskedLiteral(address.substr(domain + 1));
+    return literal ? std::string(address.substr(0, domain + 1)) + *literal : std::string(address);
 }
 
 std::string withReplaced(std::string_view text, std::string_view address, std::string_view by) {

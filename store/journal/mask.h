@@ -32,6 +32,9 @@ std::string maskedRule(std::string_view rule);
 /// is: behind NAT it is not the one the client has here.
 std::string maskedHelo(std::string_view helo, std::string_view client, std::string_view masked_client);
 
+/// A mail address; of an address literal in its place of the domain the mask is left.
+std::string maskedMailAddress(std::string_view address);
+
 /// "Client host [192.0.2.1] blocked", masked and back.
 std::string withReplaced(std::string_view text, std::string_view address, std::string_view by);
 

@@ -73,7 +73,14 @@ const std::vector<std::string> kAddresses{"",
 const std::vector<std::string> kDomains{"@partner.example",
                                         "@b\xC3\xBC"
                                         "cher.example",
-                                        "@example.net", "@artner.example", "@long.example"};
+                                        "@example.net",
+                                        "@artner.example",
+                                        "@long.example",
+                                        "@"};
+const std::vector<std::string> kMessageIds{"1@partner.example", "2'{}\"@partner.example",
+                                           "3@b\xC3\xBC"
+                                           "cher.example",
+                                           "3@xn--bcher-kva.example"};
 const std::vector<std::string> kUsers{"alice", "bob@example.net", "J\xC3\xBCrgen", "null", "root", "o'brien"};
 const std::vector<std::string> kHelos{"",
                                       "mail.partner.example",
@@ -115,7 +122,7 @@ JournalMail mail(Dice& dice) {
     mail.size = dice.below(100'000);
     mail.reply = dice.of(kReplies);
     mail.queue_id = dice.of(kIds);
-    if (dice.one(2)) mail.message_id = dice.text({"1@partner.example", "2'{}\"@partner.example"});
+    if (dice.one(2)) mail.message_id = dice.text(kMessageIds);
     if (dice.one(5) && mail.recipients.size() > 1) mail.replies = {"250 ok", dice.of(kReplies) + "!"};
     mail.accepted = !dice.one(5);
     return mail;
@@ -224,11 +231,15 @@ class FleetJournalAnswers : public testing::Test {
         const auto shared = openSharedJournal(
             url(), {.gateway = gateway, .process = "test", .keep_days = 90, .keep_refused_days = 14});
         shared->fleet();  // which tells it the day
-        const auto journal = shared->create(1, "");
+        const auto journal = shared->create(1, "", std::nullopt);
+        ASSERT_TRUE(shared->claim(std::nullopt));
         std::int64_t key = 0;
         for (const JournalSession& record : records)
             shared->add(journal.id, ++key, record);
-        ASSERT_TRUE(shared->commit({.journal = journal.id, .from = "", .to = "1", .current = true}));
+        SharedJournal::Progress progress{.journal = journal.id, .from = "", .to = "1", .current = true};
+        if (gateway == "mx-1")
+            progress.missed = {{.piece = 7, .records = {3, true, 86'400'000, 172'800'000}}};
+        ASSERT_TRUE(shared->commit(progress));
     }
 
     std::optional<std::string> maybe(std::size_t in, const std::vector<std::string>& texts) {
@@ -245,7 +256,7 @@ class FleetJournalAnswers : public testing::Test {
                                   : std::vector<std::string>{"bob@partner.example", "carol@example.net"});
         filter.refused_to = maybe(12, {"bob@partner.example", "@example.net"});
         filter.reply = maybe(12, kReplyParts);
-        filter.message_id = maybe(12, {"1@partner.example", "2'{}\"@partner.example"});
+        filter.message_id = maybe(8, kMessageIds);
         filter.user = maybe(8, kUsers);
         if (dice_.one(12)) filter.queue_id = dice_.of(kIds);
         if (filter.queue_id == "") filter.queue_id = "none";

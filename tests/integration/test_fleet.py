@@ -415,14 +415,14 @@ class Outages(unittest.TestCase):
         try:
             refused = gateways[0].run("access", "deny", "192.0.2.30")
             self.assertEqual(refused.returncode, 1)
-            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 3 at most")
+            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 4 at most")
             self.lost(gateways[0], before + 1)
             wait_until(lambda: "schema 99" in (standing(gateways[0])["failure"] or ""), "the reason in the status")
             self.assertRegex(gateways[0].run("fleet", "migrate", "--url", url("mailgate_owner")).stderr, "has schema 99")
         finally:
-            database.sql("UPDATE mailgate.meta SET schema = 3, needs = 2", "mailgate")
+            database.sql("UPDATE mailgate.meta SET schema = 4, needs = 2", "mailgate")
         wait_until(lambda: standing(gateways[0])["connected"], "the database again")
-        self.assertIn("has schema 3 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+        self.assertIn("has schema 4 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
 
     def test_a_role_without_rights_changes_nothing(self):
         database.sql("REVOKE INSERT ON mailgate.change_log FROM mailgate", "mailgate")

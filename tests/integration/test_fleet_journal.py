@@ -224,9 +224,15 @@ class Shipping(unittest.TestCase):
         for days_ago in (200, 30):
             sql(f"SELECT mailgate.make_day({today - days_ago})")
         names = {days_ago: sql(f"SELECT to_char(date '1970-01-01' + {today - days_ago}, 'YYYYMMDD')") for days_ago in (200, 30, 0, -3)}
-        gateways[1].stop()
-        gateways[1].log_file.unlink()
-        gateways[1].start()
+        with contextlib.closing(database.connection("mailgate")) as reader:
+            # Somebody reads it for long: no gateway waits for that.
+            reader.run(f"BEGIN; SELECT count(*) FROM mailgate.mail_{names[200]};")
+            self.start_anew(gateways[1])
+            sessions = len(written_by(gateways[1])[0])
+            send(gateways[1], "198.51.100.9")
+            wait_shipped(gateways[1], sessions + 1)
+            self.assertIn(f"mail_{names[200]}", sql(tables).split())
+        self.start_anew(gateways[1])
         wait_until(lambda: f"session_{names[200]}" not in sql(tables).split(), "the old day to go")
         left = set(sql(tables).split())
         self.assertEqual({one for one in left if one.endswith(names[200])}, set())
@@ -235,14 +241,21 @@ class Shipping(unittest.TestCase):
             self.assertIn(f"session_{names[days_ago]}", left)
 
 
+    def start_anew(self, gateway):
+        gateway.stop()
+        gateway.log_file.unlink()
+        gateway.start()
+
+
 class Others(unittest.TestCase):
     def test_masked_before_it_leaves(self):
         masking = make_gateway("masking", journal={"mask_after": "1h"})
         join(masking)
-        send(masking, "203.0.113.99")
+        send(masking, "203.0.113.99", sender="x@[203.0.113.99]")
         wait_shipped(masking, 1)
-        self.assertEqual(sql("SELECT s.client FROM mailgate.session s JOIN mailgate.journal j ON j.id = s.journal WHERE gateway = 'masking'"),
-                         "203.0.113.0/24")
+        self.assertEqual(sql("SELECT s.client, m.sender FROM mailgate.mail m JOIN mailgate.session s USING (journal, key, at_ms)"
+                             " JOIN mailgate.journal j ON j.id = s.journal WHERE gateway = 'masking'"),
+                         "203.0.113.0/24|x@[203.0.113.0/24]")
 
     def test_a_gateway_that_has_not_joined_or_does_not_want_to_keeps_its_journal(self):
         silent = make_gateway("silent")
@@ -255,6 +268,13 @@ class Others(unittest.TestCase):
         wait_until(lambda: "has not joined" in (standing(stranger)["failure"] or ""), "the reason in the status")
         self.assertIsNone(standing(silent))
         self.assertEqual(sql("SELECT count(*) FROM mailgate.journal WHERE gateway IN ('silent', 'stranger')"), "0")
+        ran(stranger, "fleet", "join")
+        wait_shipped(stranger, 1)
+        ran(stranger, "fleet", "leave")
+        wait_until(lambda: "has not joined" in (standing(stranger)["failure"] or ""), "the reason in the status")
+        send(stranger, "203.0.113.5")
+        wait_until(lambda: standing(stranger)["behind"] == 1, "the one that stays here")
+        self.assertEqual(len(there_of(stranger)[0]), 1)
 
     @unittest.skipIf(mailgate.SLACK > 1, "sanitizers and faketime both replace the C library's functions")
     def test_a_clock_that_is_far_off_holds_up_nothing(self):
@@ -288,19 +308,55 @@ class Others(unittest.TestCase):
         shutil.copy(kept, gateway.journal)
         self.restart(gateway)
         send(gateway, "203.0.113.6", 4)  # under the keys that the lost ones have
-        wait_until(lambda: "another gateway called restored" in (standing(gateway)["failure"] or ""), "the doubt")
-        sql("UPDATE mailgate.journal SET seen = now() - interval '2 minutes' WHERE gateway = 'restored'")
         wait_until(lambda: len(written_by(gateway)[0]) == 7, "the four in its journal")
         wait_until(lambda: there_of(gateway)[0] == sorted([*written_by(gateway)[0], *lost]), lambda: f"all of them once: {standing(gateway)}")
         self.assertEqual(sql("SELECT count(*), max(number) FROM mailgate.journal WHERE gateway = 'restored'"), "2|2")
+        self.assertIn("from a backup", gateway.wait_event("fleet.journal_placed")["detail"])
         gateway.stop()
         gateway.journal.unlink()
         self.restart(gateway)
         before = there_of(gateway)[0]
-        sql("UPDATE mailgate.journal SET seen = now() - interval '2 minutes' WHERE gateway = 'restored'")
         send(gateway, "203.0.113.6", 2)
         wait_until(lambda: len(there_of(gateway)[0]) == len(before) + 2, lambda: f"those of a new journal: {standing(gateway)}")
         self.assertEqual(there_of(gateway)[0], sorted([*before, *written_by(gateway)[0]]))
+        sql("UPDATE mailgate.writer SET process = 'another' WHERE gateway = 'restored'")
+        send(gateway, "203.0.113.6")
+        wait_until(lambda: "another gateway called restored" in (standing(gateway)["failure"] or ""), "the other one in the status")
+        self.assertIn("another gateway called restored", gateway.wait_event("fleet.journal_failed")["detail"])
+        ran(gateway, "fleet", "join")
+        wait_until(lambda: len(there_of(gateway)[0]) == len(before) + 3, lambda: f"the last one too: {standing(gateway)}")
+
+    def test_a_place_at_the_database_that_was_altered_or_is_gone_is_found_again(self):
+        gateway = make_gateway("placed")
+        join(gateway)
+        send(gateway, "203.0.113.8", 2)
+        wait_shipped(gateway, 2)
+        sessions = 2
+        for harm in ("UPDATE mailgate.journal SET position = 'x' WHERE gateway = 'placed'",
+                     "UPDATE mailgate.journal SET position = '0 0 - 0 0 - 0 0 - 0' WHERE gateway = 'placed'",
+                     "UPDATE mailgate.journal SET position = '99 1638400 01K 1 0 - 0 0 - 0' WHERE gateway = 'placed'",
+                     "DELETE FROM mailgate.journal WHERE gateway = 'placed'"):
+            sql(harm)
+            send(gateway, "203.0.113.8")
+            sessions += 1
+            wait_shipped(gateway, sessions)
+        gateway.wait_events(4, "fleet.journal_placed")
+        self.assertEqual(gateway.events("fleet.journal_failed"), [])
+        # A piece that was removed while the gateway was stopped, before any of it had come.
+        gateway.stop()
+        with contextlib.closing(sqlite3.connect(gateway.journal)) as journal, journal:
+            journal.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'segment'")
+        self.restart(gateway)
+        told = gateway.wait_event("fleet.journal_missed")
+        self.assertEqual((told["pieces"], told["records"]), (1, 16_384))
+        self.assertRegex(told["detail"], r"^up to 16384 records of placed from \S+ to \S+$")
+        wait_until(lambda: standing(gateway)["missing"], "them in the status")
+        self.assertRegex(gateway.run("status").stdout, r"Up to 16,?384 records, up to \S+, are missing in the fleet's database")
+        self.assertRegex(gateway.run("fleet", "status").stdout, r"(?m)^up to 16384 records of placed from \S+ to \S+ are missing")
+        self.assertRegex(gateway.run("sessions", "--since", "1h").stderr, r"; up to 16384 records of placed from \S+ to \S+ are missing")
+        before = gateway.run("sessions", "--until", "2020-01-01").stderr
+        self.assertIn("asked the fleet's database", before)
+        self.assertNotIn("missing", before)
 
     def restart(self, gateway):
         gateway.log_file.unlink()

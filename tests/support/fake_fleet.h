@@ -29,6 +29,7 @@ struct FleetDatabase {
     std::map<std::int64_t, SharedRule> rules;
     std::vector<SharedSet> sets;
     std::map<std::string, Member> members;
+    std::vector<std::string> released;
     bool gone = false;          ///< it cannot be reached
     bool loses_answer = false;  ///< it commits, and nobody hears of it
 };
@@ -83,6 +84,10 @@ class FakeFleet final : public FleetStore {
     void forget(const std::string& member) override {
         const auto guard = reached();
         database_->members.erase(member);
+    }
+    void release(const std::string& member) override {
+        const auto guard = reached();
+        database_->released.push_back(member);
     }
     std::vector<Member> members() override {
         const auto guard = reached();

@@ -280,7 +280,7 @@ void Connection::refused(const pg_result* result) {
     std::string what = info_.withoutPassword(oneLine(message.c_str()));
     if (state == "42501") what += ": mailgate fleet migrate --grant gives a role what it needs";
     if (state == "3F000" || state == "42P01") what += ": mailgate fleet migrate makes the tables";
-    if (state == "55P03") what = "another gateway is changing the rules";
+    if (state == "55P03") what = "somebody else holds what is needed, and did not let go of it in time";
     if (state == "57014") what = "the answer takes too long";
     if (PQstatus(handle_.get()) == CONNECTION_BAD) broken_ = true;
     throw StoreError(kindOf(state), fmt::format("the fleet's database {}: {}", info_.shown, what));

@@ -106,6 +106,29 @@ END $$;
 REVOKE ALL ON FUNCTION mailgate.make_day(integer), mailgate.drop_old_days() FROM PUBLIC;
 )";
 
+/// writer: which process writes the journals of a gateway, and which one did before (store/fleet/lineage.h). missed: what a gateway
+/// has removed before it could bring it; `exact`: it is known how many records that were, else they are that many at most;
+/// from_ms: 0 where it is not known. The index: what is not in ASCII may be there in another spelling than it is looked for.
+constexpr std::string_view kTables4 = R"(
+CREATE TABLE mailgate.writer(
+  gateway   text PRIMARY KEY,
+  process   text NOT NULL,
+  inherited text NOT NULL,
+  since     timestamptz NOT NULL
+);
+CREATE TABLE mailgate.missed(
+  journal integer NOT NULL,
+  piece   bigint NOT NULL,
+  records bigint NOT NULL,
+  exact   boolean NOT NULL,
+  from_ms bigint NOT NULL,
+  to_ms   bigint NOT NULL,
+  PRIMARY KEY (journal, piece)
+);
+CREATE INDEX mail_message_id_beyond_ascii ON mailgate.mail(at_ms)
+  WHERE octet_length(message_id) <> char_length(message_id);
+)";
+
 template <typename Record>
 std::string columnsOf() {
     std::string columns;
@@ -178,11 +201,17 @@ std::string journalTables(bool by_day) {
     return script;
 }
 
+std::string journalTables4() {
+    return std::string(kTables4);
+}
+
 std::string journalGrants(bool by_day, const std::string& role) {
     const auto grant = [&](std::string_view what) { return fmt::format("GRANT {} TO {};\n", what, role); };
     const std::string_view rows =
         " ON mailgate.session, mailgate.refused, mailgate.further_mail, mailgate.mail";
     std::string script = grant("SELECT, INSERT, UPDATE ON mailgate.journal");
+    script += grant("SELECT, INSERT, UPDATE, DELETE ON mailgate.writer");
+    script += grant("SELECT, INSERT, DELETE ON mailgate.missed");
     script += grant(fmt::format("SELECT, INSERT{}{}", by_day ? "" : ", DELETE", rows));
     if (by_day) script += grant("EXECUTE ON FUNCTION mailgate.make_day(integer), mailgate.drop_old_days()");
     return script;

@@ -86,6 +86,9 @@ std::string columnList(std::string_view prefix = "") {
 /// removes; else they are plain ones.
 std::string journalTables(bool by_day);
 
+/// What schema 4 adds.
+std::string journalTables4();
+
 /// What gateways may do with them; `role` in SQL's form.
 std::string journalGrants(bool by_day, const std::string& role);
 

@@ -53,10 +53,16 @@ void addSenderCondition(Conditions& conditions, const std::string& from) {
     // All that begins like this: the character behind @ is A.
     const std::string domain = searchKey(from.substr(1));
     const std::string first = conditions.bind(domain + '@'), behind = conditions.bind(domain + 'A');
-    conditions.add(fmt::format("m.sender_key >= {} AND m.sender_key < {}", first, behind));
+    const std::string within = fmt::format("m.sender_key >= {} AND m.sender_key < {}", first, behind);
+    // The null sender has no domain either.
+    conditions.add(domain.empty() ? fmt::format("({} OR m.sender_key = '')", within) : within);
 }
 
 void addRecipientCondition(Conditions& conditions, const std::string& to) {
+    if (to == "@")  // those without a domain
+        return conditions.add(
+            "EXISTS (SELECT 1 FROM unnest(m.recipient_keys) k WHERE strpos(k, '@') = 0 OR"
+            " right(k, 1) = '@')");
     conditions.add(
         fmt::format("m.recipient_keys @> ARRAY[{}]::text[]", conditions.bind(recipientKeys(to).front())));
 }
@@ -124,9 +130,10 @@ void addMailConditions(Conditions& conditions, const JournalFilter& filter) {
         conditions.add(
             fmt::format("m.queue_id = {} AND m.queue_id <> ''", conditions.bind(*filter.queue_id)));
     if (filter.message_id)
-        conditions.add(fmt::format("lower(m.message_id) IN ({}, {}) AND m.message_id <> ''",
+        conditions.add(fmt::format("(lower(m.message_id) IN ({}, {}) AND m.message_id <> '' OR {})",
                                    conditions.bind(lowerCase(*filter.message_id)),
-                                   conditions.bind(searchKey(*filter.message_id))));
+                                   conditions.bind(searchKey(*filter.message_id)),
+                                   beyondAscii("m.message_id")));
     if (filter.reply) {
         const std::string part = conditions.bind(lowerCase(*filter.reply));
         conditions.add(fmt::format("({} OR {} OR {})", hasPart("m.reply", part),

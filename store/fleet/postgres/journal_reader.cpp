@@ -187,9 +187,11 @@ Rows JournalReader::ask(const std::string& sql, const std::vector<std::string>& 
 
 void JournalReader::readJournals() {
     const Rows rows =
-        ask("SELECT id, gateway, floor(extract(epoch FROM now() - current))::bigint"
-            " FROM mailgate.journal ORDER BY gateway, number",
+        ask("SELECT id, gateway, floor(extract(epoch FROM now() - current))::bigint, m.schema, m.needs"
+            " FROM mailgate.journal, (SELECT schema, needs FROM mailgate.meta WHERE meta.id = 1) m"
+            " ORDER BY gateway, number",
             {});
+    if (rows.size() > 0) requireUsable(rows.number(0, 3), rows.number(0, 4), info_.shown);
     journals_.clear();
     for (std::size_t row = 0; row < rows.size(); ++row) {
         if (!options_.gateway.empty() && rows.view(row, 1) != options_.gateway) continue;
@@ -213,6 +215,14 @@ std::vector<ShippedJournal> JournalReader::gateways() {
         for (const KnownJournal& journal : journals_) {  // the last of a gateway is the one that it writes
             if (!gateways.empty() && gateways.back().gateway == journal.gateway) gateways.pop_back();
             gateways.push_back({journal.gateway, journal.age_secs});
+        }
+        const Rows rows =
+            ask("SELECT j.gateway, m.records, m.exact, m.from_ms, m.to_ms FROM mailgate.missed m"
+                " JOIN mailgate.journal j ON j.id = m.journal ORDER BY m.to_ms",
+                {});
+        for (std::size_t row = 0; row < rows.size(); ++row) {
+            const auto gateway = std::ranges::find(gateways, rows.view(row, 0), &ShippedJournal::gateway);
+            if (gateway != gateways.end()) gateway->missed.push_back(missedOf(rows, row, 1));
         }
         return gateways;
     });

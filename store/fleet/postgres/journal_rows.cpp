@@ -108,6 +108,11 @@ JournalMail mailOf(const Rows& rows, std::size_t row, int column) {
     return recordOf<JournalMail>(rows, row, column);
 }
 
+MissedRecords missedOf(const Rows& rows, std::size_t row, int column) {
+    return {static_cast<std::uint64_t>(rows.number(row, column)), rows.view(row, column + 1) == "t",
+            rows.number(row, column + 2), rows.number(row, column + 3)};
+}
+
 std::vector<std::string> arrayItems(std::string_view array) {
     std::vector<std::string> items;
     if (!array.starts_with('{')) return items;

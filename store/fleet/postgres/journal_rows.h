@@ -3,6 +3,7 @@
 /// store/.
 #pragma once
 
+#include "store/fleet/missed.h"
 #include "store/fleet/postgres/connection.h"
 #include "store/journal/record.h"
 
@@ -23,5 +24,8 @@ JournalMail mailOf(const Rows& rows, std::size_t row, int column);
 
 /// Of an array in PostgreSQL's text form, '{a,"b c",NULL}': an item each, empty for NULL.
 std::vector<std::string> arrayItems(std::string_view array);
+
+/// Of the columns records, exact, from_ms, to_ms, from `column` on.
+MissedRecords missedOf(const Rows& rows, std::size_t row, int column);
 
 }  // namespace mailgate::store::postgres

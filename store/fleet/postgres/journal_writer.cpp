@@ -43,8 +43,12 @@ class PostgresJournal final : public SharedJournal {
 
     std::string fleet() override;
     std::vector<Journal> journals() override;
-    Journal create(std::int64_t number, const std::string& position) override;
-    bool has(JournalKind kind, const journal::SpoolPlace& record) override;
+    Journal create(std::int64_t number, const std::string& position, std::optional<std::int64_t> id) override;
+    void place(std::int64_t journal, const std::string& position) override;
+    std::optional<JournalWriter> writer() override;
+    bool claim(const std::optional<JournalWriter>& from) override;
+    std::optional<std::int64_t> journalOf(JournalKind kind, const journal::SpoolPlace& record) override;
+    std::int64_t lastKey(std::int64_t journal, JournalKind kind) override;
     std::int64_t keptSinceMs(JournalKind kind) const override {
         const bool refused = kind == JournalKind::Refused;
         return (today_ - (refused ? owner_.keep_refused_days : owner_.keep_days)) * kDayMs;
@@ -127,38 +131,86 @@ std::string PostgresJournal::fleet() {
 std::vector<SharedJournal::Journal> PostgresJournal::journals() {
     return attempt([&](Connection& connection) {
         const Rows rows = connection.query(
-            "SELECT id, number, position, owner, greatest(floor(extract(epoch FROM now() - seen)), 0)::bigint"
-            " FROM mailgate.journal WHERE gateway = $1 ORDER BY number DESC",
+            "SELECT id, number, position FROM mailgate.journal WHERE gateway = $1 ORDER BY number DESC",
             {owner_.gateway}, soon());
         std::vector<Journal> journals;
         for (std::size_t row = 0; row < rows.size(); ++row)
-            journals.push_back({rows.number(row, 0), rows.number(row, 1), rows.text(row, 2),
-                                rows.text(row, 3), rows.number(row, 4)});
+            journals.push_back({rows.number(row, 0), rows.number(row, 1), rows.text(row, 2)});
         return journals;
     });
 }
 
-SharedJournal::Journal PostgresJournal::create(std::int64_t number, const std::string& position) {
+SharedJournal::Journal PostgresJournal::create(std::int64_t number, const std::string& position,
+                                               std::optional<std::int64_t> id) {
     return attempt([&](Connection& connection) {
+        std::vector<std::string> values{
+            owner_.gateway, fmt::to_string(number),           position,
+            owner_.process, fmt::to_string(owner_.keep_days), fmt::to_string(owner_.keep_refused_days)};
+        if (id) values.push_back(fmt::to_string(*id));
         const Rows rows = connection.query(
-            "INSERT INTO mailgate.journal(gateway, number, position, owner, since, seen, records, missed,"
-            " keep_days, keep_refused_days) VALUES ($1, $2::integer, $3, $4, now(), now(), 0, 0, $5::integer,"
-            " $6::integer) RETURNING id",
-            {owner_.gateway, fmt::to_string(number), position, owner_.process,
-             fmt::to_string(owner_.keep_days), fmt::to_string(owner_.keep_refused_days)},
-            soon());
-        return Journal{rows.number(0, 0), number, position, owner_.process, 0};
+            fmt::format(
+                "INSERT INTO mailgate.journal(gateway, number, position, owner, since, seen, records, missed,"
+                " keep_days, keep_refused_days{}) VALUES ($1, $2::integer, $3, $4, now(), now(), 0, 0,"
+                " $5::integer, $6::integer{}) RETURNING id",
+                id ? ", id" : "", id ? ", $7::integer" : ""),
+            values, soon());
+        return Journal{rows.number(0, 0), number, position};
     });
 }
 
-bool PostgresJournal::has(JournalKind kind, const journal::SpoolPlace& record) {
-    return attempt([&](Connection& connection) {
+void PostgresJournal::place(std::int64_t journal, const std::string& position) {
+    attempt([&](Connection& connection) {
+        connection.query("UPDATE mailgate.journal SET position = $2 WHERE id = $1::integer",
+                         {fmt::to_string(journal), position}, soon());
+    });
+}
+
+std::optional<JournalWriter> PostgresJournal::writer() {
+    return attempt([&](Connection& connection) -> std::optional<JournalWriter> {
         const Rows rows = connection.query(
-            fmt::format("SELECT 1 FROM mailgate.{} WHERE journal IN (SELECT id FROM mailgate.journal WHERE"
-                        " gateway = $1) AND key = $2::bigint AND id = $3 LIMIT 1",
+            "SELECT process, inherited, greatest(floor(extract(epoch FROM now() - greatest(since,"
+            " (SELECT max(seen) FROM mailgate.journal j WHERE j.gateway = w.gateway)))), 0)::bigint"
+            " FROM mailgate.writer w WHERE gateway = $1",
+            {owner_.gateway}, soon());
+        if (rows.size() == 0) return std::nullopt;
+        return JournalWriter{rows.text(0, 0), rows.text(0, 1), rows.number(0, 2)};
+    });
+}
+
+bool PostgresJournal::claim(const std::optional<JournalWriter>& from) {
+    return attempt([&](Connection& connection) {
+        const Rows rows = from ? connection.query(
+                                     "UPDATE mailgate.writer SET process = $2, inherited = $3, since = now()"
+                                     " WHERE gateway = $1 AND process = $3 RETURNING 1",
+                                     {owner_.gateway, owner_.process, from->process}, soon())
+                               : connection.query(
+                                     "INSERT INTO mailgate.writer(gateway, process, inherited, since) VALUES"
+                                     " ($1, $2, '', now()) ON CONFLICT (gateway) DO NOTHING RETURNING 1",
+                                     {owner_.gateway, owner_.process}, soon());
+        return rows.size() == 1;
+    });
+}
+
+std::optional<std::int64_t> PostgresJournal::journalOf(JournalKind kind, const journal::SpoolPlace& record) {
+    return attempt([&](Connection& connection) -> std::optional<std::int64_t> {
+        const Rows rows = connection.query(
+            fmt::format("SELECT t.journal FROM mailgate.{} t LEFT JOIN mailgate.journal j ON j.id = t.journal"
+                        " WHERE t.id = $3 AND t.key = $2::bigint AND (j.id IS NULL OR j.gateway = $1)"
+                        " ORDER BY t.journal DESC LIMIT 1",
                         tableOf(kind)),
             {owner_.gateway, fmt::to_string(record.key), record.id}, soon());
-        return rows.size() > 0;
+        if (rows.size() == 0) return std::nullopt;
+        return rows.number(0, 0);
+    });
+}
+
+std::int64_t PostgresJournal::lastKey(std::int64_t journal, JournalKind kind) {
+    return attempt([&](Connection& connection) {
+        return connection
+            .query(fmt::format("SELECT coalesce(max(key), 0) FROM mailgate.{} WHERE journal = $1::integer",
+                               tableOf(kind)),
+                   {fmt::to_string(journal)}, soon())
+            .number(0, 0);
     });
 }
 
@@ -197,9 +249,11 @@ bool PostgresJournal::write(Connection& connection, const Progress& progress) {
             makeDay(connection, day);
     connection.run(std::string(kBegin), soon());
     const Rows rows = connection.query(
-        "SELECT position, floor(extract(epoch FROM now()) / 86400)::bigint FROM mailgate.journal"
-        " WHERE id = $1::integer FOR UPDATE",
-        {fmt::to_string(progress.journal)}, soon());
+        "SELECT j.position, floor(extract(epoch FROM now()) / 86400)::bigint, m.schema, m.needs"
+        " FROM mailgate.meta m, mailgate.journal j JOIN mailgate.writer w USING (gateway)"
+        " WHERE m.id = 1 AND j.id = $1::integer AND w.process = $2 FOR UPDATE OF j, w",
+        {fmt::to_string(progress.journal), owner_.process}, soon());
+    if (rows.size() == 1) requireUsable(rows.number(0, 2), rows.number(0, 3), info_.shown);
     if (rows.size() != 1 || rows.text(0, 0) != progress.from) {
         connection.run("ROLLBACK", soon());
         return false;
@@ -215,9 +269,17 @@ bool PostgresJournal::write(Connection& connection, const Progress& progress) {
                     " keep_refused_days = $7::integer WHERE id = $1::integer",
                     progress.current ? "current = now()," : ""),
         {fmt::to_string(progress.journal), progress.to, owner_.process, fmt::to_string(records_),
-         fmt::to_string(progress.missed), fmt::to_string(owner_.keep_days),
+         fmt::to_string(progress.missed.size()), fmt::to_string(owner_.keep_days),
          fmt::to_string(owner_.keep_refused_days)},
         soon());
+    for (const Missed& missed : progress.missed)
+        connection.query(
+            "INSERT INTO mailgate.missed(journal, piece, records, exact, from_ms, to_ms) VALUES ($1::integer,"
+            " $2::bigint, $3::bigint, $4::boolean, $5::bigint, $6::bigint) ON CONFLICT DO NOTHING",
+            {fmt::to_string(progress.journal), fmt::to_string(missed.piece),
+             fmt::to_string(missed.records.records), missed.records.exact ? "t" : "f",
+             fmt::to_string(missed.records.from_ms), fmt::to_string(missed.records.to_ms)},
+            soon());
     connection.run("COMMIT", soon());
     today_ = rows.number(0, 1);
     return true;
@@ -225,6 +287,11 @@ bool PostgresJournal::write(Connection& connection, const Progress& progress) {
 
 bool PostgresJournal::maintain() {
     return attempt([&](Connection& connection) {
+        connection.query(
+            "DELETE FROM mailgate.missed WHERE to_ms < (SELECT"
+            " (floor(extract(epoch FROM now()) / 86400)::bigint - max(keep_days)) * 86400000"
+            " FROM mailgate.journal)",
+            {}, soon());
         if (!by_day_) return removeOldRows(connection);
         for (std::int64_t day = today_; day <= today_ + kAhead; ++day)
             makeDay(connection, day);

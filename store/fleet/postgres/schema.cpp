@@ -82,9 +82,10 @@ struct Step {
 };
 
 /// The n-th makes version n + 1. A released one is never changed.
-constexpr std::array<Step, 3> kSteps{{{[](bool) { return std::string(kTables1); }, 1},
+constexpr std::array<Step, 4> kSteps{{{[](bool) { return std::string(kTables1); }, 1},
                                       {[](bool) { return std::string(kTokens); }, 2},
-                                      {journalTables, 2}}};
+                                      {journalTables, 2},
+                                      {[](bool) { return journalTables4(); }, 2}}};
 constexpr int kCurrent = static_cast<int>(kSteps.size());
 
 /// What gateways need, and no more: the log is only ever added to.

@@ -3,6 +3,7 @@
 
 #include "store/fleet/postgres/connection.h"
 #include "store/fleet/postgres/conninfo.h"
+#include "store/fleet/postgres/journal_rows.h"
 #include "store/fleet/postgres/schema.h"
 
 #include <fmt/format.h>
@@ -31,6 +32,9 @@ milliseconds writeAnswer(std::size_t rules) {
 }
 constexpr std::string_view kFrozenTimeout =
     "SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL statement_timeout = '120s'";
+
+/// An index of what is there already takes its time.
+constexpr std::chrono::minutes kMigrationAnswer{10};
 
 constexpr std::string_view kRuleColumns =
     "id, network, verdict, listener, rule_set, note, owner, ticket, reply, created_at, created_by, "
@@ -123,6 +127,7 @@ class PostgresFleet final : public FleetStore {
     std::vector<SharedSet> sets() override;
     void announce(const Member& self) override;
     void forget(const std::string& member) override;
+    void release(const std::string& member) override;
     std::vector<Member> members() override;
     void wait(milliseconds at_most) override;
     bool listens() const noexcept override { return listens_; }
@@ -319,6 +324,13 @@ void PostgresFleet::announce(const Member& self) {
 void PostgresFleet::forget(const std::string& member) {
     attempt([&](Connection& connection) {
         connection.query("DELETE FROM mailgate.member WHERE name = $1", {member}, soon());
+        connection.query("DELETE FROM mailgate.writer WHERE gateway = $1", {member}, soon());
+    });
+}
+
+void PostgresFleet::release(const std::string& member) {
+    attempt([&](Connection& connection) {
+        connection.query("DELETE FROM mailgate.writer WHERE gateway = $1", {member}, soon());
     });
 }
 
@@ -338,8 +350,13 @@ std::vector<Member> PostgresFleet::members() {
                 // Nobody waits for a change that is further away than numbers go.
                 " coalesce((SELECT greatest(floor(extract(epoch FROM now()))::bigint - c.at, 0)"
                 " FROM mailgate.change_log c WHERE c.version = CASE WHEN m.position BETWEEN 0 AND {3} THEN"
-                " m.position + 1 END ORDER BY c.seq LIMIT 1), 0)"
-                " FROM mailgate.member m ORDER BY name LIMIT {2}",
+                " m.position + 1 END ORDER BY c.seq LIMIT 1), 0),"
+                " coalesce(records, 0), coalesce(exact, true), coalesce(from_ms, 0), coalesce(to_ms, 0)"
+                " FROM mailgate.member m LEFT JOIN (SELECT j.gateway, sum(l.records)::bigint AS records,"
+                " bool_and(l.exact) AS exact, min(l.from_ms) AS from_ms, max(l.to_ms) AS to_ms"
+                " FROM mailgate.missed l JOIN mailgate.journal j ON j.id = l.journal GROUP BY j.gateway) "
+                "missed"
+                " ON missed.gateway = name ORDER BY name LIMIT {2}",
                 kLatestTime, "seen BETWEEN '1970-01-01Z' AND now() + interval '1 day'", kMostMembers + 1,
                 std::numeric_limits<std::int64_t>::max() - 1),
             {}, soon());
@@ -347,7 +364,7 @@ std::vector<Member> PostgresFleet::members() {
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
                                rows.number(row, 4), rows.number(row, 5), rows.number(row, 7),
-                               rows.number(row, 6) != 0});
+                               rows.number(row, 6) != 0, missedOf(rows, row, 8)});
         return members;
     });
 }
@@ -359,9 +376,16 @@ void PostgresFleet::wait(milliseconds at_most) {
 FleetState PostgresFleet::lock() {
     return attempt([&](Connection& connection) {
         connection.run(fmt::format("BEGIN; {}; {}", kLockTimeout, kFrozenTimeout), soon());
-        FleetState state = readState(connection, " FOR UPDATE");
-        locked_ = true;
-        return state;
+        try {
+            FleetState state = readState(connection, " FOR UPDATE");
+            locked_ = true;
+            return state;
+        } catch (const StoreError& error) {
+            if (error.kind() != StoreError::Kind::Locked) throw;
+            throw StoreError(
+                error.kind(),
+                fmt::format("the fleet's database {}: another gateway is changing the rules", info_.shown));
+        }
     });
 }
 
@@ -479,7 +503,8 @@ void PostgresFleet::rollback() noexcept {
 
 FleetStore::Migration PostgresFleet::migrate(const std::string& grant) {
     const auto connection = connect();
-    return postgres::migrate(*connection, info_.shown, grant, [this] { return soon(); });
+    return postgres::migrate(*connection, info_.shown, grant,
+                             [] { return steady_clock::now() + kMigrationAnswer; });
 }
 
 }  // namespace

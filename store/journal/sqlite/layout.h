@@ -2,6 +2,7 @@
 /// \file  Which table and which key a record has (store/journal/sqlite/schema.h). Internal to store/.
 #pragma once
 
+#include "store/journal/backend.h"
 #include "store/journal/record.h"
 
 #include <array>
@@ -14,6 +15,7 @@ namespace mailgate::store::journal {
 constexpr unsigned kRowBits = 14;
 constexpr unsigned kMailBits = 8;
 constexpr std::int64_t kRowsPerSegment = std::int64_t{1} << kRowBits;
+static_assert(static_cast<std::uint64_t>(kRowsPerSegment) == kMostInPiece);
 static_assert(kMaxMailKept == std::size_t{1} << kMailBits);
 
 constexpr std::int64_t firstKey(std::int64_t segment) noexcept {

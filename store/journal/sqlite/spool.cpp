@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/journal/sqlite/spool.h"
 
+#include "store/journal/mask.h"
 #include "store/journal/sqlite/rows.h"
 
 #include <fmt/format.h>
@@ -69,6 +70,7 @@ void SpoolReader::addMails(JournalSession& record, std::int64_t key) {
     select_mail_->bind(2, ((key + 1) << kMailBits) - 1);
     while (select_mail_->step()) {
         record.mail.push_back(readMail(*select_mail_));
+        if (masked_) record.mail.back().from = maskedMailAddress(record.mail.back().from);
         if (record.kind == Kind::Mail) record.mail.back().number = record.mail_count;
     }
     select_mail_->reset();
@@ -106,6 +108,14 @@ std::uint64_t SpoolReader::behind(const SpoolPosition& position) {
     return static_cast<std::uint64_t>(records);
 }
 
+std::vector<SpoolPiece> SpoolReader::pieces() {
+    std::vector<SpoolPiece> pieces;
+    for (const Segment& segment : readSegments(database_))
+        pieces.push_back({segment.number, segment.kind, segment.rows, firstKey(segment.number),
+                          segment.first_ms, segment.last_ms});
+    return pieces;
+}
+
 std::vector<std::int64_t> SpoolReader::settle(SpoolPosition& position) {
     std::vector<std::int64_t> missed;
     database_.snapshot([&] {
@@ -136,8 +146,10 @@ std::vector<std::int64_t> SpoolReader::settle(SpoolPosition& position) {
     return missed;
 }
 
+/// As long as none is in its place who writes goes on in the one that was removed.
 bool SpoolReader::isReplaced() const {
-    return sqlite::identityOf(database_.path()) != identity_;
+    const sqlite::FileIdentity there = sqlite::identityOf(database_.path());
+    return there != sqlite::FileIdentity{} && there != identity_;
 }
 
 }  // namespace mailgate::store::journal

@@ -20,6 +20,7 @@ class SpoolReader final : public Spool {
     SpoolPlace lastUpTo(JournalKind kind, std::int64_t key) override;
     void read(JournalKind kind, SpoolPlace& place, const Visit& visit) override;
     std::uint64_t behind(const SpoolPosition& position) override;
+    std::vector<SpoolPiece> pieces() override;
     std::vector<std::int64_t> settle(SpoolPosition& position) override;
     bool isReplaced() const override;
 

@@ -127,12 +127,33 @@ class Postgres:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def connection(self, database):
+        return Connection(self, database)
+
     def disconnect_all(self, database):
         self.sql(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}'")
 
     def url(self, role, password, database, options=""):
         return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}{options}"
 
+
+
+class Connection:
+    """The superuser's psql, which goes on."""
+
+    def __init__(self, postgres, database):
+        self.psql = subprocess.Popen([f"{BIN}/psql", "-XAtq", "-h", postgres.folder, "-p", str(postgres.port), "-U", "postgres", "-d", database],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, text):
+        """Returns when it is done."""
+        self.psql.stdin.write(f"{text}\n\\echo done\n")
+        self.psql.stdin.flush()
+        while (line := self.psql.stdout.readline()) != "done\n":
+            assert line, "psql has ended"
+
+    def close(self):
+        self.psql.communicate()
 
 
 class PgBouncer:

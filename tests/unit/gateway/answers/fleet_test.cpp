@@ -23,6 +23,7 @@ FleetView viewOf(bool answered) {
          .silent_secs = 19,
          .behind_secs = 3},
         {.name = "mx-2", .release = "0.1.0", .started = 1, .position = 9, .seen = 2, .silent_secs = 20}};
+    view.members[1].missed = {.records = 7, .exact = false, .to_ms = 1'000};
     view.differences = store::Differences{.added = 1, .changed = 2};
     return view;
 }
@@ -42,6 +43,12 @@ TEST(Fleet, IsToldWithWhoIsBehindAndWhoIsSilent) {
     EXPECT_EQ(members->getObject(0)->getValue<int>("behind_seconds"), 3);
     EXPECT_EQ(members->getObject(0)->getValue<std::string>("state"), "behind");
     EXPECT_EQ(members->getObject(1)->getValue<std::string>("state"), "ahead") << "which is worse than silent";
+    EXPECT_TRUE(members->getObject(0)->isNull("missing"));
+    const auto missing = members->getObject(1)->getObject("missing");
+    EXPECT_EQ(missing->getValue<int>("records"), 7);
+    EXPECT_FALSE(missing->getValue<bool>("exact"));
+    EXPECT_TRUE(missing->isNull("from"));
+    EXPECT_EQ(missing->getValue<std::string>("to"), "1970-01-01T00:00:01Z");
     EXPECT_FALSE(isSilent(view.members[0]));
     EXPECT_TRUE(isSilent(view.members[1]));
 }

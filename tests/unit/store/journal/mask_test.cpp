@@ -61,5 +61,13 @@ TEST(JournalMask, LeavesOfAnAddressLiteralTheNetwork) {
         EXPECT_EQ(mask(other), other);
 }
 
+TEST(JournalMask, LeavesOfAnAddressLiteralInAMailAddressTheNetwork) {
+    EXPECT_EQ(maskedMailAddress("x@[192.0.2.1]"), "x@[192.0.2.0/24]");
+    EXPECT_EQ(maskedMailAddress("\"a@[b\"@[IPv6:2001:db8::1]"), "\"a@[b\"@[IPv6:2001:db8::/48]");
+    for (const char* other :
+         {"", "x", "x@example.org", "x@[tag:1]", "x@[192.0.2.1", "[192.0.2.1]", "x@192.0.2.1"})
+        EXPECT_EQ(maskedMailAddress(other), other);
+}
+
 }  // namespace
 }  // namespace mailgate::store::journal
