@@ -67,21 +67,23 @@ AskedJournal openOwn(const Config& config) {
     return {store::journal::openSource(config.journal.url)};
 }
 
+constexpr const char* kInstead = "--here asks for what this gateway has seen";
+
 [[noreturn]] void failUnknown(const Config& config, const std::string& gateway) {
-    const auto all = store::openFleetJournal(config.fleet.url, {})->gateways();
+    const auto all = store::openFleetJournal(config.fleet.url, {.instead = kInstead})->gateways();
     throw CLI::ValidationError(fmt::format("--gateway: the fleet's database has no journal of \"{}\"{}{}",
                                            printable(gateway), all.empty() ? "" : ": it has ",
                                            all.empty() ? "" : answers::namesOf(all)));
 }
 
 AskedJournal openFleets(const Config& config, const std::string& gateway, const Period& period) {
-    auto journal = store::openFleetJournal(config.fleet.url, {.gateway = gateway});
+    auto journal = store::openFleetJournal(config.fleet.url, {.gateway = gateway, .instead = kInstead});
     auto gateways = journal->gateways();
     if (gateways.empty() && !gateway.empty()) failUnknown(config, gateway);
     if (gateways.empty())
-        throw store::StoreError(store::StoreError::Kind::Open,
-                                "no gateway has brought its journal to the fleet's database yet (--here asks "
-                                "for what this gateway has seen)");
+        throw store::StoreError(
+            store::StoreError::Kind::Open,
+            fmt::format("no gateway has brought its journal to the fleet's database yet ({})", kInstead));
     answers::keepMissedOf(gateways, period.since_ms, period.until_ms);
     fmt::print(stderr, "mailgate: {}\n", answers::askedText(gateways));
     return {std::move(journal), std::move(gateways)};
