@@ -187,7 +187,8 @@ std::optional<api::Response> openResponse(const PageRequest& request) {
 
 std::size_t mostForm(const PageRequest& request, const Known& known) {
     const bool imports = request.path == std::vector<std::string>{"rules", "import"};
-    return imports && known.who.role >= store::Role::Operator ? kMostList : kUsualForm;
+    // Of a list that was previewed each end of a line comes as two characters.
+    return imports && known.who.role >= store::Role::Operator ? 2 * kMostList + kUsualForm : kUsualForm;
 }
 
 bool isOfPart(const PageRequest& request) {
