@@ -331,31 +331,38 @@ void Server::add(Lane& lane, Ready ready) {
 std::vector<IpAddress> Server::slowWaiting() const {
     std::vector<IpAddress> clients;
     for (const Ready& waiting : slow_.ready)
-        clients.push_back(*waiting.slow_client);
+        clients.push_back(waiting.slow_client->address);
     return clients;
 }
 
 std::vector<IpAddress> Server::slowServed() const {
     std::vector<IpAddress> clients;
     for (const auto& [thread, served] : served_)
-        if (served.slow_client) clients.push_back(*served.slow_client);
+        if (served.slow_client) clients.push_back(served.slow_client->address);
     return clients;
 }
 
 /// Who has to give way is answered by the threads that refuse.
-bool Server::makeRoomFor(const IpAddress& client) {
+bool Server::makeRoomFor(const SlowClient& client) {
     const auto waiting = slowWaiting(), served = slowServed();
     const auto of = [&](unsigned v6_prefix) {
-        const Network circle = around(client, v6_prefix);
+        const Network circle = around(client.address, v6_prefix);
         const auto is_in = [&](const IpAddress& other) { return circle.contains(other.bytes); };
         return static_cast<std::size_t>(std::count_if(waiting.begin(), waiting.end(), is_in) +
                                         std::count_if(served.begin(), served.end(), is_in));
     };
-    if (of(kClientPrefix) >= kMaxSlowOfClient || of(kSitePrefix) >= kMaxSlowOfSite) return false;
+    if (of(kClientPrefix) >= kMaxSlowOfClient) return false;
+    if (!client.is_known && of(kSitePrefix) >= kMaxSlowOfSite) return false;
     if (waiting.size() < kMaxSlow) return true;
-    const auto giving_way = whoGivesWay(waiting, served, client);
-    if (!giving_way) return false;
-    const auto place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(*giving_way);
+    const auto giving_way = whoGivesWay(waiting, served, client.address);
+    auto place = slow_.ready.end();
+    if (giving_way) place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(*giving_way);
+    if (place == slow_.ready.end() || place->slow_client->is_known)
+        place =
+            !client.is_known ? slow_.ready.end() : std::ranges::find_if(slow_.ready, [](const Ready& one) {
+                return !one.slow_client->is_known;
+            });
+    if (place == slow_.ready.end()) return false;
     Ready refused = std::move(*place);
     slow_.ready.erase(place);
     refused.slow_client.reset();
@@ -371,11 +378,18 @@ bool Server::mayBeServed(const Ready& ready) const {
            }) < static_cast<std::ptrdiff_t>(kMostOfClient);
 }
 
+std::size_t Server::nextSlow() const {
+    const auto known =
+        std::ranges::find_if(slow_.ready, [](const Ready& one) { return one.slow_client->is_known; });
+    if (known != slow_.ready.end()) return static_cast<std::size_t>(known - slow_.ready.begin());
+    return whoIsNext(slowWaiting(), slowServed());
+}
+
 /// None: whoever waits there has as many threads as may be.
 std::optional<Server::Ready> Server::takeFrom(Lane& lane) {
     auto place = lane.ready.begin();
     if (lane.ready.empty()) return std::nullopt;
-    if (&lane == &slow_) place += static_cast<std::ptrdiff_t>(whoIsNext(slowWaiting(), slowServed()));
+    if (&lane == &slow_) place += static_cast<std::ptrdiff_t>(nextSlow());
     if (&lane == &usual_)
         place = std::find_if(place, lane.ready.end(), [&](const Ready& one) { return mayBeServed(one); });
     if (place == lane.ready.end()) return std::nullopt;

@@ -73,11 +73,16 @@ class Server {
     /// The context for a new connection, asked by the waiting thread; without one it is HTTP in the clear.
     using Tls = std::function<std::shared_ptr<const TlsServerContext>()>;
     using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(Server&)>;
+    /// Whose place a request takes that takes long.
+    struct SlowClient {
+        IpAddress address;
+        bool is_known = false;  ///< has a place before those who are not, whoever is in its network
+    };
     struct Options {
         Tls tls{};
         /// Whose place a request takes, which is here with its body, if it takes long whoever sends it; nothing: it does not, or is
         /// refused anyway. Asked by the waiting thread. None takes long, and there are no threads for such, where it is empty.
-        std::function<std::optional<IpAddress>(const RequestHead& request, const IpAddress& peer)>
+        std::function<std::optional<SlowClient>(const RequestHead& request, const IpAddress& peer)>
             slow_client{};
         /// Told by the waiting thread: nobody can be accepted, because of an errno; 0: that is over. Once each.
         std::function<void(int error)> on_paused{};
@@ -122,7 +127,7 @@ class Server {
     struct Seen {
         Head head = Head::Incomplete;
         bool has_body = false;
-        std::optional<IpAddress> slow_client{};
+        std::optional<SlowClient> slow_client{};
     };
     /// Answered; what still comes is thrown away.
     struct Ending {
@@ -136,7 +141,7 @@ class Server {
         std::unique_ptr<Poco::Net::StreamSocket> socket;
         IpAddress peer;
         bool has_body = false;
-        std::optional<IpAddress> slow_client{};  ///< only where it is for a thread for slow requests
+        std::optional<SlowClient> slow_client{};  ///< only where it is for a thread for slow requests
     };
     struct Lane {
         std::condition_variable changed;
@@ -150,7 +155,8 @@ class Server {
     // With the mutex:
     Lane& laneFor(Head head, Ready& ready);
     void add(Lane& lane, Ready ready);
-    bool makeRoomFor(const IpAddress& client);
+    bool makeRoomFor(const SlowClient& client);
+    std::size_t nextSlow() const;
     std::vector<IpAddress> slowWaiting() const;
     std::vector<IpAddress> slowServed() const;
     bool mayBeServed(const Ready& ready) const;
@@ -203,7 +209,7 @@ class Server {
         Clock::time_point until;
         const Lane* lane;  ///< null: the waiting thread itself
         IpAddress peer;
-        std::optional<IpAddress> slow_client;
+        std::optional<SlowClient> slow_client;
     };
     std::map<std::thread::id, Served> served_;
 

@@ -147,10 +147,11 @@ class ServerTest : public testing::Test {
     std::unique_ptr<Server> server_ = std::make_unique<Server>(
         listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_); },
         Server::Options{
-            .slow_client = [](const RequestHead& request, const IpAddress& peer) -> std::optional<IpAddress> {
+            .slow_client = [](const RequestHead& request,
+                              const IpAddress& peer) -> std::optional<Server::SlowClient> {
                 if (request.target != "/slow") return std::nullopt;
                 const auto named = IpAddress::parse(fieldIn(request.fields, "X-Client"));
-                return named ? named : peer;
+                return Server::SlowClient{named.value_or(peer), !fieldIn(request.fields, "X-Known").empty()};
             },
             .on_paused =
                 [this](int error) {
@@ -365,7 +366,12 @@ TEST_F(ServerTest, OneNetworkHasNoMoreOfThePlacesThanOthersLeave) {
     const Descriptor other = sent(slow_of("198.51.100.7"));
     EXPECT_THAT(answerTo(slow.back()), EndsWith("not here ")) << "it gives way";
     slow.pop_back();
+    const Descriptor known = sent("GET /slow HTTP/1.0\r\nX-Client: 192.0.2.201\r\nX-Known: yes\r\n\r\n");
+    EXPECT_THAT(answerTo(slow[Server::kSlowThreads]), EndsWith("not here "))
+        << "likewise, in its own network";
+    slow.erase(slow.begin() + Server::kSlowThreads);
     open();
+    EXPECT_THAT(answerTo(known), EndsWith("gladly "));
     EXPECT_THAT(answerTo(other), EndsWith("gladly "));
     for (const Descriptor& socket : slow)
         EXPECT_THAT(answerTo(socket), EndsWith("gladly "));
