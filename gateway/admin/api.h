@@ -17,7 +17,7 @@ namespace mailgate::admin {
 enum class Origin : std::uint8_t { Socket, Http };
 
 /// Longer paths and larger bodies are refused.
-inline constexpr std::size_t kMaxTarget = 2048;
+inline constexpr std::size_t kMaxTarget = 16'000;
 inline constexpr std::size_t kMaxBody = std::size_t{64} << 10;
 
 struct Request {

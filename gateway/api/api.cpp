@@ -21,6 +21,7 @@ namespace {
 using store::Role;
 
 constexpr std::string_view kAny = "*";
+constexpr int kUnavailable = 503;
 
 struct Route {
     std::string_view method, pattern;
@@ -101,7 +102,7 @@ Response methodProblem(const std::vector<const Route*>& routes) {
 }
 
 int statusOf(store::StoreError::Kind kind) noexcept {
-    constexpr int kUnavailable = 503, kNoAnswer = 504, kInsufficientStorage = 507, kInternal = 500;
+    constexpr int kNoAnswer = 504, kInsufficientStorage = 507, kInternal = 500;
     switch (kind) {
         case store::StoreError::Kind::Locked:
             return kUnavailable;
@@ -173,7 +174,9 @@ Response Api::handle(const Request& request) {
     try {
         return route.handle({parts_, request, parts_.config()});
     } catch (const Problem& problem) {
-        return problemResponse(problem.status, problem.code, problem.detail, problem.members);
+        Response response = problemResponse(problem.status, problem.code, problem.detail, problem.members);
+        if (problem.status == kUnavailable) response.headers.emplace_back("Retry-After", "2");
+        return response;
     } catch (const store::StoreError& error) {
         logFailure(error);
         const bool known = error.kind() != store::StoreError::Kind::Unknown;

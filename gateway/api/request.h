@@ -13,7 +13,7 @@
 namespace mailgate::api {
 
 /// Longer targets and larger bodies are refused; a list of rules to be imported may be larger than other bodies.
-inline constexpr std::size_t kMaxTarget = 2048;
+inline constexpr std::size_t kMaxTarget = 16'000;
 inline constexpr std::size_t kMaxBody = std::size_t{64} << 10;
 inline constexpr std::size_t kMaxImport = std::size_t{16} << 20;
 

@@ -37,6 +37,7 @@ using store::RuleStore;
 
 constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
 constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
+constexpr std::size_t kMostAddresses = 200;  ///< to be tested: so many of IPv6 are in a target
 constexpr std::size_t kMostSubjects =
     10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
@@ -74,12 +75,17 @@ class Rules {
     /// to end any, and throws Problem where nothing is to be changed.
     using Change = std::function<std::optional<std::size_t>()>;
     Response perform(bool dry_run, int status, const Change& change);
+    /// Likewise, of what is not about rules that somebody has read before: the dry run's ETag says what is to become what, and with that as
+    /// If-Match the change is made as it was shown or not at all. `then`: after it.
+    Response performAsShown(bool dry_run, int status, const std::function<void()>& work,
+                            const Change& then = nullptr);
 
     /// Throws Problem unless it is there.
     AccessRule ruleOf(const std::string& text);
 
   private:
     std::string rehearsed(const Change& change);
+    std::string tagOfChanges(std::int64_t end_of_trail);
 
     const Call& call_;
     const rules::Site site_;
@@ -167,6 +173,42 @@ void requireUnchanged(const Call& call, const AccessRule& rule) {
 Response withEtag(Response response, const std::string& etag) {
     response.headers.emplace_back("ETag", etag);
     return response;
+}
+
+/// Of what has been changed since the trail ended there: of rules that were there, how they were, and of others, where they belong. What
+/// becomes of them the request says, and a time in it may be "in 7 days".
+std::string Rules::tagOfChanges(std::int64_t end_of_trail) {
+    constexpr std::size_t kLength = 32;
+    std::string text;
+    store_->forEachEntry(end_of_trail, [&](const RuleStore::AuditEntry& entry) {
+        std::string line = entry.before;
+        if (const auto rule = entry.before.empty() ? store::parseTrailRule(entry.after) : std::nullopt)
+            line = fmt::format("+ {} {} {}", rule->network.toString(), rule->name, rule->listener);
+        text += credentials::digestOf(line).substr(0, kLength);
+    });
+    return fmt::format("\"{}\"", credentials::digestOf(text).substr(0, kLength));
+}
+
+Response Rules::performAsShown(bool dry_run, int status, const std::function<void()>& work,
+                               const Change& then) {
+    const std::string& wanted = call_.request.if_match;
+    std::string tag;
+    const auto tagged = [&] {
+        const std::int64_t end = store_->endOfTrail();
+        work();
+        tag = tagOfChanges(end);
+        if (!dry_run && !namesEtag(wanted, tag))
+            throw Problem(412, "changed_meanwhile",
+                          "rules that this is about were changed meanwhile: nothing was done");
+    };
+    Response response = perform(dry_run, status, [&]() -> std::optional<std::size_t> {
+        if (dry_run || !wanted.empty())
+            store_->together(tagged);
+        else
+            work();
+        return then && !dry_run ? then() : std::nullopt;
+    });
+    return dry_run ? withEtag(std::move(response), tag) : response;
 }
 
 // ---- values
@@ -333,7 +375,7 @@ Response testRules(const Call& call) {
         clients.push_back(network.address);
     }
     if (clients.empty()) throw invalid("address", "missing: expected an address");
-    if (clients.size() > kMostEntries) throw invalid("address", "is given too often");
+    if (clients.size() > kMostAddresses) throw invalid("address", "is given too often");
     const auto listeners = query.texts("listener");
     query.rejectOthers();
     Rules access(call);
@@ -376,11 +418,12 @@ Response addRules(const Call& call) {
     if (cut && !request.names.empty())
         throw invalid("cut", "is for networks: what a name stands for may change");
     Rules access(call);
-    return access.perform(dry_run, 201, [&]() -> std::optional<std::size_t> {
-        const auto put = outcomeOf(access.service().put(request));
-        if (!cut || dry_run) return std::nullopt;
-        return cutSessions(call, access, put);
-    });
+    rules::PutOutcome put;
+    return access.performAsShown(
+        dry_run, 201, [&] { put = outcomeOf(access.service().put(request)); },
+        [&]() -> std::optional<std::size_t> {
+            return cut ? std::optional(cutSessions(call, access, put)) : std::nullopt;
+        });
 }
 
 Response editRule(const Call& call) {
@@ -483,10 +526,9 @@ Response importRules(const Call& call) {
     if (all_sets && (options.set || !replace))
         throw invalid("all_sets", "is for \"replace\" without \"set\"");
     Rules access(call);
-    return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
+    return access.performAsShown(dry_run, 200, [&] {
         outcomeOf(access.service().import(
             {.text = text, .options = options, .replace = replace, .all_sets = all_sets, .insist = insist}));
-        return std::nullopt;
     });
 }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions: those under way, and those that the journal has.
 #include "gateway/admin/json.h"
+#include "gateway/answers/asked_gateways.h"
 #include "gateway/answers/journal.h"
 #include "gateway/answers/mask.h"
 #include "gateway/answers/meanings.h"
+#include "gateway/answers/rules_text.h"
 #include "gateway/answers/time_text.h"
+#include "gateway/api/change_gate.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
 #include "gateway/api/values.h"
@@ -12,6 +15,7 @@
 #include "gateway/log/escape.h"
 #include "protocols/values/protocol.h"
 #include "protocols/values/text.h"
+#include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/journal/filter.h"
 
@@ -21,7 +25,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -224,11 +230,82 @@ std::unique_ptr<journal::Source> openJournal(const Call& call) {
     return journal::openSource(call.config->journal.url);
 }
 
-/// The answer to a text that says itself what it is.
-struct Search {
-    std::string asked;
-    std::vector<answers::Meaning> meanings;  ///< there are sessions of
+// ---- those of a fleet
+
+/// Whose journals are asked.
+struct Whose {
+    bool is_fleet = false;  ///< else this gateway's own
+    std::string gateway{};  ///< of the fleet the only one; empty: all
 };
+
+Whose whoseOf(const Call& call, QueryValues& query) {
+    const auto all = query.text("gateways");
+    const auto one = someText(query, "gateway");
+    if (!all && !one) return {};
+    if (all && one) throw invalid("gateway", "cannot be combined with gateways");
+    if (all && *all != "all") throw invalid("gateways", "expected all");
+    if (call.config->fleet.url.empty())
+        throw Problem(404, "no_fleet", "this gateway is in no fleet: url in [fleet] names its database");
+    return {true, one.value_or("")};
+}
+
+struct Asked {
+    std::shared_ptr<void> turn;  ///< of who asks the fleet's database
+    std::unique_ptr<journal::Source> source;
+    std::vector<store::ShippedJournal> gateways;
+};
+
+constexpr const char* kOwnInstead = "without gateway and gateways this gateway's own are asked for";
+
+/// One question at a time, and a bounded one: it has a thread of few, and the gateways bring their journals to the same database.
+Asked openFleetJournal(const Call& call, const Whose& whose, const JournalFilter& filter) {
+    constexpr std::chrono::seconds kAll{5};
+    static ChangeGate gate(1, std::chrono::milliseconds(0));
+    Asked asked;
+    asked.turn = gate.enter();
+    if (!asked.turn) throw Problem(503, "busy", "somebody else is asking the fleet's database: try again");
+    const auto until = std::chrono::steady_clock::now() + kAll;
+    const auto open = [&](const std::string& gateway) {
+        return store::openFleetJournal(call.config->fleet.url,
+                                       {.gateway = gateway, .answer = kAll, .until = until});
+    };
+    auto journals = open(whose.gateway);
+    asked.gateways = journals->gateways();
+    if (asked.gateways.empty() && !whose.gateway.empty()) {
+        const auto all = open("")->gateways();
+        throw invalid("gateway",
+                      fmt::format("the fleet's database has no journal of {}{}{}", inQuotes(whose.gateway),
+                                  all.empty() ? "" : ": it has ", answers::namesOf(all)));
+    }
+    if (asked.gateways.empty())
+        throw Problem(
+            404, "no_journal",
+            fmt::format("no gateway has brought its journal to the fleet's database yet: {}", kOwnInstead));
+    answers::keepMissedOf(asked.gateways, filter.since_ms, filter.until_ms);
+    asked.source = std::move(journals);
+    return asked;
+}
+
+/// Members of a document, a comma in front; nothing where no fleet was asked.
+std::string askedAsJson(const Asked& asked) {
+    if (!asked.turn) return {};
+    return fmt::format(R"(,"gateways":{},"said":{})", answers::askedAsJson(asked.gateways),
+                       answers::jsonText(answers::askedText(asked.gateways)));
+}
+
+/// Makes the answer of the journals that are asked.
+template <typename Answer>
+Response answerOf(const Call& call, const Whose& whose, const JournalFilter& filter, Answer answer) {
+    if (!whose.is_fleet) return answer(Asked{.turn = {}, .source = openJournal(call), .gateways = {}});
+    try {
+        return answer(openFleetJournal(call, whose, filter));
+    } catch (const store::StoreError& error) {
+        throw Problem(503, "fleet_unavailable",
+                      call.isToldOfErrors() ? fmt::format("{}: {}", error.what(), kOwnInstead)
+                                            : fmt::format("the fleet's database cannot be used, and {}: {}",
+                                                          kToldToAdmins, kOwnInstead));
+    }
+}
 
 void narrow(JournalFilter& filter, const answers::Meaning& meaning) {
     const JournalFilter& wanted = meaning.filter;
@@ -244,19 +321,28 @@ bool hasAny(journal::Source& source, const JournalFilter& filter, const answers:
     return !source.newest(filter, 1).empty();
 }
 
+std::string nextOf(const Page& page) {
+    return page.next ? fmt::format("\"{}-{}\"", page.next->ended_ms, escaped(page.next->id)) : "null";
+}
+
 std::string meaningAsJson(const answers::Meaning& meaning) {
     return fmt::format(R"({{"name":"{}","words":"{}"}})", meaning.name, meaning.words);
 }
 
-Response found(const Call& call, journal::Source& source, QueryValues& query, const JournalFilter& filter,
-               const std::string& text, std::size_t limit, const std::optional<Cursor>& cursor) {
-    const auto as = query.text("as");
-    query.rejectOthers();
+/// What is looked for, whatever it may mean.
+struct Text {
+    std::string asked;
+    std::optional<std::string> as{};  ///< what to take it for
+};
+
+Response found(const Call& call, const Asked& asked, const JournalFilter& filter, const Text& text,
+               std::size_t limit, const std::optional<Cursor>& cursor) {
+    journal::Source& source = *asked.source;
     std::optional<answers::Meaning> taken;
     JournalFilter taken_filter;
     std::string also;
-    for (const answers::Meaning& meaning : answers::meaningsOf(text)) {
-        if (meaning.is_slow && (taken || !also.empty()) && as != meaning.name) continue;
+    for (const answers::Meaning& meaning : answers::meaningsOf(text.asked)) {
+        if (meaning.is_slow && (taken || !also.empty()) && text.as != meaning.name) continue;
         JournalFilter narrowed = filter;
         narrow(narrowed, meaning);
         if (call.masks()) {
@@ -264,7 +350,7 @@ Response found(const Call& call, journal::Source& source, QueryValues& query, co
             mask(narrowed);
         }
         if (!hasAny(source, narrowed, meaning)) continue;
-        if (!taken && (!as || *as == meaning.name)) {
+        if (!taken && (!text.as || *text.as == meaning.name)) {
             taken = meaning;
             taken_filter = narrowed;
         } else {
@@ -276,10 +362,10 @@ Response found(const Call& call, journal::Source& source, QueryValues& query, co
         page.sessions = source.withId(taken->session_id, limit);
     else if (taken)
         page = pageOf(source, taken_filter, cursor, limit);
-    return jsonResponse(fmt::format(
-        "{{\"asked\":\"{}\",\"meaning\":{},\"also\":[{}],\"sessions\":{},\"next\":{}}}", escaped(text),
-        taken ? meaningAsJson(*taken) : "null", also, arrayOf(call, page.sessions),
-        page.next ? fmt::format("\"{}-{}\"", page.next->ended_ms, escaped(page.next->id)) : "null"));
+    return jsonResponse(
+        fmt::format("{{\"asked\":\"{}\",\"meaning\":{},\"also\":[{}],\"sessions\":{},\"next\":{}{}}}",
+                    escaped(text.asked), taken ? meaningAsJson(*taken) : "null", also,
+                    arrayOf(call, page.sessions), nextOf(page), askedAsJson(asked)));
 }
 
 // ---- sessions under way
@@ -336,18 +422,18 @@ Response sessions(const Call& call) {
     JournalFilter filter = filterOf(query);
     const std::size_t limit = query.limit(kUsualSessions, kMostSessions);
     const auto cursor = cursorOf(query);
+    const Whose whose = whoseOf(call, query);
     const auto text = query.text("q");
-    if (!text) query.rejectOthers();
-    const auto source = openJournal(call);
-    requireKnownNames(call, filter, source.get());
-    if (text) {
-        return found(call, *source, query, filter, *text, limit, cursor);
-    }
-    if (call.masks()) mask(filter);
-    const Page page = pageOf(*source, filter, cursor, limit);
-    return jsonResponse(fmt::format(
-        "{{\"sessions\":{},\"next\":{}}}", arrayOf(call, page.sessions),
-        page.next ? fmt::format("\"{}-{}\"", page.next->ended_ms, escaped(page.next->id)) : "null"));
+    const auto as = text ? query.text("as") : std::nullopt;
+    query.rejectOthers();
+    return answerOf(call, whose, filter, [&](const Asked& asked) {
+        requireKnownNames(call, filter, asked.source.get());
+        if (text) return found(call, asked, filter, {*text, as}, limit, cursor);
+        if (call.masks()) mask(filter);
+        const Page page = pageOf(*asked.source, filter, cursor, limit);
+        return jsonResponse(fmt::format("{{\"sessions\":{},\"next\":{}{}}}", arrayOf(call, page.sessions),
+                                        nextOf(page), askedAsJson(asked)));
+    });
 }
 
 Response liveSessions(const Call& call) {
@@ -426,20 +512,29 @@ Response daySessions(const Call& call) {
 }
 
 Response session(const Call& call) {
-    QueryValues(call.request).rejectOthers();
+    QueryValues query(call.request);
+    const Whose whose = whoseOf(call, query);
+    query.rejectOthers();
     const std::string& id = call.request.path[1];
-    const auto found = openJournal(call)->withId(id, 2);
-    if (found.empty())
-        throw Problem(404, "no_session",
-                      fmt::format("no session in the journal has the id {}", inQuotes(id)));
-    if (found.size() > 1)
-        throw Problem(409, "not_unique",
-                      fmt::format("{} is not unique: several ids begin with it, such as {} and {}",
-                                  inQuotes(id), found[0].id, found[1].id));
-    std::string array;
-    for (const std::string& object : objectsOf(call, found.front()))
-        array += (array.empty() ? "" : ",\n") + object;
-    return jsonResponse(fmt::format("{{\"sessions\":[{}]}}", array));
+    // One that is there is not among what is missing.
+    JournalFilter of_no_time;
+    of_no_time.since_ms = 1;
+    of_no_time.until_ms = 0;
+    return answerOf(call, whose, of_no_time, [&](const Asked& asked) {
+        const auto found = asked.source->withId(id, 2);
+        if (found.empty())
+            throw Problem(404, "no_session",
+                          fmt::format("no session in the {} has the id {}",
+                                      whose.is_fleet ? "fleet's journals" : "journal", inQuotes(id)));
+        if (found.size() > 1)
+            throw Problem(409, "not_unique",
+                          fmt::format("{} is not unique: several ids begin with it, such as {} and {}",
+                                      inQuotes(id), found[0].id, found[1].id));
+        std::string array;
+        for (const std::string& object : objectsOf(call, found.front()))
+            array += (array.empty() ? "" : ",\n") + object;
+        return jsonResponse(fmt::format("{{\"sessions\":[{}]{}}}", array, askedAsJson(asked)));
+    });
 }
 
 Response endSession(const Call& call) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/journal_question.h"
 
+#include "gateway/answers/asked_gateways.h"
 #include "gateway/answers/journal.h"
 #include "gateway/answers/meanings.h"
-#include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
@@ -67,68 +67,26 @@ AskedJournal openOwn(const Config& config) {
     return {store::journal::openSource(config.journal.url)};
 }
 
-/// Nobody looks at a list of hundreds.
-constexpr std::size_t kMostNamed = 12;
-
-std::string namesOf(const std::vector<store::ShippedJournal>& gateways) {
-    std::vector<std::string> names;
-    names.reserve(gateways.size());
-    for (const store::ShippedJournal& gateway : gateways)
-        names.push_back(printable(gateway.gateway));
-    if (names.size() > kMostNamed) return fmt::format("{} gateways", grouped(names.size()));
-    return fmt::format("{}", fmt::join(names, ", "));
-}
+constexpr const char* kInstead = "--here asks for what this gateway has seen";
 
 [[noreturn]] void failUnknown(const Config& config, const std::string& gateway) {
-    const auto all = store::openFleetJournal(config.fleet.url, {})->gateways();
+    const auto all = store::openFleetJournal(config.fleet.url, {.instead = kInstead})->gateways();
     throw CLI::ValidationError(fmt::format("--gateway: the fleet's database has no journal of \"{}\"{}{}",
                                            printable(gateway), all.empty() ? "" : ": it has ",
-                                           all.empty() ? "" : namesOf(all)));
-}
-
-/// What is missing of that time.
-void keepWithin(const Period& period, std::vector<store::ShippedJournal>& gateways) {
-    for (store::ShippedJournal& gateway : gateways)
-        std::erase_if(gateway.missed, [&](const store::MissedRecords& missed) {
-            return (period.since_ms && missed.to_ms < *period.since_ms) ||
-                   (period.until_ms && missed.from_ms > *period.until_ms);
-        });
-}
-
-store::MissedRecords allMissed(const store::ShippedJournal& gateway) {
-    store::MissedRecords all;
-    for (const store::MissedRecords& missed : gateway.missed)
-        all.add(missed);
-    return all;
-}
-
-std::string missedAsJson(const store::MissedRecords& missed) {
-    if (missed.records == 0) return "null";
-    const auto time = [](std::int64_t unix_ms) {
-        return fmt::format("\"{}\"", timeText(unix_ms, Zone::Utc));
-    };
-    return fmt::format(R"({{"records":{},"exact":{},"from":{},"to":{}}})", missed.records, missed.exact,
-                       missed.from_ms == 0 ? "null" : time(missed.from_ms), time(missed.to_ms));
+                                           all.empty() ? "" : answers::namesOf(all)));
 }
 
 AskedJournal openFleets(const Config& config, const std::string& gateway, const Period& period) {
-    auto journal = store::openFleetJournal(config.fleet.url, {.gateway = gateway});
+    auto journal = store::openFleetJournal(config.fleet.url, {.gateway = gateway, .instead = kInstead});
     auto gateways = journal->gateways();
     if (gateways.empty() && !gateway.empty()) failUnknown(config, gateway);
     if (gateways.empty())
-        throw store::StoreError(store::StoreError::Kind::Open,
-                                "no gateway has brought its journal to the fleet's database yet (--here asks "
-                                "for what this gateway has seen)");
-    keepWithin(period, gateways);
-    fmt::print(stderr, "mailgate: {}\n", askedText(gateways));
+        throw store::StoreError(
+            store::StoreError::Kind::Open,
+            fmt::format("no gateway has brought its journal to the fleet's database yet ({})", kInstead));
+    answers::keepMissedOf(gateways, period.since_ms, period.until_ms);
+    fmt::print(stderr, "mailgate: {}\n", answers::askedText(gateways));
     return {std::move(journal), std::move(gateways)};
-}
-
-std::string ageText(std::int64_t seconds) {
-    constexpr std::int64_t kMinute = 60, kHour = 3'600, kDay = 86'400;
-    if (seconds < 2 * kHour) return counted(static_cast<std::uint64_t>(seconds / kMinute), "minute");
-    if (seconds < 2 * kDay) return counted(static_cast<std::uint64_t>(seconds / kHour), "hour");
-    return counted(static_cast<std::uint64_t>(seconds / kDay), "day");
 }
 
 }  // namespace
@@ -142,30 +100,9 @@ AskedJournal openJournal(const Config& config, const WhoseJournals& whose, const
     return of_fleet && !whose.here ? openFleets(config, whose.gateway, period) : openOwn(config);
 }
 
-std::string askedText(const std::vector<store::ShippedJournal>& gateways) {
-    constexpr std::int64_t kLate = 60;
-    std::string late;
-    for (const store::ShippedJournal& gateway : gateways) {
-        const std::string name = printable(gateway.gateway);
-        if (const store::MissedRecords missed = allMissed(gateway); missed.records > 0)
-            late += fmt::format("; {} {} missing", store::missedText(missed, name),
-                                missed.records == 1 ? "is" : "are");
-        if (gateway.age_secs && *gateway.age_secs < kLate) continue;
-        late += gateway.age_secs ? fmt::format("; {}'s newest is {} old", name, ageText(*gateway.age_secs))
-                                 : fmt::format("; not all of {}'s has come yet", name);
-    }
-    return fmt::format("asked the fleet's database: {}{}", namesOf(gateways), late);
-}
-
 std::string askedAsJson(const AskedJournal& asked) {
     if (!asked.isOfFleet()) return {};
-    std::string items;
-    for (const store::ShippedJournal& gateway : *asked.gateways)
-        items += fmt::format(R"({}{{"gateway":"{}","age_seconds":{},"missing":{}}})",
-                             items.empty() ? "" : ",", escaped(gateway.gateway),
-                             gateway.age_secs ? fmt::to_string(*gateway.age_secs) : "null",
-                             missedAsJson(allMissed(gateway)));
-    return fmt::format(R"(,"gateways":[{}])", items);
+    return ",\"gateways\":" + answers::askedAsJson(*asked.gateways);
 }
 
 Network networkArgument(const std::string& text) {

@@ -66,8 +66,6 @@ struct AskedJournal {
 /// CLI::ValidationError for a gateway that the fleet's database does not know.
 AskedJournal openJournal(const Config& config, const WhoseJournals& whose, const Period& period);
 
-/// "asked the fleet's database: mx-1, mx-2; mx-3's newest is 12 minutes old; 7 records of mx-1 from … to … are missing".
-std::string askedText(const std::vector<store::ShippedJournal>& gateways);
 /// A member of a JSON object, with a comma in front; nothing where no fleet was asked.
 std::string askedAsJson(const AskedJournal& asked);
 

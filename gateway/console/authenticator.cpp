@@ -226,9 +226,12 @@ std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const 
         return unauthorized("the name or the password is wrong");
     }
     by_client_.onSuccess(limitKey(credentials.client), user);
-    by_user_.onSuccess(user, "");
-    by_user_from_.onSuccess(userFrom(credentials.client, user), "");
+    if (!isKnownAt(credentials.client, user)) {
+        by_user_.onSuccess(user, "");
+        by_user_from_.onSuccess(userFrom(credentials.client, user), "");
+    }
     const auto now = LoginSessions::Clock::now();
+    known_.add(user, limitKey(credentials.client), now);
     LoggedIn logged_in{sessions_.begin(account->name, account->password, now),
                        {principalOf(*account), account->name, ""}};
     if (const auto login = sessions_.find(logged_in.secret, now))
@@ -250,8 +253,13 @@ bool Authenticator::isPaused(const IpAddress& client, const std::string& user) {
     return delayOf(client, user).count() > 0;
 }
 
+bool Authenticator::isKnownAt(const IpAddress& client, const std::string& user) const {
+    return known_.has(user, limitKey(client), Clock::now());
+}
+
 std::chrono::seconds Authenticator::delayOf(const IpAddress& client, const std::string& user) {
     const auto now = Clock::now();
+    if (isKnownAt(client, user)) return by_client_.delay(limitKey(client), now);
     return std::max({by_user_.delay(user, now), by_user_from_.delay(userFrom(client, user), now),
                      by_client_.delay(limitKey(client), now)});
 }
@@ -267,10 +275,12 @@ api::Response Authenticator::notNow(const Credentials& credentials, const std::s
 std::optional<api::Response> Authenticator::begin(const Credentials& credentials, const std::string& user) {
     const auto now = Clock::now();
     const std::string from = userFrom(credentials.client, user);
-    auto longest = std::max(by_user_.delay(user, now), by_user_from_.delay(from, now));
+    const bool is_known = isKnownAt(credentials.client, user);
+    auto longest = is_known ? std::chrono::seconds(0)
+                            : std::max(by_user_.delay(user, now), by_user_from_.delay(from, now));
     if (longest.count() == 0) longest = by_client_.begin(limitKey(credentials.client), user, now);
-    if (longest.count() == 0) longest = by_user_from_.begin(from, "", now);
-    if (longest.count() == 0) longest = by_user_.begin(user, "", now);
+    if (longest.count() == 0 && !is_known) longest = by_user_from_.begin(from, "", now);
+    if (longest.count() == 0 && !is_known) longest = by_user_.begin(user, "", now);
     if (longest.count() == 0) return std::nullopt;
     return tooMany(longest);
 }

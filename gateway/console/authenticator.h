@@ -4,6 +4,7 @@
 
 #include "gateway/api/request.h"
 #include "gateway/config/config.h"
+#include "gateway/credentials/known_places.h"
 #include "gateway/credentials/login_limiter.h"
 #include "gateway/credentials/login_sessions.h"
 #include "gateway/log/event_sink.h"
@@ -78,6 +79,8 @@ class Authenticator {
                                                 const std::string& password);
     /// Whether the client or the user is at its limit, so that logIn() would look at nothing.
     bool isPaused(const IpAddress& client, const std::string& user);
+    /// Whether the user has logged in from there lately. Then only failures of that client count: others' keep nobody out there.
+    bool isKnownAt(const IpAddress& client, const std::string& user) const;
     /// To who would log in where there is no time for it, or is at a limit.
     api::Response notNow(const Credentials& credentials, const std::string& user);
     /// Tells the log what applyProxy() has not understood of this proxy; once a minute.
@@ -128,6 +131,7 @@ class Authenticator {
     credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
     /// Of a name, and a network: fewer than by_user_ allows, so that who has one network keeps the name's owner out of no other.
     credentials::LoginLimiter by_user_from_{15};
+    credentials::KnownPlaces known_;
 };
 
 }  // namespace mailgate::console

@@ -97,7 +97,8 @@ struct Site {
 };
 
 /// Who logs in by `request`, which takes the time of a password; nothing: it is another, or is at a limit, and answered at once.
-std::optional<IpAddress> logInClient(Site& site, const http::RequestHead& request, const IpAddress& peer) {
+std::optional<http::Server::SlowClient> logInClient(Site& site, const http::RequestHead& request,
+                                                    const IpAddress& peer) {
     const std::string_view path = request.target.substr(0, request.target.find('?'));
     if (request.method != "POST" || (path != kLogInPage && path != kLogInApi)) return std::nullopt;
     Credentials credentials;
@@ -112,7 +113,8 @@ std::optional<IpAddress> logInClient(Site& site, const http::RequestHead& reques
         user = fieldNamed(formFields(body), "user");
     }
     if (site.authenticator.isPaused(credentials.client, user)) return std::nullopt;
-    return credentials.client;
+    return http::Server::SlowClient{credentials.client,
+                                    site.authenticator.isKnownAt(credentials.client, user)};
 }
 
 class Handler final : public net::HTTPRequestHandler {

@@ -31,12 +31,6 @@ std::string typedName(const std::string& name) {
     return is_plain ? name : "NAME";
 }
 
-std::string asSentence(std::string words) {
-    if (!words.empty() && words[0] >= 'a' && words[0] <= 'z')
-        words[0] = static_cast<char>(words[0] - 'a' + 'A');
-    return words;
-}
-
 bool isSilent(const Object& member) {
     return numberOf(member, "silent_seconds") >= answers::kSilentFrom;
 }
@@ -141,6 +135,24 @@ void addStandingWrongs(Wrongs& wrongs, const Object& found, const Object& here) 
             .markup("<code>mailgate status</code>");
 }
 
+/// What of the gateways' journals the fleet's does not have.
+void addMissing(Html& html, const std::string& name, const Object& missing) {
+    const std::uint64_t records = countOf(missing, "records");
+    html.text(fmt::format("{}{} of {}", isTrue(missing, "exact") ? "" : "up to ", counted(records, "record"),
+                          name));
+    if (const std::string from = textOf(missing, "from"); !from.empty()) {
+        html.markup(" from ");
+        addTime(html, from);
+    }
+    html.markup(" to ");
+    addTime(html, textOf(missing, "to"));
+    html.text(records == 1 ? " is" : " are")
+        .markup(
+            " missing among the fleet's sessions: its own journal had removed them before they got there. "
+            "<code>keep</code> and <code>max_size</code> in <code>[journal]</code> there say how long it "
+            "keeps them.");
+}
+
 void addMemberWrongs(Wrongs& wrongs, const Object& found) {
     for (const auto& member : objectsOf(found, "members")) {
         const std::string name = textOf(*member, "gateway");
@@ -152,6 +164,7 @@ void addMemberWrongs(Wrongs& wrongs, const Object& found) {
                 .markup("<code>mailgate fleet forget ")
                 .text(typedName(name))
                 .markup("</code>");
+        if (const auto missing = member->getObject("missing")) addMissing(wrongs.next(), name, *missing);
         if (isDamaged(*member))
             wrongs.next()
                 .text(name)

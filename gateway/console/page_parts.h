@@ -33,6 +33,9 @@ std::string percentEncoded(const std::string& text);
 /// "1 rule", "2 rules"
 std::string counted(std::uint64_t number, std::string_view noun);
 
+/// With a capital letter.
+std::string asSentence(std::string words);
+
 // ---- tables and facts
 
 struct Column {

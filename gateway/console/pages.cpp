@@ -23,9 +23,12 @@ using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
-void addSessionLink(Html& html, const Object& row) {
+/// `of_fleet`: another gateway may have had it.
+void addSessionLink(Html& html, const Object& row, bool of_fleet) {
     const std::string id = textOf(row, "session");
-    html.markup("<a href=\"/sessions/").text(percentEncoded(id)).markup("\">");
+    html.markup("<a href=\"/sessions/").text(percentEncoded(id));
+    if (of_fleet) html.text("?gateway=" + percentEncoded(textOf(row, "gateway")));
+    html.markup("\">");
     addTime(html, textOf(row, row.has("time") ? "time" : "started"));
     html.markup("</a>");
 }
@@ -140,34 +143,56 @@ void addNowTables(Html& html, const Object& status) {
 
 // ---- a session
 
-void addSearch(Html& html, const std::string& asked) {
+std::string sessionsLink(const Fields& query) {
+    std::string link = "/sessions";
+    for (const auto& [name, value] : query)
+        link += fmt::format("{}{}={}", link.find('?') == std::string::npos ? '?' : '&', name,
+                            percentEncoded(value));
+    return link;
+}
+
+Fields both(Fields query, const Fields& further) {
+    query.insert(query.end(), further.begin(), further.end());
+    return query;
+}
+
+const Fields kAllGateways{{"gateways", "all"}};
+
+void addSearch(Html& html, const Viewer& viewer, const std::string& asked, const Fields& whose) {
     html.markup(
             "<form class=\"search\" method=\"get\" action=\"/sessions\" role=\"search\"><p><label "
             "for=\"q\">Who sent this?</label>"
             "<input id=\"q\" name=\"q\" type=\"search\" maxlength=\"500\" accesskey=\"s\" "
             "aria-describedby=\"q-help\" value=\"")
         .text(asked)
-        .markup(
-            "\"></p><p><button>Search</button></p></form><p class=\"soft\" id=\"q-help\">An address, a "
-            "network, a sender, a recipient, a "
-            "user, a Message-ID, a queue id, or a session's id.</p>");
+        .markup("\"></p>");
+    if (viewer.has_fleet)
+        addSelect(html, {"gateways", "Seen by", whose.empty() ? "" : "all"},
+                  {{"", "this gateway"}, {"all", "all gateways"}});
+    html.markup(
+        "<p><button>Search</button></p></form><p class=\"soft\" id=\"q-help\">An address, a "
+        "network, a sender, a recipient, a "
+        "user, a Message-ID, a queue id, or a session's id.</p>");
 }
 
-void addMeaning(Html& html, const std::string& asked, const Object& found) {
-    const auto meaning = found.getObject("meaning");
-    if (!meaning) {
-        html.markup(
-            "<p>The journal has nothing of this name. Perhaps it is older than what is kept, or still under "
-            "way: "
-            "<a href=\"/sessions/live\">sessions under way</a>.</p>");
-        return;
-    }
-    html.markup("<p>Taken for <strong>").text(textOf(*meaning, "words")).markup("</strong>.");
+void addNothing(Html& html, const Viewer& viewer, const std::string& asked, const Fields& whose) {
+    html.markup(
+        "<p>The journal has nothing of this name. Perhaps it is older than what is kept, or still under "
+        "way: <a href=\"/sessions/live\">sessions under way</a>.");
+    if (viewer.has_fleet && whose.empty())
+        html.markup(" Perhaps another gateway has seen it: <a href=\"")
+            .text(sessionsLink(both({{"q", asked}}, kAllGateways)))
+            .markup("\">ask all gateways</a>.");
+    html.markup("</p>");
+}
+
+void addMeaning(Html& html, const std::string& asked, const Object& found, const Fields& whose) {
+    html.markup("<p>Taken for <strong>")
+        .text(textOf(*found.getObject("meaning"), "words"))
+        .markup("</strong>.");
     for (const auto& other : objectsOf(found, "also"))
-        html.markup(" <a href=\"/sessions?q=")
-            .text(percentEncoded(asked))
-            .markup("&amp;as=")
-            .text(percentEncoded(textOf(*other, "name")))
+        html.markup(" <a href=\"")
+            .text(sessionsLink(both({{"q", asked}, {"as", textOf(*other, "name")}}, whose)))
             .markup("\">Take it for ")
             .text(textOf(*other, "words"))
             .markup("</a>");
@@ -257,34 +282,40 @@ Html overviewPart(const Object& status, std::int64_t at_ms, const Object* day) {
     return html;
 }
 
-std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Object& found) {
+std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Object& found,
+                         const Fields& whose) {
     Html html;
-    addSearch(html, asked);
-    if (!asked.empty()) addMeaning(html, asked, found);
+    addSearch(html, viewer, asked, whose);
+    if (const std::string said = textOf(found, "said"); !said.empty())
+        html.markup("<p class=\"soft\">").text(asSentence(said)).markup(".</p>");
+    const auto meaning = found.has("meaning") ? found.getObject("meaning") : nullptr;
+    if (meaning)
+        addMeaning(html, asked, found, whose);
+    else if (!asked.empty())
+        addNothing(html, viewer, asked, whose);
     const auto sessions = objectsOf(found, "sessions");
     if (sessions.empty() && asked.empty())
         html.markup(
             "<p>No session has ended yet. Those <a href=\"/sessions/live\">under way</a> come here when they "
             "have.</p>");
-    if (!sessions.empty())
-        html.add(tableOf("Sessions that have ended, the newest first", sessions,
-                         {{"Time", false, addSessionLink},
-                          plain("Client", "client"),
-                          plain("Listener", "listener"),
-                          plain("HELO", "helo"),
-                          plain("User", "user"),
-                          {"From", false, addSender},
-                          {"To", false, addRecipient},
-                          {"End", false, addEnd}}));
+    const bool of_fleet = found.has("gateways");
+    std::vector<Column> columns{
+        {"Time", false, [of_fleet](Html& cell, const Object& row) { addSessionLink(cell, row, of_fleet); }},
+        plain("Client", "client"),
+        plain("Listener", "listener"),
+        plain("HELO", "helo"),
+        plain("User", "user"),
+        {"From", false, addSender},
+        {"To", false, addRecipient},
+        {"End", false, addEnd}};
+    if (of_fleet) columns.insert(columns.begin() + 1, plain("Gateway", "gateway"));
+    if (!sessions.empty()) html.add(tableOf("Sessions that have ended, the newest first", sessions, columns));
     if (const std::string next = textOf(found, "next"); !next.empty()) {
-        const auto meaning = found.has("meaning") ? found.getObject("meaning") : nullptr;
-        html.markup("<p><a rel=\"next\" href=\"/sessions?cursor=").text(percentEncoded(next));
-        if (meaning)
-            html.markup("&amp;q=")
-                .text(percentEncoded(asked))
-                .markup("&amp;as=")
-                .text(percentEncoded(textOf(*meaning, "name")));
-        html.markup("\">Older sessions</a></p>");
+        Fields query{{"cursor", next}};
+        if (meaning) query = both(query, {{"q", asked}, {"as", textOf(*meaning, "name")}});
+        html.markup("<p><a rel=\"next\" href=\"")
+            .text(sessionsLink(both(query, whose)))
+            .markup("\">Older sessions</a></p>");
     }
     return page(viewer, Place::Sessions, "Sessions", html);
 }
@@ -346,8 +377,8 @@ std::string sessionPage(const Viewer& viewer, const Object& found) {
     }
     const std::string client = lines.empty() ? "" : textOf(*lines.front(), "client");
     if (!client.empty())
-        html.markup("<p><a href=\"/sessions?q=")
-            .text(percentEncoded(client))
+        html.markup("<p><a href=\"")
+            .text(sessionsLink(both({{"q", client}}, found.has("gateways") ? kAllGateways : Fields())))
             .markup("\">All sessions of this client</a></p>");
     return page(viewer, Place::Sessions, "Session", html);
 }
@@ -367,9 +398,10 @@ std::string endSessionPage(const Viewer& viewer, const std::string& id) {
     return page(viewer, Place::Live, "End session " + id + "?", html);
 }
 
-std::string messagePage(const Viewer& viewer, std::string_view heading, std::string_view sentence) {
+std::string messagePage(const Viewer& viewer, std::string_view heading, std::string_view sentence,
+                        const Html& next) {
     Html html;
-    html.markup("<p>").text(sentence).markup("</p>");
+    html.markup("<p>").text(sentence).markup("</p>").add(next);
     return page(viewer, Place::None, heading, html);
 }
 

@@ -35,8 +35,9 @@ std::string overviewPage(const Viewer& viewer, const Poco::JSON::Object& status,
 /// The parts of it that refresh themselves; nothing in them is of one person.
 Html overviewPart(const Poco::JSON::Object& status, std::int64_t at_ms,
                   const Poco::JSON::Object* day = nullptr);
-/// Of its /sessions; `asked`: the text that is looked for.
-std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found);
+/// Of its /sessions; `asked`: the text that is looked for; `whose`: what of the query says whose journals are asked.
+std::string sessionsPage(const Viewer& viewer, const std::string& asked, const Poco::JSON::Object& found,
+                         const Fields& whose = {});
 /// Of its /sessions/live.
 std::string liveSessionsPage(const Viewer& viewer, const Poco::JSON::Object& found);
 /// The part of it that refreshes itself; nothing in it is of one person.
@@ -45,7 +46,8 @@ Html liveSessionsPart(bool may_change, const Poco::JSON::Object& found);
 std::string sessionPage(const Viewer& viewer, const Poco::JSON::Object& found);
 /// What is asked before the session is ended.
 std::string endSessionPage(const Viewer& viewer, const std::string& id);
-/// Of a problem document, or of anything that has gone well: `heading`, and a sentence.
-std::string messagePage(const Viewer& viewer, std::string_view heading, std::string_view sentence);
+/// Of a problem document, or of anything that has gone well: `heading`, and a sentence. `next`: what can be done then.
+std::string messagePage(const Viewer& viewer, std::string_view heading, std::string_view sentence,
+                        const Html& next = {});
 
 }  // namespace mailgate::console

@@ -57,10 +57,14 @@ Answer Question::answerTo(Order order) const {
     return {response.status, objectIn(response.body), etagIn(response)};
 }
 
-api::Response Question::problemPage(const Answer& answer) const {
-    return htmlResponse(
-        messagePage(viewer(), answer.object->optValue<std::string>("title", "Not possible"), answer.detail()),
-        answer.status);
+api::Response Question::problemPage(const Answer& answer, const Html& next) const {
+    constexpr int kUnavailable = 503;
+    api::Response response =
+        htmlResponse(messagePage(viewer(), answer.object->optValue<std::string>("title", "Not possible"),
+                                 answer.detail(), next),
+                     answer.status);
+    if (answer.status == kUnavailable) response.headers.emplace_back("Retry-After", "2");
+    return response;
 }
 
 Viewer Question::viewer() const {

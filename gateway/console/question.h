@@ -62,7 +62,8 @@ class Question {
             answerTo({.method = std::move(method), .path = std::move(path), .query = std::move(query)});
         return answer.ok() ? to_page(*answer.object) : problemPage(answer);
     }
-    api::Response problemPage(const Answer& answer) const;
+    /// `next`: what can be done then.
+    api::Response problemPage(const Answer& answer, const Html& next = {}) const;
 
     Viewer viewer() const;
 

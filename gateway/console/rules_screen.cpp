@@ -28,6 +28,7 @@ using Poco::Dynamic::Var;
 using Poco::JSON::Array;
 using Poco::JSON::Object;
 
+constexpr int kTooLarge = 413;
 constexpr int kNothingGiven = 400, kNotAllowed = 403, kNoSuchPage = 404, kChangedMeanwhile = 412;
 
 bool isSet(const Fields& form, std::string_view name) {
@@ -194,6 +195,40 @@ api::Response change(const Question& question, const PageRequest& request) {
 
 // ---- adding
 
+/// An order as it is given at first, to say what it would do, and then to do it, if it still is that.
+class Order {
+  public:
+    Order(const Question& question, std::vector<std::string> path, Object::Ptr body)
+        : question_(question), path_(std::move(path)), body_(std::move(body)) {}
+
+    Answer rehearse() const {
+        Object::Ptr body(new Object(*body_));
+        body->set("dry_run", true);
+        return question_.answerTo({.method = "POST", .path = path_, .body = body});
+    }
+    Answer give(const std::string& etag) const {
+        return question_.answerTo({.method = "POST", .path = path_, .body = body_, .if_match = etag});
+    }
+    /// What it would do; `status`: 200, or why it was not done.
+    api::Response preview(Pending pending, const Answer& answer, int status) const {
+        if (status == kChangedMeanwhile && objectsOf(*answer.object, "changes").empty())
+            return done(question_, answer);  // it was pressed twice
+        if (status == kChangedMeanwhile)
+            pending.warning =
+                "Nothing was done: somebody else has changed rules that this is about. This is what it "
+                "would do now. " +
+                pending.warning;
+        std::erase_if(pending.fields, [](const auto& field) { return field.first == "etag"; });
+        pending.fields.emplace_back("etag", answer.etag);
+        return htmlResponse(previewPage(question_.viewer(), pending, *answer.object), status);
+    }
+
+  private:
+    const Question& question_;
+    const std::vector<std::string> path_;
+    const Object::Ptr body_;
+};
+
 /// What is under way and would be ended: told before it is.
 std::string endedWith(const Question& question, const Object& body) {
     constexpr std::size_t kMost = 20;
@@ -217,14 +252,32 @@ api::Response add(const Question& question, const PageRequest& request) {
     if (request.method != "POST") return form(request.query, {}, 200);
     const Step step = stepOf(request.form);
     if (step == Step::Edit) return form(request.form, {}, 200);
-    Object::Ptr body = newRulesFrom(request.form);
-    if (step == Step::Preview) body->set("dry_run", true);
-    const Answer answer = question.answerTo({.method = "POST", .path = {"rules"}, .body = body});
+    const Object::Ptr body = newRulesFrom(request.form);
+    const Order order(question, {"rules"}, body);
+    int status = 200;
+    if (step == Step::Do) {
+        const Answer answer = order.give(fieldNamed(request.form, "etag"));
+        if (answer.ok()) return done(question, answer);
+        if (answer.status != kChangedMeanwhile) return form(request.form, problemIn(answer), answer.status);
+        status = answer.status;
+    }
+    const Answer answer = order.rehearse();
     if (!answer.ok()) return form(request.form, problemIn(answer), answer.status);
-    if (step == Step::Do) return done(question, answer);
     Pending pending{"Add this?", "/rules/add", "Add", "/rules", request.form, true};
     pending.warning = endedWith(question, *body);
-    return htmlResponse(previewPage(question.viewer(), pending, *answer.object));
+    return order.preview(std::move(pending), answer, status);
+}
+
+/// Browsers send each end of a line in a form as two characters, of whatever the list had.
+Fields withPlainLines(Fields fields) {
+    for (auto& [name, value] : fields) {
+        std::string plain;
+        plain.reserve(value.size());
+        for (std::size_t at = 0; at < value.size(); ++at)
+            if (value[at] != '\r' || at + 1 == value.size() || value[at + 1] != '\n') plain += value[at];
+        value = std::move(plain);
+    }
+    return fields;
 }
 
 api::Response importList(const Question& question, const PageRequest& request) {
@@ -233,7 +286,13 @@ api::Response importList(const Question& question, const PageRequest& request) {
     };
     if (request.method != "POST") return form({}, {}, 200);
     // A file becomes the list, so that what is previewed is what is imported.
-    Fields fields = request.form;
+    Fields fields = withPlainLines(request.form);
+    if (std::ranges::any_of(fields, [](const auto& field) { return field.second.size() > kMostList; }))
+        return htmlResponse(messagePage(question.viewer(), "Too large",
+                                        fmt::format("A list of no more than {} bytes is taken here. For "
+                                                    "larger ones there is: mailgate access import FILE",
+                                                    kMostList)),
+                            kTooLarge);
     const std::string file = fieldNamed(fields, "list");
     const std::string typed = fieldNamed(fields, "text");
     std::erase_if(fields, [&](const auto& field) {
@@ -244,14 +303,18 @@ api::Response importList(const Question& question, const PageRequest& request) {
     if (!file.empty() && !trimmed(typed).empty())
         return form(request.form, {"There are a list and a file: one of them is enough.", {}, false}, 400);
     if (step == Step::Edit) return form(fields, {}, 200);
-    Object::Ptr body = importFrom(fields);
-    if (step == Step::Preview) body->set("dry_run", true);
-    const Answer answer = question.answerTo({.method = "POST", .path = {"rules", "import"}, .body = body});
+    const Order order(question, {"rules", "import"}, importFrom(fields));
+    int status = 200;
+    if (step == Step::Do) {
+        const Answer answer = order.give(fieldNamed(fields, "etag"));
+        if (answer.ok()) return done(question, answer);
+        if (answer.status != kChangedMeanwhile) return form(fields, problemIn(answer), answer.status);
+        status = answer.status;
+    }
+    const Answer answer = order.rehearse();
     if (!answer.ok()) return form(fields, problemIn(answer), answer.status);
-    if (step == Step::Do) return done(question, answer);
-    return htmlResponse(previewPage(question.viewer(),
-                                    {"Import this list?", "/rules/import", "Import", "/rules", fields, true},
-                                    *answer.object));
+    return order.preview({"Import this list?", "/rules/import", "Import", "/rules", fields, true}, answer,
+                         status);
 }
 
 // ---- changing one
@@ -381,8 +444,11 @@ std::vector<std::string_view> particularsAnd(std::initializer_list<std::string_v
 const std::vector<Route>& routes() {
     static const std::vector<Route> all{
         {{}, list, false},
-        {{"add"}, add, true, particularsAnd({"networks", "verdict", "listeners", "set", "cut", "force"})},
-        {{"import"}, importList, true, {"text", "list", "verdict", "set", "replace", "force"}},
+        {{"add"},
+         add,
+         true,
+         particularsAnd({"networks", "verdict", "listeners", "set", "cut", "force", "etag"})},
+        {{"import"}, importList, true, {"text", "list", "verdict", "set", "replace", "force", "etag"}},
         {{"remove"}, removeSelected, true, {"id", "etag"}},
         {{"why"}, why, false},
         {{"history"}, history, false},

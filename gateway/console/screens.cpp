@@ -85,6 +85,34 @@ std::optional<Again> againOf(const PageRequest& request) {
     return again;
 }
 
+/// Those that have ended: all that are found, or one.
+bool isOfSessions(const std::vector<std::string>& path) {
+    return !path.empty() && path[0] == "sessions" && path.size() <= 2;
+}
+
+/// Of this gateway's own journal, or of a fleet's; where that cannot be asked there is the way to the former.
+api::Response sessionsScreen(const Question& question, const PageRequest& request) {
+    const Viewer viewer = question.viewer();
+    const Fields whose = only(request.query, {"gateways", "gateway"});
+    const std::string asked(trimmed(fieldNamed(request.query, "q")));
+    const bool is_one = request.path.size() == 2;
+    Fields query = whose;
+    if (!is_one)
+        for (const auto& field : only(request.query, {"q", "as", "cursor"}))
+            if (!asked.empty() || field.first == "cursor") query.push_back(field);
+    const Answer answer = question.answerTo({.path = request.path, .query = std::move(query)});
+    if (answer.ok())
+        return htmlResponse(is_one ? sessionPage(viewer, *answer.object)
+                                   : sessionsPage(viewer, asked, *answer.object, whose));
+    Html next;
+    if (!whose.empty())
+        next.markup("<p><a href=\"")
+            .text(is_one ? "/sessions/" + percentEncoded(request.path[1])
+                         : "/sessions?q=" + percentEncoded(asked))
+            .markup("\">What this gateway itself has seen</a></p>");
+    return question.problemPage(answer, next);
+}
+
 api::Response tooOld(const Viewer& viewer, const PageRequest& request) {
     constexpr int kForbidden = 403;
     const auto again = viewer.may_change ? againOf(request) : std::nullopt;
@@ -159,7 +187,8 @@ std::optional<api::Response> openResponse(const PageRequest& request) {
 
 std::size_t mostForm(const PageRequest& request, const Known& known) {
     const bool imports = request.path == std::vector<std::string>{"rules", "import"};
-    return imports && known.who.role >= store::Role::Operator ? kMostList : kUsualForm;
+    // Of a list that was previewed each end of a line comes as two characters.
+    return imports && known.who.role >= store::Role::Operator ? 2 * kMostList + kUsualForm : kUsualForm;
 }
 
 bool isOfPart(const PageRequest& request) {
@@ -207,22 +236,11 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     if (path.size() == 1 && path[0] == "fleet")
         return question.ask("GET", {"fleet"}, {},
                             [&](const Object& found) { return htmlResponse(fleetPage(viewer, found)); });
-    if (path.size() == 1 && path[0] == "sessions") {
-        auto query = only(request.query, {"q", "as", "cursor"});
-        const std::string asked = fieldNamed(request.query, "q");
-        if (trimmed(asked).empty())
-            std::erase_if(query, [](const auto& field) { return field.first != "cursor"; });
-        return question.ask("GET", {"sessions"}, std::move(query), [&](const Object& found) {
-            return htmlResponse(sessionsPage(viewer, std::string(trimmed(asked)), found));
-        });
-    }
     if (isOfLiveSessions(request))
         return question.ask("GET", {"sessions", "live"}, liveQuery(), [&](const Object& found) {
             return htmlResponse(liveSessionsPage(viewer, found));
         });
-    if (path.size() == 2 && path[0] == "sessions")
-        return question.ask("GET", {"sessions", path[1]}, {},
-                            [&](const Object& found) { return htmlResponse(sessionPage(viewer, found)); });
+    if (isOfSessions(path)) return sessionsScreen(question, request);
     if (ends && viewer.may_change) return htmlResponse(endSessionPage(viewer, path[1]));
     return htmlResponse(messagePage(viewer, "Not found", "There is no such page."), 404);
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <tuple>
 
 namespace mailgate::http {
@@ -73,6 +74,24 @@ std::optional<std::size_t> whoGivesWay(const std::vector<IpAddress>& waiting,
         std::erase_if(candidates, [&](const Candidate& one) { return one.circles[circle] != own[circle]; });
     }
     return std::nullopt;
+}
+
+std::size_t whoHasMost(const std::vector<IpAddress>& waiting) {
+    std::array<std::map<Network, std::size_t>, kCircles> counts;  // of hundreds: each is looked at once
+    const std::vector<Circles> all = circlesOf(waiting);
+    for (const Circles& circles : all)
+        for (std::size_t at = 0; at < kCircles; ++at)
+            ++counts[at][circles[at]];
+    const auto sharesIn = [&](const Circles& circles) {
+        Shares shares{};
+        for (std::size_t at = 0; at < kCircles; ++at)
+            shares[at] = counts[at].at(circles[at]);
+        return shares;
+    };
+    const auto most = std::max_element(all.begin(), all.end(), [&](const Circles& one, const Circles& other) {
+        return sharesIn(one) < sharesIn(other);
+    });
+    return static_cast<std::size_t>(most - all.begin());
 }
 
 std::size_t whoIsNext(const std::vector<IpAddress>& waiting, const std::vector<IpAddress>& served) {

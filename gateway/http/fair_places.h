@@ -18,6 +18,9 @@ namespace mailgate::http {
 std::optional<std::size_t> whoGivesWay(const std::vector<IpAddress>& waiting,
                                        const std::vector<IpAddress>& served, const IpAddress& newcomer);
 
+/// Of those who wait the first of whoever has most places, by the same circles: who has to go where one has to. There is one.
+std::size_t whoHasMost(const std::vector<IpAddress>& waiting);
+
 /// Which of those who wait is next: the first of those of whose provider, site, and client fewest are served now. There is one.
 std::size_t whoIsNext(const std::vector<IpAddress>& waiting, const std::vector<IpAddress>& served);
 

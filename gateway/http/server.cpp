@@ -12,6 +12,8 @@
 #include <Poco/Net/StreamSocketImpl.h>
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -87,6 +89,14 @@ bool hasSpareDescriptors(int connection) noexcept {
         one = Descriptor(::fcntl(connection, F_DUPFD_CLOEXEC, 0));
         return one.get() >= 0;
     });
+}
+
+/// A peer that takes nothing, or little at a time, gets the answer from the kernel, which forgets it after a while; best effort.
+void takeAnswers(int connection) noexcept {
+    const int size = Server::kSendBuffer;
+    ::setsockopt(connection, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    const auto limit = static_cast<unsigned>(std::chrono::milliseconds(Server::kPeerLimit).count());
+    ::setsockopt(connection, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
 }
 
 bool isShortage(int error) noexcept {
@@ -275,7 +285,7 @@ void Server::look(WaitingList::iterator waiting) {
     Ready ready{std::make_unique<net::StreamSocket>(
                     waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000)
                                  : waiting->socket),
-                seen.has_body, seen.slow_client};
+                waiting->peer, seen.has_body, seen.slow_client};
     waiting_.erase(waiting);
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
         tellOfExhaustion();
@@ -283,7 +293,7 @@ void Server::look(WaitingList::iterator waiting) {
     }
     switch (seen.head) {
         case Head::Probe:
-            return serve(ready);
+            return serve(ready, nullptr);
         case Head::TooLong:
             return refuse(*ready.socket, kTooLong);
         case Head::Malformed:
@@ -308,7 +318,12 @@ Server::Lane& Server::laneFor(Head head, Ready& ready) {
 }
 
 void Server::add(Lane& lane, Ready ready) {
-    if (lane.ready.size() >= kMaxConnections) lane.ready.pop_front();
+    if (lane.ready.size() >= kMaxConnections) {
+        std::vector<IpAddress> peers;
+        for (const Ready& waiting : lane.ready)
+            peers.push_back(waiting.peer);
+        lane.ready.erase(lane.ready.begin() + static_cast<std::ptrdiff_t>(whoHasMost(peers)));
+    }
     lane.ready.push_back(std::move(ready));
     lane.changed.notify_one();
 }
@@ -316,31 +331,38 @@ void Server::add(Lane& lane, Ready ready) {
 std::vector<IpAddress> Server::slowWaiting() const {
     std::vector<IpAddress> clients;
     for (const Ready& waiting : slow_.ready)
-        clients.push_back(*waiting.slow_client);
+        clients.push_back(waiting.slow_client->address);
     return clients;
 }
 
 std::vector<IpAddress> Server::slowServed() const {
     std::vector<IpAddress> clients;
     for (const auto& [thread, served] : served_)
-        if (served.slow_client) clients.push_back(*served.slow_client);
+        if (served.slow_client) clients.push_back(served.slow_client->address);
     return clients;
 }
 
 /// Who has to give way is answered by the threads that refuse.
-bool Server::makeRoomFor(const IpAddress& client) {
+bool Server::makeRoomFor(const SlowClient& client) {
     const auto waiting = slowWaiting(), served = slowServed();
     const auto of = [&](unsigned v6_prefix) {
-        const Network circle = around(client, v6_prefix);
+        const Network circle = around(client.address, v6_prefix);
         const auto is_in = [&](const IpAddress& other) { return circle.contains(other.bytes); };
         return static_cast<std::size_t>(std::count_if(waiting.begin(), waiting.end(), is_in) +
                                         std::count_if(served.begin(), served.end(), is_in));
     };
-    if (of(kClientPrefix) >= kMaxSlowOfClient || of(kSitePrefix) >= kMaxSlowOfSite) return false;
+    if (of(kClientPrefix) >= kMaxSlowOfClient) return false;
+    if (!client.is_known && of(kSitePrefix) >= kMaxSlowOfSite) return false;
     if (waiting.size() < kMaxSlow) return true;
-    const auto giving_way = whoGivesWay(waiting, served, client);
-    if (!giving_way) return false;
-    const auto place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(*giving_way);
+    const auto giving_way = whoGivesWay(waiting, served, client.address);
+    auto place = slow_.ready.end();
+    if (giving_way) place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(*giving_way);
+    if (place == slow_.ready.end() || place->slow_client->is_known)
+        place =
+            !client.is_known ? slow_.ready.end() : std::ranges::find_if(slow_.ready, [](const Ready& one) {
+                return !one.slow_client->is_known;
+            });
+    if (place == slow_.ready.end()) return false;
     Ready refused = std::move(*place);
     slow_.ready.erase(place);
     refused.slow_client.reset();
@@ -348,9 +370,29 @@ bool Server::makeRoomFor(const IpAddress& client) {
     return true;
 }
 
-Server::Ready Server::takeFrom(Lane& lane) {
-    const std::size_t next = &lane == &slow_ ? whoIsNext(slowWaiting(), slowServed()) : 0;
-    const auto place = lane.ready.begin() + static_cast<std::ptrdiff_t>(next);
+/// Where requests take long, whoever sends them, or whoever reads the answers, leaves a thread for others.
+bool Server::mayBeServed(const Ready& ready) const {
+    const Network client = around(ready.peer, kClientPrefix);
+    return std::count_if(served_.begin(), served_.end(), [&](const auto& one) {
+               return one.second.lane == &usual_ && client.contains(one.second.peer.bytes);
+           }) < static_cast<std::ptrdiff_t>(kMostOfClient);
+}
+
+std::size_t Server::nextSlow() const {
+    const auto known =
+        std::ranges::find_if(slow_.ready, [](const Ready& one) { return one.slow_client->is_known; });
+    if (known != slow_.ready.end()) return static_cast<std::size_t>(known - slow_.ready.begin());
+    return whoIsNext(slowWaiting(), slowServed());
+}
+
+/// None: whoever waits there has as many threads as may be.
+std::optional<Server::Ready> Server::takeFrom(Lane& lane) {
+    auto place = lane.ready.begin();
+    if (lane.ready.empty()) return std::nullopt;
+    if (&lane == &slow_) place += static_cast<std::ptrdiff_t>(nextSlow());
+    if (&lane == &usual_)
+        place = std::find_if(place, lane.ready.end(), [&](const Ready& one) { return mayBeServed(one); });
+    if (place == lane.ready.end()) return std::nullopt;
     Ready ready = std::move(*place);
     lane.ready.erase(place);
     return ready;
@@ -393,14 +435,10 @@ Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) 
 
 /// Who opens many closes its own, and not those of others.
 Server::WaitingList::iterator Server::oneTooMany() {
-    std::map<Network, std::size_t> counts;
+    std::vector<IpAddress> peers;
     for (const Waiting& waiting : waiting_)
-        ++counts[around(waiting.peer, kClientPrefix)];
-    const auto most = std::max_element(counts.begin(), counts.end(), [](const auto& one, const auto& other) {
-        return one.second < other.second;
-    });
-    return std::find_if(waiting_.begin(), waiting_.end(),
-                        [&](const Waiting& waiting) { return most->first.contains(waiting.peer.bytes); });
+        peers.push_back(waiting.peer);
+    return std::next(waiting_.begin(), static_cast<std::ptrdiff_t>(whoHasMost(peers)));
 }
 
 void Server::drop(WaitingList::iterator waiting) {
@@ -475,25 +513,29 @@ void Server::drop(EndingList::iterator ending) {
 void Server::work(Lane& lane) {
     std::unique_lock lock(mutex_);
     while (true) {
-        lane.changed.wait(lock, [this, &lane] { return stopping_ || !lane.ready.empty(); });
+        std::optional<Ready> ready;
+        lane.changed.wait(lock, [&] { return stopping_ || (ready = takeFrom(lane)); });
         if (stopping_) return;
-        const Ready ready = takeFrom(lane);
         lock.unlock();
-        serve(ready);
+        serve(*ready, &lane);
+        ready.reset();
         lock.lock();
+        lane.changed.notify_one();  // who has waited for this client's place
     }
 }
 
-void Server::serve(const Ready& ready) {
+void Server::serve(const Ready& ready, const Lane* lane) {
     const net::StreamSocket& socket = *ready.socket;
     Descriptor handle = duplicateOf(socket);
     {
         const std::lock_guard lock(mutex_);
         if (stopping_) return;
-        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, ready.slow_client};
+        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, lane, ready.peer,
+                                               ready.slow_client};
     }
     wake();
     try {
+        takeAnswers(descriptorOf(socket));
         net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
         net::HTTPServerConnection(socket, params_, handlers_).run();
         if (options_.tls) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all

@@ -4,7 +4,7 @@
 /// A connection gets a thread only once the head of its request has arrived and is well-formed, with the body if that is
 /// small, and the TLS handshake before it is done. Until then it costs a descriptor and
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
-/// too many wait, the oldest of the client that has most of them is closed. After that, the time to send a small body and to take the response is limited
+/// too many wait, the oldest of whoever has most of them is closed (fair_places.h). After that, the time to send a small body and to take the response is limited
 /// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
 /// cannot delay a balancer. Requests that take long whoever sends them may have threads of their own, and those whose body
 /// is still to come have: somebody known may send it slowly, too, and delays such requests alone. Of the places of those that
@@ -51,6 +51,10 @@ class Server {
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
     static constexpr unsigned kThreads = 4;
+    /// Of these one client has so many at once, an address or a /64, as long as it may take: one is left for others.
+    static constexpr std::size_t kMostOfClient = kThreads - 1;
+    /// As much of an answer as that waits in the kernel for who does not take it, for kPeerLimit, and no thread with it.
+    static constexpr int kSendBuffer = 512 << 10;
     static constexpr unsigned kBodyThreads = 3;  ///< besides, for requests with a body that is not here
     static constexpr unsigned kSlowThreads = 2;  ///< besides, for slow requests
     static constexpr std::size_t kMaxSlow = 16;  ///< of which so many may wait for a thread
@@ -69,11 +73,16 @@ class Server {
     /// The context for a new connection, asked by the waiting thread; without one it is HTTP in the clear.
     using Tls = std::function<std::shared_ptr<const TlsServerContext>()>;
     using Handlers = std::function<Poco::Net::HTTPRequestHandlerFactory::Ptr(Server&)>;
+    /// Whose place a request takes that takes long.
+    struct SlowClient {
+        IpAddress address;
+        bool is_known = false;  ///< has a place before those who are not, whoever is in its network
+    };
     struct Options {
         Tls tls{};
         /// Whose place a request takes, which is here with its body, if it takes long whoever sends it; nothing: it does not, or is
         /// refused anyway. Asked by the waiting thread. None takes long, and there are no threads for such, where it is empty.
-        std::function<std::optional<IpAddress>(const RequestHead& request, const IpAddress& peer)>
+        std::function<std::optional<SlowClient>(const RequestHead& request, const IpAddress& peer)>
             slow_client{};
         /// Told by the waiting thread: nobody can be accepted, because of an errno; 0: that is over. Once each.
         std::function<void(int error)> on_paused{};
@@ -118,7 +127,7 @@ class Server {
     struct Seen {
         Head head = Head::Incomplete;
         bool has_body = false;
-        std::optional<IpAddress> slow_client{};
+        std::optional<SlowClient> slow_client{};
     };
     /// Answered; what still comes is thrown away.
     struct Ending {
@@ -130,8 +139,9 @@ class Server {
     /// Waits for a thread.
     struct Ready {
         std::unique_ptr<Poco::Net::StreamSocket> socket;
+        IpAddress peer;
         bool has_body = false;
-        std::optional<IpAddress> slow_client{};  ///< only where it is for a thread for slow requests
+        std::optional<SlowClient> slow_client{};  ///< only where it is for a thread for slow requests
     };
     struct Lane {
         std::condition_variable changed;
@@ -145,10 +155,12 @@ class Server {
     // With the mutex:
     Lane& laneFor(Head head, Ready& ready);
     void add(Lane& lane, Ready ready);
-    bool makeRoomFor(const IpAddress& client);
+    bool makeRoomFor(const SlowClient& client);
+    std::size_t nextSlow() const;
     std::vector<IpAddress> slowWaiting() const;
     std::vector<IpAddress> slowServed() const;
-    Ready takeFrom(Lane& lane);
+    bool mayBeServed(const Ready& ready) const;
+    std::optional<Ready> takeFrom(Lane& lane);
     // Without:
     Seen headOf(const Poco::Net::StreamSocket& socket, const IpAddress& peer);
     Seen headOf(TlsConnection& connection, const IpAddress& peer);
@@ -167,7 +179,7 @@ class Server {
     void drop(EndingList::iterator ending);
     int enforceLimits();
     void work(Lane& lane);
-    void serve(const Ready& ready);
+    void serve(const Ready& ready, const Lane* lane);
     void wake() noexcept;
     void limitPeer(Clock::time_point until);
 
@@ -195,7 +207,9 @@ class Server {
     struct Served {
         int handle;  ///< a descriptor of its own: the connection's may be closed, and its number taken
         Clock::time_point until;
-        std::optional<IpAddress> slow_client;
+        const Lane* lane;  ///< null: the waiting thread itself
+        IpAddress peer;
+        std::optional<SlowClient> slow_client;
     };
     std::map<std::thread::id, Served> served_;
 

@@ -30,6 +30,10 @@ class FleetJournal : public journal::Source {
         std::string gateway{};                     ///< the only one that is asked; empty: all
         std::chrono::milliseconds connect{800};    ///< until the database answers the first query
         std::chrono::milliseconds answer{60'000};  ///< for each further answer
+        /// When all of them have to be there.
+        std::chrono::steady_clock::time_point until = std::chrono::steady_clock::time_point::max();
+        /// What can be done without them, behind what an error says; empty: nothing.
+        std::string instead{};
     };
 
     /// Those that are asked, by name.

@@ -428,6 +428,20 @@ TEST_F(FleetJournalAnswers, TheSameSessionsWhenItIsFollowed) {
     EXPECT_TRUE(there->after({}, end, kAll).empty());
 }
 
+TEST_F(FleetJournalAnswers, AreAllThereInTimeOrNoneIs) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+    const auto there = openFleetJournal(url(), {.until = until, .instead = "this instead"});
+    std::string told;
+    while (told.empty())
+        try {
+            there->newest({}, 1);
+        } catch (const StoreError& error) {
+            told = error.what();
+        }
+    EXPECT_GE(std::chrono::steady_clock::now(), until);
+    EXPECT_NE(told.find("(this instead)"), std::string::npos) << told;
+}
+
 std::string textOf(const JournalTop& top) {
     std::string text = fmt::format("{} {} {}\n", top.sessions, top.refused, top.failed_logins);
     for (const auto& sums : top.sums) {

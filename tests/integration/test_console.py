@@ -348,6 +348,22 @@ class Answers(Console):
         self.assertIn("first", gateway.access("list"), "the command line sees the same")
         self.change("POST", "/rules/undo", {"change": 999999}, 404)
 
+    def test_rules_are_added_as_the_dry_run_has_said(self):
+        order = {"network": "198.51.100.130", "verdict": "deny", "expires_at": "7d"}
+        etag = ask("POST", "/rules", {**order, "dry_run": True}, "operator").headers["ETag"]
+        self.assertEqual(ask("POST", "/rules", {**order, "dry_run": True}, "operator").headers["ETag"], etag, "seconds later")
+        self.assertEqual(ask("POST", "/rules", {**order, "note": "other"}, "operator").status, 201)
+        late = ask("POST", "/rules", order, "operator", {"If-Match": etag})
+        self.assertEqual((late.status, late.json["code"]), (412, "changed_meanwhile"))
+        etag = ask("POST", "/rules", {**order, "note": "again", "dry_run": True}, "operator").headers["ETag"]
+        self.assertIn("other", ask("GET", "/rules?match=198.51.100.130").body)
+        self.assertEqual(ask("POST", "/rules", {**order, "note": "again"}, "operator", {"If-Match": etag}).status, 201)
+
+    def test_hundreds_of_addresses_are_tested_at_once(self):
+        addresses = [f"2001:db8:1111:2222:3333:4444:5555:{number:04x}" for number in range(200)]
+        got = ask("GET", "/rules/test?" + urllib.parse.urlencode({"address": addresses}, doseq=True))
+        self.assertEqual(len({one["address"] for one in got.json["decisions"]}), 200)
+
     def test_several_rules_are_removed_as_one_change(self):
         numbers = [self.change("POST", "/rules", {"network": f"192.0.2.{last}", "verdict": "deny"}, 201).json["changes"][0]["rule"] for last in (221, 222)]
         self.change("POST", "/rules/remove", {"ids": numbers}, 428, token="operator")

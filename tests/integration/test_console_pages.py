@@ -140,6 +140,35 @@ class Rules(unittest.TestCase):
         [again] = late.links["Edit the rule as it is now"]
         self.assertEqual(self.operator.open(again).form(rule + "/edit").value("note"), "theirs")
 
+    def test_what_is_done_is_what_was_shown(self):
+        admin = browsers["admin"]
+        mine = add(self.operator, networks="192.0.2.24", verdict="deny", note="mine").form("/rules/add")
+        admin.submit(add(admin, networks="192.0.2.24", verdict="deny", note="theirs", expires_at="7d").form("/rules/add"), "Add")
+        late = self.operator.submit(mine, "Add", 412)
+        self.assertIn("somebody else has changed rules", late.words)
+        self.assertIn("0 rules to be added, 1 changed", late.words)
+        self.assertIn("theirs", listed("--match", "192.0.2.24"))
+        self.operator.submit(late.form("/rules/add"), "Add")
+        self.assertIn("mine", listed("--match", "192.0.2.24"))
+        first = self.operator.submit(self.operator.open("/rules/import").form("/rules/import"), "Preview", text="deny 192.0.2.25 set=shown\n")
+        self.operator.submit(first.form("/rules/import"), "Import")
+        list_ = self.operator.submit(self.operator.open("/rules/import").form("/rules/import"), "Preview",
+                                     text="192.0.2.26\n", verdict="deny", set="shown", replace="set").form("/rules/import")
+        admin.submit(add(admin, networks="192.0.2.27", verdict="deny", set="shown").form("/rules/add"), "Add")
+        late = self.operator.submit(list_, "Import", 412)
+        self.assertIn("- deny 192.0.2.27", late.words)
+        self.assertIn("192.0.2.27", listed("--set", "shown"))
+        self.operator.submit(late.form("/rules/import"), "Import")
+        self.assertNotIn("192.0.2.27", listed("--set", "shown"))
+
+    def test_a_list_that_was_shown_can_be_imported(self):
+        text = "#" * (1 << 20) + "\n" * ((3 << 20) - 100) + "deny 192.0.2.28\n"
+        preview = self.operator.submit(self.operator.open("/rules/import").form("/rules/import"), "Preview", text=text)
+        # As browsers send the ends of lines.
+        shown = preview.form("/rules/import")
+        self.operator.submit(shown, "Import", text=shown.value("text").replace("\n", "\r\n"))
+        self.assertIn("192.0.2.28", listed())
+
     def test_what_was_typed_outlives_the_session(self):
         late = Browser(console_port).log_in("operator-person", PASSWORD)
         form = late.open("/rules/import").form("/rules/import")

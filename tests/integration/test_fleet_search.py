@@ -2,16 +2,23 @@
 """The journals of a fleet's gateways in a real PostgreSQL: they answer as a file with the same records does, and the commands
 that ask say whom they have asked."""
 
+import concurrent.futures
+import contextlib
+import html
+import http.client
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 import unittest
+import urllib.parse
 
 import jsonschema
 
 from harness import backend, mailgate, proxyclient
+from harness.ports import reserve_port
 from harness.postgres import Postgres
 from harness.process import Scratch, wait_until
 
@@ -19,6 +26,7 @@ SCHEMA = json.loads((pathlib.Path(__file__).parents[2] / "docs" / "json.schema.j
 PASSWORD = "s3cret"
 
 scratch = database = gateway = None
+console_port = None
 
 
 def url(role="mailgate"):
@@ -26,13 +34,15 @@ def url(role="mailgate"):
 
 
 def setUpModule():
-    global scratch, database, gateway
+    global scratch, database, gateway, console_port
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
     server = scratch.start(backend.Backend(backend.smtp))
     database = scratch.start(Postgres(scratch))
+    console_port = reserve_port()
     gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)], name="mx-3",
-                                gateway={"name": "mx-3", "workers": 1}, admin={"socket": "mailgate.sock"}, fleet={"url": url()})
+                                gateway={"name": "mx-3", "workers": 1}, admin={"socket": "mailgate.sock"}, fleet={"url": url()},
+                                console={"address": f"127.0.0.1:{console_port}", "trusted_proxies": "127.0.0.1", "user_header": "X-User"})
     gateway.write_config()
     database.sql(gateway.run("snippet", "postgresql").stdout)
     for role in ("mailgate", "mailgate_owner"):
@@ -42,6 +52,10 @@ def setUpModule():
     answers = subprocess.run([os.environ["FLEET_SEARCH_ANSWERS_BIN"], "--gtest_brief=1"], text=True, capture_output=True, check=False,
                              env={**os.environ, "MAILGATE_FLEET_URL": url()})
     assert answers.returncode == 0, answers.stdout[-5000:] + answers.stderr
+    for role in ("viewer", "admin"):
+        added = gateway.run("console", "user", "add", role, "--role", role, stdin=PASSWORD * 3 + "\n")
+        assert added.returncode == 0, added.stderr
+    scratch.start(gateway)
 
 
 def asked(*words):
@@ -112,10 +126,95 @@ class Commands(unittest.TestCase):
             database.sql("UPDATE mailgate.journal SET current = now() WHERE gateway = 'mx-1'", "mailgate")
 
 
+def ask(target, user="admin", status=200):
+    """The text that the console answers to somebody whom its proxy names, and its headers."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", console_port, timeout=30)) as connection:
+        connection.request("GET", target, headers={"X-User": user})
+        got = connection.getresponse()
+        text = got.read().decode()
+    assert status in (None, got.status), f"{target}: {got.status} {text}"
+    return text, got.headers
+
+
+def api(target, user="admin", status=200):
+    return json.loads(ask("/api/v1" + target, user, status)[0])
+
+
+def in_parallel(call):
+    """What two of them return."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return [done.result() for done in [pool.submit(call) for _ in range(2)]]
+
+
+class Console(unittest.TestCase):
+    """The same sessions, as the commands have them."""
+
+    @classmethod
+    def setUpClass(cls):
+        database.sql("UPDATE mailgate.journal SET current = now()", "mailgate")
+
+    def test_sessions_of_all_gateways_come_in_pages(self):
+        wanted = [json.loads(line)["session"] for line in asked("sessions", "--json", "--limit", "60")[0].splitlines()
+                  if '"event":"session.end"' in line or '"event":"session.refused"' in line]
+        got, page = [], {"next": ""}
+        while len(got) < 60:
+            page = api("/sessions?gateways=all&limit=25" + (f"&cursor={page['next']}" if page["next"] else ""))
+            validate(page["gateways"], "asked_gateways")
+            got += [one["session"] for one in page["sessions"] if one["event"] != "session.mail"]
+        self.assertEqual(got[:60], wanted[::-1])
+        self.assertEqual({one["gateway"] for one in page["gateways"]}, {"mx-1", 'mx "2"\\'})
+        self.assertIn("3 records of mx-1", page["said"])
+        mine = api("/sessions?gateway=mx-1")
+        self.assertEqual({one["gateway"] for one in mine["sessions"]}, {"mx-1"})
+        self.assertNotIn("gateways", api("/sessions"), "this gateway's own")
+
+    def test_a_search_and_one_session(self):
+        found = api("/sessions?gateways=all&q=alice%40partner.example")
+        self.assertEqual(found["meaning"]["name"], "from")
+        one = found["sessions"][0]
+        shown = api(f"/sessions/{one['session']}?gateway={urllib.parse.quote(one['gateway'])}")
+        self.assertEqual(shown["sessions"][0]["session"], one["session"])
+        self.assertNotIn("missing", shown["said"], "it is there")
+        self.assertEqual(api(f"/sessions/{one['session']}", status=404)["code"], "no_session")
+        for wrong in ("/sessions?gateways=some", "/sessions?gateways=all&gateway=mx-1", "/sessions?gateway=", "/sessions?gateway=mx-9"):
+            told = api(wrong, status=400)
+        self.assertIn("it has mx \"2\"\\, mx-1", told["detail"])
+
+    def test_viewers_see_masked_addresses(self):
+        clients = {one["client"] for one in api("/sessions?gateways=all&limit=200", "viewer")["sessions"] if one.get("client")}
+        self.assertTrue(clients)
+        self.assertTrue(all(client.endswith(("/24", "/48")) for client in clients), clients)
+        api("/sessions?gateways=all&rule=default", "viewer", 403)
+
+    def test_the_page(self):
+        page, _ = ask("/sessions?q=alice%40partner.example&gateways=all", "viewer")
+        self.assertIn("Asked the fleet&#39;s database: ", page)
+        link = html.unescape(re.search(r'href="(/sessions/[^"]+[?]gateway=[^"]+)"', page).group(1))
+        self.assertIn('class="story"', ask(link, "viewer")[0])
+        self.assertIn("ask all gateways", ask("/sessions?q=nobody%40nowhere.example", "viewer")[0])
+
+
 class Outages(unittest.TestCase):
+    def test_the_console_says_so_and_has_what_this_gateway_has_seen(self):
+        database.freeze()
+        try:
+            began = time.monotonic()
+            # Only one asks at a time, and each for a second.
+            codes = set()
+            while codes != {"fleet_unavailable", "busy"}:
+                told = in_parallel(lambda: api("/sessions?gateways=all", status=503))
+                codes = {one["code"] for one in told}
+                self.assertLess(time.monotonic() - began, 60)
+            self.assertIn("does not answer", next(one["detail"] for one in told if one["code"] == "fleet_unavailable"))
+            page, headers = ask("/sessions?gateways=all&q=x", "viewer", 503)
+            self.assertEqual(headers["Retry-After"], "2")
+            self.assertIn('<a href="/sessions?q=x">What this gateway itself has seen</a>', page)
+            self.assertNotIn("postgresql", page)
+            api("/sessions")
+        finally:
+            database.thaw()
+
     def test_what_this_gateway_has_seen_needs_no_database(self):
-        scratch.start(gateway)
-        self.addCleanup(gateway.stop)
         with proxyclient.SMTP(gateway.port("smtp"), proxyclient.header_v2("198.51.100.7")) as client:
             client.quit()
         # None of them is there before the session is written.

@@ -146,7 +146,7 @@ class JournalReader final : public FleetJournal {
 Connection& JournalReader::connected() {
     if (connection_ && !connection_->broken()) return *connection_;
     connection_.reset();
-    const auto deadline = steady_clock::now() + options_.connect;
+    const auto deadline = std::min(steady_clock::now() + options_.connect, options_.until);
     auto fresh = std::make_unique<Connection>(info_, deadline, interrupt_);
     requireKnown(*fresh, info_.shown, deadline);
     is_postgres_ = isPostgres(*fresh, deadline);
@@ -159,30 +159,33 @@ constexpr std::string_view kBySearching =
     "; SET LOCAL enable_partitionwise_join = on; SET LOCAL enable_seqscan = off";
 constexpr const char* kByReading = "SET LOCAL enable_seqscan = on";
 
-/// The server gives up before we do, and says so.
+/// The server gives up before we do, and says so; but that all together take too long only we know.
 template <typename Work>
 auto JournalReader::snapshot(const Work& work) {
     try {
         Connection& connection = connected();
-        const auto soon = steady_clock::now() + options_.connect;
+        const auto now = steady_clock::now();
+        const auto left = std::chrono::duration_cast<milliseconds>(options_.until - now);
         connection.run(fmt::format("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
                                    "SET LOCAL statement_timeout = {}{}",
-                                   options_.answer.count(), is_postgres_ ? kBySearching : ""),
-                       soon);
+                                   std::max(std::min(options_.answer, left), milliseconds(1)).count(),
+                                   is_postgres_ ? kBySearching : ""),
+                       std::min(now + options_.connect, options_.until));
         readJournals();
         auto result = work();
-        connection.run("COMMIT", steady_clock::now() + options_.answer);
+        connection.run("COMMIT", std::min(steady_clock::now() + options_.answer, options_.until));
         return result;
     } catch (const StoreError& error) {
         connection_.reset();
-        throw StoreError(error.kind(),
-                         fmt::format("{} (--here asks for what this gateway has seen)", error.what()));
+        if (options_.instead.empty()) throw;
+        throw StoreError(error.kind(), fmt::format("{} ({})", error.what(), options_.instead));
     }
 }
 
 Rows JournalReader::ask(const std::string& sql, const std::vector<std::string>& parameters) {
     constexpr milliseconds kGrace{2'000};
-    return connection_->query(sql, parameters, steady_clock::now() + options_.answer + kGrace);
+    return connection_->query(sql, parameters,
+                              std::min(steady_clock::now() + options_.answer + kGrace, options_.until));
 }
 
 void JournalReader::readJournals() {

@@ -120,6 +120,31 @@ TEST(LogIn, IsNotKeptFromOthersByWhoHasOneNetwork) {
         std::holds_alternative<Authenticator::LoggedIn>(authenticator.logIn(from, "alice", password)));
 }
 
+TEST(LogIn, IsNotKeptFromWhoHasLoggedInThereByWhoGuessesElsewhere) {
+    const std::string password = "correct horse battery", hash = credentials::hashPassword(password);
+    Authenticator authenticator([&] { return std::make_unique<OneAccount>(hash); }, nullptr);
+    Credentials home, from;
+    home.client = address("198.51.100.7");
+    ASSERT_TRUE(
+        std::holds_alternative<Authenticator::LoggedIn>(authenticator.logIn(home, "alice", password)));
+    int looked_at = 0;
+    for (int number = 0; number < 90; ++number) {  // of three networks, one of them her own
+        const char* const networks[] = {"192.0.2.", "203.0.113.", "198.51.100."};
+        from.client = address((networks[number % 3] + std::to_string(100 + number)).c_str());
+        const auto result = authenticator.logIn(from, "alice", "wrong");
+        looked_at += std::get<api::Response>(result).status == 401 ? 1 : 0;
+    }
+    EXPECT_EQ(looked_at, 30) << "guesses are bounded all the same";
+    EXPECT_TRUE(authenticator.isPaused(address("198.51.100.8"), "alice"));
+    ASSERT_FALSE(authenticator.isPaused(home.client, "alice"));
+    EXPECT_TRUE(
+        std::holds_alternative<Authenticator::LoggedIn>(authenticator.logIn(home, "alice", password)));
+    EXPECT_TRUE(authenticator.isPaused(address("198.51.100.8"), "alice")) << "that forgives nobody else";
+    for (int number = 0; number < 5; ++number)
+        authenticator.logIn(home, "alice", "wrong");
+    EXPECT_TRUE(authenticator.isPaused(home.client, "alice")) << "there it may be guessed no more often";
+}
+
 TEST(Cookie, IsThoseOfThatName) {
     using Cookies = std::vector<std::string>;
     EXPECT_EQ(cookiesNamed("mailgate=abc", "mailgate"), Cookies{"abc"});

@@ -76,6 +76,23 @@ TEST(FleetPage, ShowsWhatIsKnownWithoutTheDatabase) {
     EXPECT_EQ(page.find("&lt;db&gt; does not answer"), page.rfind("&lt;db&gt; does not answer")) << "once";
 }
 
+TEST(FleetPage, TellsWhatIsMissingAmongTheFleetsSessions) {
+    std::string gateway = member("<mx>", 1, 7, 0);
+    gateway.insert(gateway.size() - 1, R"(, "missing": {"records": 7, "exact": false, "from": null,
+        "to": "2026-11-26T10:00:00Z"})");
+    std::string other = member("mx-2", 1, 7, 0);
+    other.insert(other.size() - 1, R"(, "missing": {"records": 1, "exact": true,
+        "from": "2026-11-26T08:00:00Z", "to": "2026-11-26T09:00:00Z"})");
+    const std::string page =
+        pageOf(fleetOf(gateway + "," + other + "," + member("mx-3", 1, 7, 0), kNothingOwn));
+    for (const char* words :
+         {"<li>up to 7 records of &lt;mx&gt; to <time datetime=\"2026-11-26T10:00:00Z\">",
+          " are missing among", "<li>1 record of mx-2 from <time datetime=\"2026-11-26T08:00:00Z\">",
+          " is missing among"})
+        EXPECT_THAT(page, HasSubstr(words));
+    EXPECT_THAT(page, Not(HasSubstr("of mx-3")));
+}
+
 TEST(FleetPage, MarksWhatNoGatewayWrites) {
     const std::string page = pageOf(fleetOf(
         R"({"gateway": "mx-5", "version": "x", "started": null, "seen": null, "silent_seconds": 0, "rules_version": 0,

@@ -69,6 +69,31 @@ TEST(Pages, WithoutAnythingSayWhatToDo) {
     EXPECT_THAT(liveSessionsPage(kOperator, nothing), HasSubstr("No session is under way"));
 }
 
+TEST(Pages, OfAFleetSayWhoseSessionsTheyHave) {
+    const Viewer viewer{"bob", false, "token", false, true};
+    const Fields all{{"gateways", "all"}};
+    const auto found = objectOf(
+        R"({"meaning": {"name": "from", "words": "a sender"}, "also": [{"name": "to", "words": "a recipient"}], "next": "7-01JD",
+            "gateways": [{"gateway": "mx-1"}], "said": "asked the fleet's database: mx-1, <mx>",
+            "sessions": [{"session": "01JD", "gateway": "mx&1", "time": "2026-11-26T10:00:00Z"}]})");
+    const std::string page = sessionsPage(viewer, "a&b", found, all);
+    for (const char* words :
+         {"<option value=\"all\" selected>", "Asked the fleet&#39;s database: mx-1, &lt;mx&gt;.",
+          "href=\"/sessions/01JD?gateway=mx%261\"", "<th scope=\"col\">Gateway</th>",
+          "href=\"/sessions?q=a%26b&amp;as=to&amp;gateways=all\"",
+          "href=\"/sessions?cursor=7-01JD&amp;q=a%26b&amp;as=from&amp;gateways=all\""})
+        EXPECT_THAT(page, HasSubstr(words));
+    EXPECT_THAT(sessionPage(viewer, objectOf(R"({"gateways": [], "sessions": [{"client": "192.0.2.1"}]})")),
+                HasSubstr("href=\"/sessions?q=192.0.2.1&amp;gateways=all\""));
+    const auto own = objectOf(R"({"meaning": null, "sessions": [{"session": "01JD", "gateway": "mx-1"}]})");
+    const std::string here = sessionsPage(viewer, "x", own);
+    for (const char* words : {"<option value=\"\" selected>", "href=\"/sessions/01JD\"",
+                              "<a href=\"/sessions?q=x&amp;gateways=all\">ask all gateways</a>"})
+        EXPECT_THAT(here, HasSubstr(words));
+    EXPECT_THAT(here, Not(HasSubstr("<th scope=\"col\">Gateway</th>")));
+    EXPECT_THAT(sessionsPage(kOperator, "x", own), Not(HasSubstr("gateways"))) << "there is no fleet";
+}
+
 TEST(Pages, AreOfNobodyBeforeTheLogIn) {
     EXPECT_THAT(logInPage("<i>"), HasSubstr("&lt;i&gt;"));
     EXPECT_THAT(logInPage(""), Not(HasSubstr("<nav")));

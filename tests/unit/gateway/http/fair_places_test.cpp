@@ -63,6 +63,13 @@ TEST(FairPlaces, ThatAreInUseCountAndStay) {
         << "nobody who waits has more";
 }
 
+TEST(FairPlaces, AreLostByWhoHasMost) {
+    EXPECT_EQ(whoHasMost(addresses({"127.0.0.1", "192.0.2.1", "192.0.77.2", "192.0.2.2"})), 1U)
+        << "one each, and two of a site";
+    EXPECT_EQ(whoHasMost(addresses({"198.51.100.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"})), 2U);
+    EXPECT_EQ(whoHasMost(addresses({"198.51.100.1", "192.0.2.1"})), 0U) << "all have one: the oldest";
+}
+
 TEST(FairPlaces, GoRoundTheNetworks) {
     const auto waiting = addresses({"192.0.2.1", "192.0.2.2", "198.51.100.7"});
     EXPECT_EQ(whoIsNext(waiting, {}), 0U);

@@ -52,6 +52,10 @@ class Echo final : public net::HTTPRequestHandler {
         : server_(server), waiting_(waiting), gate_(gate) {}
 
     void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
+        if (request.getURI() == "/large") {
+            const std::string large(100'000, 'x');
+            return response.sendBuffer(large.data(), large.size());
+        }
         if (request.getURI() == "/unread") return response.setContentLength(0), void(response.send());
         std::string text = request.getMethod() + " " + request.getURI() + " ";
         text += readBody(request, 1'000'000, server_);
@@ -118,7 +122,7 @@ class ServerTest : public testing::Test {
     std::vector<Descriptor> takeAllThreads() {
         std::vector<Descriptor> taken;
         for (unsigned i = 0; i < Server::kThreads; ++i) {
-            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n"));
+            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n", i == 0 ? "127.0.0.2" : "127.0.0.1"));
             waiting_.acquire();
         }
         return taken;
@@ -143,10 +147,11 @@ class ServerTest : public testing::Test {
     std::unique_ptr<Server> server_ = std::make_unique<Server>(
         listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_); },
         Server::Options{
-            .slow_client = [](const RequestHead& request, const IpAddress& peer) -> std::optional<IpAddress> {
+            .slow_client = [](const RequestHead& request,
+                              const IpAddress& peer) -> std::optional<Server::SlowClient> {
                 if (request.target != "/slow") return std::nullopt;
                 const auto named = IpAddress::parse(fieldIn(request.fields, "X-Client"));
-                return named ? named : peer;
+                return Server::SlowClient{named.value_or(peer), !fieldIn(request.fields, "X-Known").empty()};
             },
             .on_paused =
                 [this](int error) {
@@ -361,10 +366,45 @@ TEST_F(ServerTest, OneNetworkHasNoMoreOfThePlacesThanOthersLeave) {
     const Descriptor other = sent(slow_of("198.51.100.7"));
     EXPECT_THAT(answerTo(slow.back()), EndsWith("not here ")) << "it gives way";
     slow.pop_back();
+    const Descriptor known = sent("GET /slow HTTP/1.0\r\nX-Client: 192.0.2.201\r\nX-Known: yes\r\n\r\n");
+    EXPECT_THAT(answerTo(slow[Server::kSlowThreads]), EndsWith("not here "))
+        << "likewise, in its own network";
+    slow.erase(slow.begin() + Server::kSlowThreads);
     open();
+    EXPECT_THAT(answerTo(known), EndsWith("gladly "));
     EXPECT_THAT(answerTo(other), EndsWith("gladly "));
     for (const Descriptor& socket : slow)
         EXPECT_THAT(answerTo(socket), EndsWith("gladly "));
+}
+
+TEST_F(ServerTest, OneClientLeavesAThreadToOthers) {
+    std::vector<Descriptor> taken;
+    for (unsigned i = 0; i < Server::kThreads + 2; ++i)
+        taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n"));
+    for (unsigned i = 0; i < Server::kMostOfClient; ++i)
+        awaitWaiting();
+    EXPECT_THAT(answerTo(sent("GET /other HTTP/1.0\r\n\r\n", "127.0.0.2")), EndsWith("GET /other "));
+    open();
+    for (const Descriptor& one : taken)
+        EXPECT_THAT(answerTo(one), EndsWith("GET /wait ")) << "each when it is its turn";
+}
+
+TEST_F(ServerTest, WhoTakesNoAnswerKeepsNoThread) {
+    std::vector<Descriptor> deaf;
+    for (unsigned i = 0; i < 4 * Server::kThreads; ++i) {
+        const SocketAddress to({*IpAddress::parse("127.0.0.1"), port_});
+        Descriptor socket(::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+        const int buffer = 1, segment = 88;
+        ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+        ::setsockopt(socket.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+        ASSERT_EQ(::connect(socket.get(), to.get(), to.size()), 0);
+        add(socket, "GET /large HTTP/1.0\r\n\r\n");
+        deaf.push_back(std::move(socket));
+    }
+    const auto began = std::chrono::steady_clock::now();
+    for (unsigned i = 0; i < 4 * Server::kThreads; ++i)
+        EXPECT_THAT(ask("GET /x HTTP/1.0\r\n\r\n"), EndsWith("GET /x "));
+    EXPECT_LT(std::chrono::steady_clock::now() - began, Server::kPeerLimit / 2);
 }
 
 TEST_F(ServerTest, BodiesThatComeSlowlyKeepNoThreadFromOthers) {
