@@ -46,7 +46,7 @@ struct ListenerStatus {
     bool available = true;  ///< some server of the upstream takes sessions
     std::string access = "allowlist";
     bool closed =
-        false;  ///< it refuses every client: an allowlist that no rule opens, and that does not only monitor
+        false;  ///< it refuses every client: an allowlist whose rules let in nobody, and that does not only monitor
     std::vector<std::string> trusted{};  ///< balancers' networks
 };
 

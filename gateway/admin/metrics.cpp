@@ -151,7 +151,7 @@ void addListeners(Families& out, const Status& status) {
         out.sample({{"listener", listener.name}}, listener.available ? 1 : 0);
     out.gauges(
         "mailgate_listener_closed",
-        "1 while the listener refuses every client: its access is allowlist, and no rule allows anybody.");
+        "1 while the listener refuses every client: its access is allowlist, and the rules let in nobody.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, listener.closed ? 1 : 0);
     out.gauges("mailgate_sessions_live", "Sessions now.");

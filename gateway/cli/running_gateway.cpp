@@ -4,6 +4,7 @@
 #include "gateway/admin/client.h"
 #include "gateway/cli/json_fields.h"
 #include "gateway/config/values.h"
+#include "gateway/daemon/preflight.h"
 #include "protocols/values/network.h"
 #include "protocols/values/text.h"
 
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -98,6 +100,22 @@ std::optional<std::string> lostStore(const Object& status, const Config& config)
         "database would have none of them. Put the file back (see docs/backup.md), or restart the gateway to "
         "begin without rules",
         *missing, count, count == 1 ? "" : "s");
+}
+
+std::vector<std::string> warningsOfRules(const Object& status, const Config& config) {
+    std::vector<std::string> warnings;
+    const Object::Ptr rules = status.getObject("rules");
+    const Object::Ptr idle = rules ? rules->getObject("without_listener") : nullptr;
+    if (idle && !config.listeners.empty()) {
+        std::map<std::string, std::size_t> listeners;
+        for (const std::string& name : idle->getNames())
+            listeners.emplace(name, numberOf(*idle, name));
+        warnings = unknownListenerWarnings(config, listeners);
+    }
+    forEachOf(status, "listeners", [&](const Object& listener) {
+        if (isSet(listener, "closed")) warnings.push_back(nobodyMayEnter(textOf(listener, "name")));
+    });
+    return warnings;
 }
 
 std::optional<std::string> lostStore(const Config& config) {

@@ -38,6 +38,8 @@ std::optional<std::string> lostStore(const Poco::JSON::Object& status, const Con
 /// The same, of the gateway that runs: why that database must not be made anew. Which it must not either where a gateway that
 /// may run cannot be asked.
 std::optional<std::string> lostStore(const Config& config);
+/// As ruleWarnings(), of the rules that it goes by.
+std::vector<std::string> warningsOfRules(const Poco::JSON::Object& status, const Config& config);
 /// A sentence for each of these listeners (empty: all of the file) that it does not have, or has with other clients to let
 /// in than the file says.
 std::vector<std::string> otherListeners(const Poco::JSON::Object& status, const Config& config,

@@ -159,7 +159,7 @@ class Check {
                 found(CheckState::Critical, fmt::format("listener {} has no server", name));
             if (isSet(listener, "closed"))
                 found(CheckState::Warning,
-                      fmt::format("listener {} refuses every client: no access rule allows anybody", name));
+                      fmt::format("listener {} refuses every client: the access rules let in nobody", name));
             if (isSet(listener, "paused"))
                 found(CheckState::Critical, fmt::format("listener {} accepts no connections", name));
         });

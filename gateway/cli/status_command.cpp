@@ -11,7 +11,6 @@
 #include "gateway/cli/status_check.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/values.h"
-#include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 #include "protocols/values/text.h"
@@ -182,11 +181,8 @@ std::string fleetJournalWarning(const Object& status) {
 /// What an operator should not have to look for.
 std::string warningsOf(const Object& status, const Config& config) {
     std::string text = monitoringOf(status);
-    // Where the file is broken they may not be known.
-    const auto lost = lostStore(status, config);
-    if (lost) text += fmt::format("Warning: {}.\n", *lost);
-    const bool has_site = !config.listeners.empty();
-    for (const std::string& warning : has_site && !lost ? ruleWarnings(config) : std::vector<std::string>())
+    if (const auto lost = lostStore(status, config)) text += fmt::format("Warning: {}.\n", *lost);
+    for (const std::string& warning : warningsOfRules(status, config))
         text += fmt::format("Warning: {}.\n", warning);
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";

@@ -28,14 +28,6 @@ const admin::Outcome kStopping{false, "the gateway is stopping"};
 /// What ends a reload that the gateway's stop has overtaken.
 struct Stopping : std::exception {};
 
-std::vector<std::string> listenerNames(const Config& config) {
-    std::vector<std::string> names;
-    names.reserve(config.listeners.size());
-    for (const ListenerConfig& listener : config.listeners)
-        names.push_back(listener.name);
-    return names;
-}
-
 bool showsRuleNotes(const Config& config) {
     return std::any_of(config.listeners.begin(), config.listeners.end(),
                        [](const ListenerConfig& listener) { return showsRuleNote(listener.refusal_footer); });

@@ -110,7 +110,7 @@ TEST(StatusCheck, AListenerThatRefusesAllAndRulesForNoneAreWarnings) {
     status.listeners[0].closed = true;
     EXPECT_EQ(resultFor(status).state, CheckState::Warning);
     EXPECT_THAT(resultFor(status).line,
-                HasSubstr("listener smtp refuses every client: no access rule allows anybody |"));
+                HasSubstr("listener smtp refuses every client: the access rules let in nobody |"));
     status = soundStatus();
     status.rules_without_listener = {{"old|mx", 3}};
     EXPECT_EQ(resultFor(status).state, CheckState::Warning);

@@ -27,7 +27,7 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
     control_.now.servers[1].draining = true;
     control_.now.servers[1].drained = {1'795'000'000, "alice"};
     control_.now.servers[1].reason = "connection refused";
-    ASSERT_EQ(run({"access", "allow", "192.0.2.0/24"}).exit_code, kDone) << "else nobody may enter";
+    ASSERT_EQ(run({"access", "allow", "192.0.2.0/24"}).exit_code, kDone) << "else its rule is lost";
     startGateway();
     const test::Ran status = run({"status"});
     EXPECT_EQ(status.exit_code, kDone);
@@ -49,11 +49,15 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     control_.now.address_alarms = {"smtp", "im\x1B[2J"};
     control_.now.journal_lost = 3;
     control_.now.log_lines_lost = 4;
+    control_.now.listeners[1].closed = true;
+    control_.now.rules_without_listener = {{"mx", 2}};
     startGateway();
     const std::string text = run({"status"}).output;
     for (const char* line : {"\nThe gateway is stopping.\n",
                              "\nThe access rules cannot be read: the ones read last stay in force.\n",
                              "\nMost sessions of listener smtp come from one private address",
+                             "\nWarning: nobody may enter listener \"imap\": ",
+                             "\nWarning: no listener is named \"mx\": 2 access rules ",
                              "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n"})
         EXPECT_THAT(text, HasSubstr(line));
     EXPECT_THAT(text, Not(HasSubstr("\x1B")));
