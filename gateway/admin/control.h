@@ -86,6 +86,8 @@ struct Status {
     store::ShipperStatus fleet_journal;
     std::uint64_t log_lines_lost = 0;
     std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
+    std::string journal_failure{};  ///< why it cannot be written; empty: it can
+    std::int64_t journal_failed_since_ms = 0;
     std::uint64_t journal_max_bytes = 0;  ///< as configured; 0: there is no journal
     std::int64_t journal_oldest_ms = 0;   ///< Unix time of the oldest session in it; 0: it is empty
     std::vector<UpstreamStatus> upstreams;

@@ -165,6 +165,8 @@ Object journalOf(const Status& status) {
     object.set("queued", status.journal_queued);
     object.set("written", status.journal_written);
     object.set("lost", status.journal_lost);
+    object.set("failure", textOrNull(status.journal_failure));
+    object.set("failed_since", timeOrNull(status.journal_failed_since_ms));
     object.set("bytes", status.journal_bytes);
     object.set("max_bytes", status.journal_max_bytes);
     object.set("oldest", timeOrNull(status.journal_oldest_ms));

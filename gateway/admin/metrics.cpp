@@ -313,6 +313,10 @@ void addServers(Families& out, const Status& status) {
 void addRecords(Families& out, const Status& status) {
     out.gauges("mailgate_journal_queue_records", "Records that wait to be written to the journal.")
         .sample({}, real(status.journal_queued));
+    out.gauges(
+        "mailgate_journal_failed",
+        "1 while records cannot be written to the journal; they wait in memory, and are lost in a stop.");
+    if (status.journal_max_bytes != 0) out.sample({}, status.journal_failure.empty() ? 0 : 1);
     out.gauges("mailgate_journal_bytes", "Size of the journal.").sample({}, real(status.journal_bytes));
     out.gauges("mailgate_journal_max_bytes", "Size at which its oldest sessions are deleted.");
     if (status.journal_max_bytes != 0) out.sample({}, real(status.journal_max_bytes));

@@ -123,7 +123,8 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 Response status(const Call& call) {
     admin::Status status = call.parts.control.status();
     if (!call.isToldOfErrors())
-        for (std::string* why : {&status.fleet.failure, &status.fleet_journal.failure})
+        for (std::string* why :
+             {&status.fleet.failure, &status.fleet_journal.failure, &status.journal_failure})
             if (!why->empty()) *why = kToldToAdmins;
     Object object = admin::toJson(status);
     if (call.masks()) {

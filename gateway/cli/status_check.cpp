@@ -55,6 +55,10 @@ std::string share(const std::optional<unsigned>& percent, std::uint64_t whole) {
     return percent ? fmt::to_string(whole / 100 * *percent + whole % 100 * *percent / 100) : "";
 }
 
+std::string waiting(std::uint64_t records) {
+    return records == 1 ? "1 record waits" : fmt::format("{} records wait", records);
+}
+
 /// In the largest unit of which there are two.
 std::string roughly(std::int64_t seconds) {
     for (const std::int64_t unit : {86'400, 3'600, 60})
@@ -209,6 +213,9 @@ class Check {
         const Object::Ptr journal = status_.getObject("journal");
         const std::uint64_t most = journal ? numberOf(*journal, "max_bytes") : 0;
         if (most == 0) return;
+        if (const std::string failure = textOf(*journal, "failure"); !failure.empty())
+            found(CheckState::Warning, fmt::format("the journal cannot be written, {} in memory: {}",
+                                                   waiting(numberOf(*journal, "queued")), failure));
         const std::uint64_t bytes = numberOf(*journal, "bytes");
         measured(fmt::format("journal={}B;{};{};0;{}", bytes, share(limits_.journal.warning, most),
                              share(limits_.journal.critical, most), most));

@@ -179,7 +179,7 @@ std::string fleetJournalWarning(const Object& status) {
 }
 
 /// What an operator should not have to look for.
-std::string warningsOf(const Object& status, const Config& config) {
+std::string warningsOf(const Object& status, const Config& config, const Times& times) {
     std::string text = monitoringOf(status);
     if (const auto lost = lostStore(status, config)) text += fmt::format("Warning: {}.\n", *lost);
     for (const std::string& warning : warningsOfRules(status, config))
@@ -196,8 +196,10 @@ std::string warningsOf(const Object& status, const Config& config) {
     for (std::size_t i = 0; alarms && i < alarms->size(); ++i)
         text += fmt::format(
             "Most sessions of listener {} come from one private address: is it a balancer that sends no "
-            "PROXY header?\n",
+            "PROXY header, or one that the listener's trusted does not name?\n",
             escaped(alarms->getElement<std::string>(static_cast<unsigned>(i))));
+    if (const auto trouble = journalTrouble(status, times))
+        text += fmt::format("Warning: {}, and would be lost in a stop: make room first.\n", *trouble);
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
         text += fmt::format("The journal lost {} records.\n", word(*journal, "lost"));
@@ -252,7 +254,7 @@ std::string asText(const Object& status, const Config& config, const ViewOptions
                     word(status, "max_sessions"), rulesOf(status), journalLine(status, Times(view.zone())));
     return fmt::format("{}\n{}\n{}{}", wrapped(head, style.width), listenerTable(status, style),
                        serverTable(status, style, view.times()),
-                       wrapped(warningsOf(status, config), style.width));
+                       wrapped(warningsOf(status, config, Times(view.zone())), style.width));
 }
 
 /// NRPE waits for ten seconds.

@@ -24,6 +24,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <ctime>
 #include <new>
 #include <utility>
@@ -267,7 +268,16 @@ void Gateway::run() {
     drain();
     stopThreads();
     reloader_->current()->access->stop();
-    if (journal_) journal_->stop();
+    if (journal_) {
+        const std::uint64_t lost = journal_->lost();
+        journal_->stop();
+        // The log may be on the same full disk.
+        if (const std::uint64_t last = journal_->lost() - lost; last > 0)
+            fmt::print(stderr,
+                       "mailgate: the journal cannot be written: {} record{} that waited in memory {} lost "
+                       "(the log's session.end lines have what they said)\n",
+                       last, last == 1 ? "" : "s", last == 1 ? "is" : "are");
+    }
     logStop();
 }
 

@@ -157,6 +157,9 @@ admin::Status GatewayControl::status() {
     if (parts_.shipper) status.fleet_journal = parts_.shipper->status();
     status.log_lines_lost = parts_.log.lost();
     if (parts_.journal) {
+        const store::Journal::Trouble trouble = parts_.journal->trouble();
+        status.journal_failure = trouble.what;
+        status.journal_failed_since_ms = trouble.since_ms;
         status.journal_queued = parts_.journal->queued();
         status.journal_written = parts_.journal->written();
         status.journal_lost = parts_.journal->lost();

@@ -120,6 +120,15 @@ TEST(Metrics, OnlyOfADrainedServerItIsToldSinceWhen) {
             "0.1:10143\"} 1795000000\n"));
 }
 
+TEST(Metrics, TellThatTheJournalCannotBeWritten) {
+    FakeControl control;
+    EXPECT_THAT(metricsOf(control), Not(HasSubstr("mailgate_journal_failed"))) << "there is none";
+    control.now.journal_max_bytes = 1;
+    EXPECT_THAT(metricsOf(control), HasSubstr("\nmailgate_journal_failed 0\n"));
+    control.now.journal_failure = "the disk is full";
+    EXPECT_THAT(metricsOf(control), HasSubstr("\nmailgate_journal_failed 1\n"));
+}
+
 TEST(Metrics, TellWhatTheProcessUses) {
     FakeControl control;
     const std::string text = metricsOf(control);

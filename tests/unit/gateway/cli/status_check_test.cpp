@@ -63,6 +63,19 @@ TEST(StatusCheck, AServerThatWasForgottenIsAWarning) {
     EXPECT_THAT(never.line, testing::ContainsRegex(" drained_longest=1728[0-9][0-9]s;;;0 "));
 }
 
+TEST(StatusCheck, AJournalThatCannotBeWrittenIsAWarning) {
+    admin::Status status = soundStatus();
+    status.journal_max_bytes = 1u << 30;
+    EXPECT_EQ(resultFor(status).state, CheckState::Ok);
+    status.journal_failure = "the disk is full";
+    status.journal_queued = 5;
+    const CheckResult failed = resultFor(status);
+    EXPECT_EQ(failed.state, CheckState::Warning);
+    EXPECT_THAT(failed.line,
+                StartsWith("MAILGATE WARNING - the journal cannot be written, 5 records wait in memory: "
+                           "the disk is full |"));
+}
+
 TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
     admin::Status status = soundStatus();
     status.servers[0].healthy = false;

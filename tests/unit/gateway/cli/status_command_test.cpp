@@ -49,15 +49,21 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     control_.now.address_alarms = {"smtp", "im\x1B[2J"};
     control_.now.journal_lost = 3;
     control_.now.log_lines_lost = 4;
+    control_.now.journal_failure = "the disk is full";
+    control_.now.journal_failed_since_ms = 1'795'000'000'000;
+    control_.now.journal_queued = 1'532;
     control_.now.listeners[1].closed = true;
     control_.now.rules_without_listener = {{"mx", 2}};
     startGateway();
-    const std::string text = run({"status"}).output;
+    const std::string text = run({"status", "--utc"}).output;
     for (const char* line : {"\nThe gateway is stopping.\n",
                              "\nThe access rules cannot be read: the ones read last stay in force.\n",
                              "\nMost sessions of listener smtp come from one private address",
                              "\nWarning: nobody may enter listener \"imap\": ",
                              "\nWarning: no listener is named \"mx\": 2 access rules ",
+                             "\nWarning: the journal cannot be written since 2026-11-18T11:06:40Z (the disk "
+                             "is full): 1,532 records wait "
+                             "in memory, and would be lost in a stop",
                              "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n"})
         EXPECT_THAT(text, HasSubstr(line));
     EXPECT_THAT(text, Not(HasSubstr("\x1B")));
