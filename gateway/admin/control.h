@@ -46,7 +46,7 @@ struct ListenerStatus {
     bool available = true;  ///< some server of the upstream takes sessions
     std::string access = "allowlist";
     bool closed =
-        false;  ///< it refuses every client: an allowlist that no rule opens, and that does not only monitor
+        false;  ///< it refuses every client: an allowlist whose rules let in nobody, and that does not only monitor
     std::vector<std::string> trusted{};  ///< balancers' networks
 };
 
@@ -86,6 +86,8 @@ struct Status {
     store::ShipperStatus fleet_journal;
     std::uint64_t log_lines_lost = 0;
     std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
+    std::string journal_failure{};  ///< why it cannot be written; empty: it can
+    std::int64_t journal_failed_since_ms = 0;
     std::uint64_t journal_max_bytes = 0;  ///< as configured; 0: there is no journal
     std::int64_t journal_oldest_ms = 0;   ///< Unix time of the oldest session in it; 0: it is empty
     std::vector<UpstreamStatus> upstreams;
@@ -128,7 +130,9 @@ class Control {
     /// Ends sessions, and returns how many. None: the access rules of `cut.rules_version` did not come into force in
     /// time, and no session was ended.
     virtual std::optional<std::size_t> cut(const Cut& cut) = 0;
-    virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) = 0;
+    /// `by`: whose order it is.
+    virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
+                              std::string_view by) = 0;
     /// Reloads the configuration as SIGHUP does: as a whole, or not at all, and then the outcome says why.
     virtual Outcome reload() = 0;
     /// Ready once workers accept and the rules are loaded, until a stop begins, while `listener` has a server; with no name,

@@ -95,6 +95,8 @@ Object toJson(const ServerStatus& server) {
     object.set("changed", timeOrNull(server.changed_ms));
     object.set("draining", server.draining);
     object.set("admin_state", server.draining ? "drain" : "ready");
+    object.set("drained_since", timeOrNull(server.drained.since * 1000));
+    object.set("drained_by", textOrNull(server.drained.by));
     object.set("backup", server.backup);
     object.set("weight", server.weight);
     object.set("sessions", server.sessions);
@@ -163,6 +165,8 @@ Object journalOf(const Status& status) {
     object.set("queued", status.journal_queued);
     object.set("written", status.journal_written);
     object.set("lost", status.journal_lost);
+    object.set("failure", textOrNull(status.journal_failure));
+    object.set("failed_since", timeOrNull(status.journal_failed_since_ms));
     object.set("bytes", status.journal_bytes);
     object.set("max_bytes", status.journal_max_bytes);
     object.set("oldest", timeOrNull(status.journal_oldest_ms));

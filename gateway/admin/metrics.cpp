@@ -151,7 +151,7 @@ void addListeners(Families& out, const Status& status) {
         out.sample({{"listener", listener.name}}, listener.available ? 1 : 0);
     out.gauges(
         "mailgate_listener_closed",
-        "1 while the listener refuses every client: its access is allowlist, and no rule allows anybody.");
+        "1 while the listener refuses every client: its access is allowlist, and the rules let in nobody.");
     for (const ListenerStatus& listener : status.listeners)
         out.sample({{"listener", listener.name}}, listener.closed ? 1 : 0);
     out.gauges("mailgate_sessions_live", "Sessions now.");
@@ -274,6 +274,10 @@ void addServers(Families& out, const Status& status) {
     out.gauges("mailgate_server_draining",
                "1 while the admin state of the server is drain: it gets no new sessions.");
     each([](const ServerStatus& server) { return server.draining ? 1.0 : 0.0; });
+    out.gauges("mailgate_server_drained_since_seconds",
+               "Unix time at which the server was drained; nothing while its admin state is ready.");
+    for (const ServerStatus& server : status.servers)
+        if (server.drained.since != 0) out.sample(labelsOf(server), real(server.drained.since));
     out.gauges("mailgate_server_sessions", "Sessions that the server has now, those connecting included.");
     each([](const ServerStatus& server) { return real(server.sessions); });
     out.counters("mailgate_server_sessions_started_total", "Sessions that the server was given.");
@@ -309,6 +313,10 @@ void addServers(Families& out, const Status& status) {
 void addRecords(Families& out, const Status& status) {
     out.gauges("mailgate_journal_queue_records", "Records that wait to be written to the journal.")
         .sample({}, real(status.journal_queued));
+    out.gauges(
+        "mailgate_journal_failed",
+        "1 while records cannot be written to the journal; they wait in memory, and are lost in a stop.");
+    if (status.journal_max_bytes != 0) out.sample({}, status.journal_failure.empty() ? 0 : 1);
     out.gauges("mailgate_journal_bytes", "Size of the journal.").sample({}, real(status.journal_bytes));
     out.gauges("mailgate_journal_max_bytes", "Size at which its oldest sessions are deleted.");
     if (status.journal_max_bytes != 0) out.sample({}, real(status.journal_max_bytes));

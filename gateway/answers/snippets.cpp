@@ -425,10 +425,13 @@ std::string nginxServer(const Config& config, const ListenerConfig& listener, st
 }
 
 std::string nginx(const Config& config) {
+    std::string servers = "\n" + forBalancer(config, nginxServer);
+    for (std::size_t at = 0; (at = servers.find("\n#", at)) != std::string::npos; at += 2)
+        servers.insert(at + 1, "  ");
     return "# Goes next to the http block, not into it. The balancer's address must be in the listener's "
            "`trusted`.\n"
-           "stream {\n" +
-           forBalancer(config, nginxServer) + "}\n";
+           "stream {" +
+           servers + "}\n";
 }
 
 /// In double quotes where it is not a plain word.

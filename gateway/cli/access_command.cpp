@@ -168,14 +168,25 @@ std::string parsedName(const std::string& text) {
     return std::move(std::get<std::string>(parsed));
 }
 
+/// 255.255.255.0, which is no client's address.
+bool isMask(const std::string& text) {
+    constexpr std::string_view kBegins = "255.";
+    const auto mask = IpAddress::parseV4(text);
+    return mask && text.starts_with(kBegins);
+}
+
 /// For each text what it is goes to the one or the other.
 void parseSubjects(const std::vector<std::string>& texts, std::vector<Network>& networks,
                    std::vector<std::string>& names) {
-    for (const std::string& text : texts) {
+    for (std::size_t at = 0; at < texts.size(); ++at) {
+        const std::string& text = texts[at];
         if (store::isRuleName(text)) {
             names.push_back(parsedName(text));
             continue;
         }
+        if (at > 0 && isMask(text))
+            usageError(fmt::format("{0} is a mask: did you mean {1}/{0}, with a slash?", text,
+                                   printable(texts[at - 1])));
         for (const Network& network : networksIn(text))
             networks.push_back(network);
     }

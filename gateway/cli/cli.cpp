@@ -73,8 +73,11 @@ std::string subjectOf(const CLI::App* app, std::string_view has, std::string_vie
 
 std::string unknownOption(const CLI::App* app, std::string_view word) {
     word = word.substr(0, word.find('='));
+    const std::vector<std::string> own = optionNames(app);
+    if (std::find(own.begin(), own.end(), word) != own.end())
+        return fmt::format("{} belongs behind the command that has it: {} {}", word, pathOf(app), word);
     return fmt::format("{} no option \"{}\"{}", subjectOf(app, "has", "there is"), printable(word),
-                       didYouMean(optionNames(app), word));
+                       didYouMean(own, word));
 }
 
 /// "access set" of "set"; empty: no other command has one of that name.

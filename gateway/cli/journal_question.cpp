@@ -4,6 +4,7 @@
 #include "gateway/answers/asked_gateways.h"
 #include "gateway/answers/journal.h"
 #include "gateway/answers/meanings.h"
+#include "gateway/cli/running_gateway.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
@@ -93,11 +94,18 @@ AskedJournal openFleets(const Config& config, const std::string& gateway, const 
 
 AskedJournal openJournal(const Config& config, const WhoseJournals& whose, const Period& period) {
     const bool of_fleet = !config.fleet.url.empty();
+    const auto opened = [&](AskedJournal journal) {
+        const RunningGateway running = runningGateway(config);
+        const auto trouble =
+            running.status ? journalTrouble(*running.status, Times(Zone::Local)) : std::nullopt;
+        if (trouble) fmt::print(stderr, "mailgate: warning: {}, and are not in the answer\n", *trouble);
+        return journal;
+    };
     if (!of_fleet && !whose.gateway.empty() && whose.gateway != config.name)
         throw CLI::ValidationError(
             fmt::format("--gateway {}: {} names no fleet ([fleet] url), and this gateway is \"{}\"",
                         printable(whose.gateway), config.file, printable(config.name)));
-    return of_fleet && !whose.here ? openFleets(config, whose.gateway, period) : openOwn(config);
+    return opened(of_fleet && !whose.here ? openFleets(config, whose.gateway, period) : openOwn(config));
 }
 
 std::string askedAsJson(const AskedJournal& asked) {

@@ -44,7 +44,7 @@ void reload(Context& context, bool json) {
     }
     const auto answer = withProgress("reloading", [&] { return gateway.post("/v1/reload"); });
     const auto detail = answer->optValue<std::string>("detail", "done");
-    const std::vector<std::string> warnings = ruleWarnings(config);
+    const std::vector<std::string> warnings = warningsOfRules(*gateway.get("/v1/status"), config);
     if (json) return printJson(config.file, detail, warnings);
     fmt::print("{}: reloaded: {}\n", config.file, detail);
     for (const std::string& warning : warnings)

@@ -3,7 +3,10 @@
 
 #include "gateway/admin/client.h"
 #include "gateway/cli/json_fields.h"
+#include "gateway/cli/table.h"
 #include "gateway/config/values.h"
+#include "gateway/daemon/preflight.h"
+#include "protocols/values/address.h"
 #include "protocols/values/network.h"
 #include "protocols/values/text.h"
 
@@ -12,8 +15,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -30,6 +35,9 @@ bool isSameFile(const std::string& a, const std::string& b) {
     return fs::equivalent(a, b, error) ||
            fs::absolute(a).lexically_normal() == fs::absolute(b).lexically_normal();
 }
+
+/// What a session under way is known by, beside its id and its client.
+constexpr std::array<const char*, 3> kNamesOfLive{"user", "from", "helo"};
 
 std::string pathIn(const std::string& url) {
     return url.substr(url.find(':') + 1);
@@ -98,6 +106,57 @@ std::optional<std::string> lostStore(const Object& status, const Config& config)
         "database would have none of them. Put the file back (see docs/backup.md), or restart the gateway to "
         "begin without rules",
         *missing, count, count == 1 ? "" : "s");
+}
+
+std::vector<std::string> warningsOfRules(const Object& status, const Config& config) {
+    std::vector<std::string> warnings;
+    const Object::Ptr rules = status.getObject("rules");
+    const Object::Ptr idle = rules ? rules->getObject("without_listener") : nullptr;
+    if (idle && !config.listeners.empty()) {
+        std::map<std::string, std::size_t> listeners;
+        for (const std::string& name : idle->getNames())
+            listeners.emplace(name, numberOf(*idle, name));
+        warnings = unknownListenerWarnings(config, listeners);
+    }
+    forEachOf(status, "listeners", [&](const Object& listener) {
+        if (isSet(listener, "closed")) warnings.push_back(nobodyMayEnter(textOf(listener, "name")));
+    });
+    return warnings;
+}
+
+std::optional<std::string> journalTrouble(const Object& status, const Times& times) {
+    const Object::Ptr journal = status.getObject("journal");
+    const std::string failure = journal ? textOf(*journal, "failure") : "";
+    if (failure.empty()) return std::nullopt;
+    const std::uint64_t queued = numberOf(*journal, "queued");
+    return fmt::format("the journal cannot be written since {} ({}): {} in memory",
+                       times.text(textOf(*journal, "failed_since")), printable(failure, std::string::npos),
+                       queued == 1 ? "1 record waits" : grouped(queued) + " records wait");
+}
+
+std::optional<std::string> underWay(const Config& config, const std::string& text) {
+    constexpr std::size_t kLeastOfId = 4;
+    const auto address = IpAddress::parse(text);
+    const auto isMeant = [&](const Object& session) {
+        const std::string client = textOf(session, "client");
+        if (address && IpAddress::parse(client) == address) return true;
+        if (text.size() >= kLeastOfId && startsWithIgnoreCase(textOf(session, "session"), text)) return true;
+        return std::any_of(kNamesOfLive.begin(), kNamesOfLive.end(), [&](const char* name) {
+            return !text.empty() && equalsIgnoreCase(textOf(session, name), text);
+        });
+    };
+    std::optional<std::string> command;
+    try {
+        const auto answer = admin::Client(config.admin.socket, kGatewayPatience).get("/v1/sessions");
+        forEachOf(*answer, "sessions", [&](const Object& session) {
+            if (command || !isMeant(session)) return;
+            const std::string client = textOf(session, "client");
+            command = "mailgate sessions --live" + (client.empty() ? "" : " --client " + client);
+        });
+    } catch (const admin::ClientError&) {
+        return std::nullopt;
+    }
+    return command;
 }
 
 std::optional<std::string> lostStore(const Config& config) {

@@ -2,6 +2,7 @@
 /// \file  What a gateway that runs has other than the configuration file of a command says.
 #pragma once
 
+#include "gateway/cli/time_text.h"
 #include "gateway/config/config.h"
 
 #include <Poco/JSON/Object.h>
@@ -38,6 +39,13 @@ std::optional<std::string> lostStore(const Poco::JSON::Object& status, const Con
 /// The same, of the gateway that runs: why that database must not be made anew. Which it must not either where a gateway that
 /// may run cannot be asked.
 std::optional<std::string> lostStore(const Config& config);
+/// As ruleWarnings(), of the rules that it goes by.
+std::vector<std::string> warningsOfRules(const Poco::JSON::Object& status, const Config& config);
+/// "the journal cannot be written since ... (why): 5 records wait in memory"; nothing: it can.
+std::optional<std::string> journalTrouble(const Poco::JSON::Object& status, const Times& times);
+/// Which command lists a session that is under way, and of which the text is the id (or how it begins), client, user, sender or
+/// HELO; nothing: there is none, or no gateway tells.
+std::optional<std::string> underWay(const Config& config, const std::string& text);
 /// A sentence for each of these listeners (empty: all of the file) that it does not have, or has with other clients to let
 /// in than the file says.
 std::vector<std::string> otherListeners(const Poco::JSON::Object& status, const Config& config,

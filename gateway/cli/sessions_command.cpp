@@ -9,6 +9,7 @@
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
@@ -405,7 +406,11 @@ void show(Context& context, const SessionsArguments& arguments) {
     const Config config = neededConfig(context).config;
     const auto found = openJournal(config, arguments.whose, kNoTime)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
-    if (found.empty()) return fail(context, fmt::format("no session in the journal has the id {}", id));
+    if (found.empty()) {
+        const auto live = underWay(config, arguments.id);
+        return fail(context, fmt::format("no session in the journal has the id {}{}", id,
+                                         live ? "; one that is under way has: " + *live : ""));
+    }
     if (found.size() > 1)
         return fail(context, fmt::format("{} is not unique: several ids begin with it, such as {} and {}", id,
                                          found[0].id, found[1].id));

@@ -3,13 +3,6 @@
 
 namespace mailgate::cli {
 
-std::vector<std::string> listenerNames(const Config& config) {
-    std::vector<std::string> names;
-    for (const ListenerConfig& listener : config.listeners)
-        names.push_back(listener.name);
-    return names;
-}
-
 std::vector<std::string> serverNames(const Config& config) {
     std::vector<std::string> names;
     for (const UpstreamConfig& upstream : config.upstreams)

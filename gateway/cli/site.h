@@ -9,7 +9,6 @@
 
 namespace mailgate::cli {
 
-std::vector<std::string> listenerNames(const Config& config);
 std::vector<std::string> serverNames(const Config& config);  ///< "upstream/server"
 
 }  // namespace mailgate::cli

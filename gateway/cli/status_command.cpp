@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/answers/fleet.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/fleet_text.h"
@@ -10,7 +11,6 @@
 #include "gateway/cli/status_check.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/values.h"
-#include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 #include "protocols/values/text.h"
@@ -54,6 +54,16 @@ Cell stateOf(const Object& server) {
     if (draining) state += ", draining";
     if (isSet(server, "backup")) state += ", backup";
     return {std::move(state), !up ? Colour::Bad : draining ? Colour::Warning : Colour::Good};
+}
+
+/// Why it is down, and who has drained it; "-": neither.
+std::string remarksOn(const Object& server, const Times& times) {
+    std::string remarks = textOf(server, "reason");
+    const std::string since = textOf(server, "drained_since"), by = textOf(server, "drained_by");
+    if (since.empty() && by.empty()) return orDash(remarks);
+    remarks += remarks.empty() ? "drained" : "; drained";
+    if (!since.empty()) remarks += " since " + times.text(since);
+    return by.empty() ? remarks : remarks + " by " + by;
 }
 
 /// The listeners' counters that have a column, by the names of the JSON.
@@ -109,7 +119,7 @@ std::string serverTable(const Object& status, const TableStyle& style, const Tim
         table.add({fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
                    cell(server, "address"), stateOf(server), cell(server, "sessions"),
                    cell(server, "sessions_total"), cell(server, "failures_total"),
-                   times.text(cell(server, "changed")), cell(server, "reason")});
+                   times.text(cell(server, "changed")), remarksOn(server, times)});
     });
     return table.text();
 }
@@ -169,13 +179,10 @@ std::string fleetJournalWarning(const Object& status) {
 }
 
 /// What an operator should not have to look for.
-std::string warningsOf(const Object& status, const Config& config) {
+std::string warningsOf(const Object& status, const Config& config, const Times& times) {
     std::string text = monitoringOf(status);
-    // Where the file is broken they may not be known.
-    const auto lost = lostStore(status, config);
-    if (lost) text += fmt::format("Warning: {}.\n", *lost);
-    const bool has_site = !config.listeners.empty();
-    for (const std::string& warning : has_site && !lost ? ruleWarnings(config) : std::vector<std::string>())
+    if (const auto lost = lostStore(status, config)) text += fmt::format("Warning: {}.\n", *lost);
+    for (const std::string& warning : warningsOfRules(status, config))
         text += fmt::format("Warning: {}.\n", warning);
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
@@ -189,8 +196,10 @@ std::string warningsOf(const Object& status, const Config& config) {
     for (std::size_t i = 0; alarms && i < alarms->size(); ++i)
         text += fmt::format(
             "Most sessions of listener {} come from one private address: is it a balancer that sends no "
-            "PROXY header?\n",
+            "PROXY header, or one that the listener's trusted does not name?\n",
             escaped(alarms->getElement<std::string>(static_cast<unsigned>(i))));
+    if (const auto trouble = journalTrouble(status, times))
+        text += fmt::format("Warning: {}, and would be lost in a stop: make room first.\n", *trouble);
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
         text += fmt::format("The journal lost {} records.\n", word(*journal, "lost"));
@@ -245,7 +254,7 @@ std::string asText(const Object& status, const Config& config, const ViewOptions
                     word(status, "max_sessions"), rulesOf(status), journalLine(status, Times(view.zone())));
     return fmt::format("{}\n{}\n{}{}", wrapped(head, style.width), listenerTable(status, style),
                        serverTable(status, style, view.times()),
-                       wrapped(warningsOf(status, config), style.width));
+                       wrapped(warningsOf(status, config, Times(view.zone())), style.width));
 }
 
 /// NRPE waits for ten seconds.
@@ -378,6 +387,18 @@ void addStatusCommand(CLI::App& root, Context& context) {
           addThreshold(*command, *checks, "--certificates", limits->certificates,
                        "days that certificates have left", kFalls)})
         option->excludes(of_fleet);
+    command
+        ->add_option_function<std::string>(
+            "--drained",
+            [limits](const std::string& text) {
+                limits->drained =
+                    text == "never" ? std::nullopt : std::optional(spanArgument("--drained", text));
+            },
+            fmt::format(
+                "With --check: how long a server may be drained, or never for no warning (default: {})",
+                formatDuration(std::chrono::seconds(*limits->drained))))
+        ->needs(checks)
+        ->excludes(of_fleet);
     const auto fleet_limits = std::make_shared<FleetLimits>();
     for (CLI::Option* option :
          {addThreshold(*command, *checks, "--silent", fleet_limits->silent,

@@ -6,6 +6,7 @@
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/network.h"
@@ -157,7 +158,8 @@ void who(Context& context, const WhoArguments& arguments) {
     const Period period = periodArgument(arguments.since, arguments.until, arguments.view.zone());
     const std::vector<Meaning> meanings = meaningsOf(arguments.text);
     if (meanings.empty()) throw CLI::ValidationError("the text is empty");
-    const AskedJournal source = openJournal(neededConfig(context).config, arguments.whose, period);
+    const Config config = neededConfig(context).config;
+    const AskedJournal source = openJournal(config, arguments.whose, period);
     auto all = withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
     for (const std::string& address :
          all.empty() ? addressesIn(arguments.text) : std::vector<std::string>()) {
@@ -171,8 +173,10 @@ void who(Context& context, const WhoArguments& arguments) {
         break;
     }
     if (all.empty()) {
-        fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}\n", asTyped(arguments.text),
-                   alternatives(meanings));
+        const auto live = underWay(config, arguments.text);
+        fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}{}\n",
+                   asTyped(arguments.text), alternatives(meanings),
+                   live ? "; one that is under way has it: " + *live : "");
         context.exit_code = kRefusedOrNotFound;
     }
     if (arguments.json)

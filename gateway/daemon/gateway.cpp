@@ -24,6 +24,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <ctime>
 #include <new>
 #include <utility>
@@ -267,7 +268,16 @@ void Gateway::run() {
     drain();
     stopThreads();
     reloader_->current()->access->stop();
-    if (journal_) journal_->stop();
+    if (journal_) {
+        const std::uint64_t lost = journal_->lost();
+        journal_->stop();
+        // The log may be on the same full disk.
+        if (const std::uint64_t last = journal_->lost() - lost; last > 0)
+            fmt::print(stderr,
+                       "mailgate: the journal cannot be written: {} record{} that waited in memory {} lost "
+                       "(the log's session.end lines have what they said)\n",
+                       last, last == 1 ? "" : "s", last == 1 ? "is" : "are");
+    }
     logStop();
 }
 
@@ -345,9 +355,9 @@ void Gateway::logStart(const InheritedSockets& inherited, const std::string& for
             "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",
             config.max_sessions, possible_sessions_));
     }
-    for (const auto& [upstream, server] : drainedOf(*reloader_->current()))
-        warnings.push_back(
-            fmt::format("server {0}/{1} is still drained: mailgate server ready {0}/{1}", upstream, server));
+    for (const auto& [name, order] : drainedOf(*reloader_->current()))
+        warnings.push_back(fmt::format("server {0}/{1} is still drained{2}: mailgate server ready {0}/{1}",
+                                       name.first, name.second, inWords(order)));
     if (!forgotten.empty()) warnings.push_back(forgotten);
     for (const std::string& name : inherited.unused()) {
         warnings.push_back(

@@ -36,21 +36,13 @@ std::string folderOf(const std::string& path) {
     return folder.empty() ? "." : folder.string();
 }
 
-std::vector<std::string> bothWarnings(const Config& config, const std::set<std::string>& allowing,
-                                      const std::map<std::string, std::size_t>& listeners) {
-    std::vector<std::string> warnings = unknownListenerWarnings(config, listeners);
-    for (std::string& warning : closedListenerWarnings(config, allowing))
-        warnings.push_back(std::move(warning));
-    return warnings;
-}
-
-/// With `reads_all`, throws StoreError when there are rules that cannot be read: whoever writes with the sqlite3 shell may
-/// write a row that is none. Who serves reads them anyway.
-std::vector<std::string> readRuleWarnings(const Config& config, bool reads_all) {
+/// Throws StoreError when there are rules that cannot be read: whoever writes with the sqlite3 shell may write a row that is
+/// none.
+std::vector<std::string> readRuleWarnings(const Config& config) {
     if (!store::examineDatabase(config.store_url)) return closedListenerWarnings(config, {});
     const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Inspect});
-    if (reads_all) rules->forEachRule([](const store::AccessRule&) {});
-    return bothWarnings(config, rules->allowing(unixMillis() / 1'000), rules->ruleListeners());
+    rules->forEachRule([](const store::AccessRule&) {});
+    return ruleWarnings(config, *rules->load(listenerNames(config)));
 }
 
 class Examination {
@@ -192,7 +184,7 @@ class Examination {
     void examineStore() {
         attempt([&] {
             try {
-                for (std::string& warning : readRuleWarnings(config_, true))
+                for (std::string& warning : readRuleWarnings(config_))
                     found_.warnings.push_back(std::move(warning));
             } catch (const store::StoreError& error) {
                 // Of an older schema, or locked for the moment: no reason not to start.
@@ -262,6 +254,14 @@ std::vector<std::string> drainWarnings(const Config& config, std::optional<std::
         formatDuration(config.drain_timeout), formatDuration(*limit))};
 }
 
+std::vector<std::string> listenerNames(const Config& config) {
+    std::vector<std::string> names;
+    names.reserve(config.listeners.size());
+    for (const ListenerConfig& listener : config.listeners)
+        names.push_back(listener.name);
+    return names;
+}
+
 std::vector<std::string> allowlists(const Config& config) {
     std::vector<std::string> names;
     for (const ListenerConfig& listener : config.listeners)
@@ -272,7 +272,7 @@ std::vector<std::string> allowlists(const Config& config) {
 
 std::string nobodyMayEnter(const std::string& listener) {
     return fmt::format(
-        "nobody may enter listener \"{0}\": its access is \"allowlist\", and no rule allows a client "
+        "nobody may enter listener \"{0}\": its access is \"allowlist\", and the rules let in nobody "
         "(mailgate access allow NET --listener {0}); mode = \"monitor\" lets all in, and records whom it "
         "would refuse",
         printable(listener));
@@ -286,21 +286,16 @@ std::vector<std::string> closedListenerWarnings(const Config& config, const std:
     return warnings;
 }
 
-std::vector<std::string> ruleWarnings(const Config& config) {
-    try {
-        return readRuleWarnings(config, false);
-    } catch (const store::StoreError&) {
-        return {};
-    }
-}
-
 std::vector<std::string> ruleWarnings(const Config& config, const store::AccessTable& table) {
     const UnixSeconds now = unixMillis() / 1'000;
     std::set<std::string> allowing;
     for (std::size_t at = 0; at < config.listeners.size(); ++at)
         if (table.letsSomebodyIn(static_cast<store::ListenerIndex>(at), now))
             allowing.insert(config.listeners[at].name);
-    return bothWarnings(config, allowing, table.unknownListeners());
+    std::vector<std::string> warnings = unknownListenerWarnings(config, table.unknownListeners());
+    for (std::string& warning : closedListenerWarnings(config, allowing))
+        warnings.push_back(std::move(warning));
+    return warnings;
 }
 
 }  // namespace mailgate

@@ -34,6 +34,7 @@ std::vector<std::string> unknownListenerWarnings(const Config& config,
 /// That systemd would kill the gateway before drain_timeout is over; `limit`: stopLimit().
 std::vector<std::string> drainWarnings(const Config& config, std::optional<std::chrono::milliseconds> limit);
 
+std::vector<std::string> listenerNames(const Config& config);
 /// The listeners that refuse whom no rule allows.
 std::vector<std::string> allowlists(const Config& config);
 
@@ -44,8 +45,6 @@ std::string nobodyMayEnter(const std::string& listener);
 /// name; "": a rule for all.
 std::vector<std::string> closedListenerWarnings(const Config& config, const std::set<std::string>& allowing);
 
-/// Both, about the rules as they are; nothing when they cannot be read. Not for a process that has them open.
-std::vector<std::string> ruleWarnings(const Config& config);
 /// Both, about the rules in force, whose table was built for the listeners of `config`.
 std::vector<std::string> ruleWarnings(const Config& config, const store::AccessTable& table);
 

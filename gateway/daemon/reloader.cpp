@@ -28,14 +28,6 @@ const admin::Outcome kStopping{false, "the gateway is stopping"};
 /// What ends a reload that the gateway's stop has overtaken.
 struct Stopping : std::exception {};
 
-std::vector<std::string> listenerNames(const Config& config) {
-    std::vector<std::string> names;
-    names.reserve(config.listeners.size());
-    for (const ListenerConfig& listener : config.listeners)
-        names.push_back(listener.name);
-    return names;
-}
-
 bool showsRuleNotes(const Config& config) {
     return std::any_of(config.listeners.begin(), config.listeners.end(),
                        [](const ListenerConfig& listener) { return showsRuleNote(listener.refusal_footer); });
@@ -66,11 +58,12 @@ std::vector<std::string> drainChanges(const Generation& before, const Generation
     DrainedServers gone = drainedOf(before), returned = drainedOf(next);
     forgetKnown(gone, next.config);
     forgetKnown(returned, before.config);
-    for (const auto& [upstream, server] : gone)
+    for (const auto& [name, order] : gone)
+        changes.push_back(fmt::format("server {}/{} was drained{}: a server of another name is not",
+                                      name.first, name.second, inWords(order)));
+    for (const auto& [name, order] : returned)
         changes.push_back(
-            fmt::format("server {}/{} was drained: a server of another name is not", upstream, server));
-    for (const auto& [upstream, server] : returned)
-        changes.push_back(fmt::format("server {}/{} is still drained", upstream, server));
+            fmt::format("server {}/{} is still drained{}", name.first, name.second, inWords(order)));
     return changes;
 }
 

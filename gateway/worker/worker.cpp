@@ -316,8 +316,10 @@ void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::
                   "mailgate");
         line.text(
             "hint",
-            fmt::format("enable the PROXY protocol (send-proxy) on {}, or on the balancer in front of it",
-                        client));
+            fmt::format(
+                "enable the PROXY protocol (send-proxy) on {0}, or on the balancer in front of it; if {0} "
+                "sends PROXY headers, the listener's trusted has to name it, and its proxy not be off",
+                client));
     }
     log().write(line);
 }

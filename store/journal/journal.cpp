@@ -120,6 +120,7 @@ struct Journal::Impl {
     bool stopping = false;
     Clock::time_point stop_deadline{};
     bool flushing = false;
+    Trouble in_trouble;
 
     std::atomic<std::size_t> in_flight{0};
     std::atomic<std::uint64_t> written{0}, lost{0}, bytes{0};
@@ -271,6 +272,10 @@ void Journal::Impl::maintain() {
 void Journal::Impl::trouble(const std::string& what) {
     if (lost_before_trouble) return;
     lost_before_trouble = lost_seen;
+    {
+        const std::lock_guard lock(mutex);
+        in_trouble = {what, unixMillis()};
+    }
     if (events.failed) events.failed(what);
 }
 
@@ -288,6 +293,7 @@ void Journal::Impl::noticeRecovery() {
     {
         const std::lock_guard lock(mutex);
         if (queue.count() > options.max_queued / 2 || queue.bytes() > options.max_queued_bytes / 2) return;
+        in_trouble = {};
     }
     lost_seen = lost;
     const std::uint64_t lost_meanwhile = lost_seen - *lost_before_trouble;
@@ -392,6 +398,11 @@ bool Journal::flush(std::chrono::milliseconds at_most) {
     const bool settled =
         impl_->settled_changed.wait_for(lock, at_most, [&] { return impl_->settled >= target; });
     return settled && (!impl_->stopping || impl_->lost == lost_before);
+}
+
+Journal::Trouble Journal::trouble() const {
+    const std::lock_guard lock(impl_->mutex);
+    return impl_->in_trouble;
 }
 
 std::size_t Journal::queued() const noexcept {

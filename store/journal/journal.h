@@ -52,6 +52,13 @@ class Journal {
     /// Waits until everything recorded before is written; false when that took longer.
     bool flush(std::chrono::milliseconds at_most);
 
+    /// Why records cannot be written, and since when: between `failed` and `recovered`.
+    struct Trouble {
+        std::string what;  ///< empty: they can
+        std::int64_t since_ms = 0;
+    };
+    Trouble trouble() const;
+
     std::size_t queued() const noexcept;
     std::uint64_t written() const noexcept;  ///< committed since the start
     std::uint64_t lost() const noexcept;

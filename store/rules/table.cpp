@@ -116,6 +116,12 @@ struct AccessTable::Data {
     /// Of an allow rule its listener's place in `allowed_until`; null: it lets nobody in here.
     UnixSeconds* untilFor(const Node& node);
     void noteAllowing(const Node& node);
+    /// Whether some address of an allow rule's network is let in, whatever the rules inside that network say.
+    template <typename Key>
+    bool letsSomebodyIn(Family<Key> Part::*family, Key start, unsigned prefix_length, ListenerIndex listener,
+                        UnixSeconds now) const noexcept;
+    template <typename Key>
+    bool letsSomebodyIn(Family<Key> Part::*family, ListenerIndex listener, UnixSeconds now) const noexcept;
     /// Looks at all rules, until it has found one that allows as long as `longest` says, for each listener.
     void findAllowing(const std::vector<UnixSeconds>& longest);
 };
@@ -222,6 +228,37 @@ void AccessTable::Data::findAllowing(const std::vector<UnixSeconds>& longest) {
     }
 }
 
+/// From one denied network inside it to the next.
+template <typename Key>
+bool AccessTable::Data::letsSomebodyIn(Family<Key> Part::*family, Key start, unsigned prefix_length,
+                                       ListenerIndex listener, UnixSeconds now) const noexcept {
+    for (Key address = start;;) {
+        const Node* const decides = find(*base.*family, *changes.*family, address, listener, now).node;
+        if (decides == nullptr) return false;
+        if (decides->verdict() == Verdict::Allow) return true;
+        // All of it is denied, if not by rules inside it.
+        if (decides->prefix_length <= prefix_length) return false;
+        const Key next = address.behind(decides->prefix_length);
+        if (next <= address || next.sharedBits(start) < prefix_length) return false;
+        address = next;
+    }
+}
+
+template <typename Key>
+bool AccessTable::Data::letsSomebodyIn(Family<Key> Part::*family, ListenerIndex listener,
+                                       UnixSeconds now) const noexcept {
+    for (const Part* part : {changes.get(), base.get()}) {
+        const Family<Key>& rules = *part.*family;
+        for (std::uint32_t rule = 0; rule < rules.size(); ++rule) {
+            const Node& node = rules.node(rule);
+            if (node.verdict() == Verdict::Allow && node.decides(listener, now) &&
+                letsSomebodyIn(family, rules.start(rule), node.prefix_length, listener, now))
+                return true;
+        }
+    }
+    return false;
+}
+
 AccessTable::AccessTable() : data_(std::make_unique<Data>()) {}
 AccessTable::~AccessTable() = default;
 
@@ -249,7 +286,8 @@ void AccessTable::takeHits(
 
 bool AccessTable::letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept {
     const std::vector<UnixSeconds>& until = data_->allowed_until;
-    return listener < until.size() && std::max(until[listener], until.back()) > now;
+    if (listener >= until.size() || std::max(until[listener], until.back()) <= now) return false;
+    return data_->letsSomebodyIn(&Part::v4, listener, now) || data_->letsSomebodyIn(&Part::v6, listener, now);
 }
 
 std::int64_t AccessTable::ruleId(std::uint32_t rule) const noexcept {

@@ -54,7 +54,8 @@ class AccessTable {
     void takeHits(
         const std::function<void(std::int64_t rule_id, std::uint32_t hits, UnixSeconds last)>& take) const;
 
-    /// Whether the listener has an allow rule in force, its own or one for all.
+    /// Whether there is an address that the rules let in at the listener. Looks at one rule after the other, until one does;
+    /// at none where no allow rule is in force.
     bool letsSomebodyIn(ListenerIndex listener, UnixSeconds now) const noexcept;
 
     std::int64_t ruleId(std::uint32_t rule) const noexcept;

@@ -50,6 +50,11 @@ struct KeyV4 {
         return {static_cast<std::uint32_t>(bigEndian(address.data() + 12, 4))};
     }
     static constexpr KeyV4 highest() noexcept { return {~std::uint32_t(0)}; }
+    /// The first address behind the network that begins here; the lowest one behind the last.
+    KeyV4 behind(unsigned prefix_length) const noexcept {
+        const std::uint64_t size = std::uint64_t(1) << (32 - prefix_length);
+        return {static_cast<std::uint32_t>(value + size)};
+    }
     unsigned sharedBits(KeyV4 other) const noexcept {
         return static_cast<unsigned>(std::countl_zero(value ^ other.value));
     }
@@ -64,6 +69,12 @@ struct KeyV6 {
         return {bigEndian(address.data(), 8), bigEndian(address.data() + 8, 8)};
     }
     static constexpr KeyV6 highest() noexcept { return {~std::uint64_t(0), ~std::uint64_t(0)}; }
+    KeyV6 behind(unsigned prefix_length) const noexcept {
+        if (prefix_length == 0) return {0, 0};
+        if (prefix_length <= 64) return {high + (std::uint64_t(1) << (64 - prefix_length)), low};
+        const std::uint64_t next = low + (std::uint64_t(1) << (128 - prefix_length));
+        return {next == 0 ? high + 1 : high, next};
+    }
     unsigned sharedBits(KeyV6 other) const noexcept {
         if (high != other.high) return static_cast<unsigned>(std::countl_zero(high ^ other.high));
         return 64 + static_cast<unsigned>(std::countl_zero(low ^ other.low));

@@ -234,6 +234,8 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
         {{"allow"}, "NET is required"},
         {{"allow", "192.0.2.5/24"}, "192.0.2.5/24 has host bits set"},
         {{"allow", "192.0.2.1,192.0.2.2"}, "each network is a word of its own"},
+        {{"deny", "198.51.100.0", "255.255.255.0"},
+         "255.255.255.0 is a mask: did you mean 198.51.100.0/255.255.255.0, with a slash?"},
         {{"allow", "acme.example"},
          "(for a name: host:acme.example, or spf:acme.example for its mail servers)"},
         {{"allow", "192.0.2.0/24", "example.net"}, "example.net"},

@@ -33,6 +33,8 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"sessions", "show", "--utx", "01"},
          "mailgate: sessions show has no option \"--utx\": did you mean \"--utc\"?\n"},
         {{"status", "--config-file=x"}, "mailgate: status has no option \"--config-file\"\n"},
+        {{"--json", "status"},
+         "mailgate: --json belongs behind the command that has it: mailgate status --json\n"},
         {{"access", "alow", "--x"}, "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
         {{"set", "--help"}, "mailgate: there is no command \"set\": did you mean \"access set\"?\n"},
         {{"help", "acess"}, "mailgate: there is no command \"acess\": did you mean \"access\"?\n"},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/site.h"
 
+#include "gateway/daemon/preflight.h"
 #include "gateway/daemon/site.h"
 
 #include "tests/support/networks.h"

@@ -204,6 +204,7 @@ TEST_F(SnippetCommandTest, AListenerThatReadsNoHeaderIsLeftOut) {
         EXPECT_THAT(snippet(site, {kind}),
                     AllOf(HasSubstr("# Listener \"mx\" has proxy = \"off\": set \"require\""),
                           Not(HasSubstr("25;")), Not(HasSubstr(":25"))));
+    EXPECT_THAT(snippet(site, {"nginx"}), HasSubstr("\nstream {\n  # Listener \"mx\" has "));
 }
 
 TEST_F(SnippetCommandTest, AKindIsNeeded) {

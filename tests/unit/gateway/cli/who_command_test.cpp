@@ -54,6 +54,37 @@ TEST_F(WhoCommandTest, SaysAsWhatItIsKnown) {
                 StartsWith("a sender: 7 sessions: mail"));
 }
 
+TEST_F(WhoCommandTest, OneThatIsUnderWayIsNamed) {
+    control_.live[0].id = "01M8E1AVKF8GBF04XK5DZ58F3S";
+    control_.live[0].client = Endpoint{*IpAddress::parse("203.0.113.60"), 4'000};
+    control_.live[0].from = "l@live.example";
+    startGateway();
+    const std::string command = "mailgate sessions --live --client 203.0.113.60\n";
+    for (const char* text : {"203.0.113.60", "L@live.example", "01m8e1avkf8gbf04xk5dz58f3s"}) {
+        const test::Ran found = run({"who", text});
+        EXPECT_EQ(found.exit_code, kRefusedOrNotFound);
+        EXPECT_THAT(found.errors, HasSubstr("; one that is under way has it: " + command)) << text;
+    }
+    EXPECT_THAT(
+        run({"sessions", "show", "01M8E1AVKF"}).errors,
+        HasSubstr("no session in the journal has the id 01M8E1AVKF; one that is under way has: " + command));
+    for (const char* text : {"203.0.113.61", "01M", "nobody@live.example"})
+        EXPECT_THAT(run({"who", text}).errors, Not(HasSubstr("under way"))) << text;
+}
+
+TEST_F(WhoCommandTest, WhatWaitsInMemoryIsNotInTheAnswer) {
+    control_.now.journal_failure = "the disk is full";
+    control_.now.journal_queued = 1;
+    startGateway();
+    for (const auto& words :
+         {std::vector<std::string>{"who", "alice@partner.example"}, {"sessions"}, {"top"}}) {
+        const test::Ran found = run(words);
+        EXPECT_EQ(found.exit_code, kDone) << words[0];
+        EXPECT_THAT(found.errors, HasSubstr("warning: the journal cannot be written since ")) << words[0];
+        EXPECT_THAT(found.errors, HasSubstr("(the disk is full): 1 record waits in memory")) << words[0];
+    }
+}
+
 TEST_F(WhoCommandTest, OfAnIdThatIsNotKeptTheClientInTheRefusalIsShown) {
     const test::Ran found = run(
         {"who", "554 5.7.1 gw.example.net 192.0.2.7 is not allowed to send [id 01M8CXRN8AARABBK9MT3E12WB3]"});

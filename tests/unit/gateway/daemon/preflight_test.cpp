@@ -98,20 +98,27 @@ TEST_F(PreflightTest, WarnsOfAListenerThatNobodyMayEnter) {
     put(store::Verdict::Deny, "", {});
     put(store::Verdict::Allow, "smtp", 1);
     put(store::Verdict::Allow, "imap", {});
-    EXPECT_THAT(ruleWarnings(config_), Contains(HasSubstr("nobody may enter listener \"smtp\"")))
+    EXPECT_THAT(examineSite(config_).warnings, Contains(HasSubstr("nobody may enter listener \"smtp\"")))
         << "neither a denial nor what has expired nor another listener's rule lets anybody in";
     config_.listeners[0].mode = ListenerMode::Monitor;
-    EXPECT_THAT(ruleWarnings(config_), Not(Contains(HasSubstr("nobody may enter")))) << "it refuses nobody";
+    EXPECT_THAT(examineSite(config_).warnings, Not(Contains(HasSubstr("nobody may enter"))))
+        << "it refuses nobody";
     config_.listeners[0].mode = ListenerMode::Soft;
-    EXPECT_THAT(ruleWarnings(config_), Contains(HasSubstr("nobody may enter")));
+    EXPECT_THAT(examineSite(config_).warnings, Contains(HasSubstr("nobody may enter")));
     store::AccessRule name;
     name.verdict = store::Verdict::Allow;
     name.name = "host:home.example.org";
     store::openRules(config_.store_url)->put(std::span(&name, 1), "test");
-    EXPECT_THAT(ruleWarnings(config_), Contains(HasSubstr("nobody may enter")))
+    EXPECT_THAT(examineSite(config_).warnings, Contains(HasSubstr("nobody may enter")))
         << "nor does a name that stands for nothing";
     put(store::Verdict::Allow, "", {});
-    EXPECT_THAT(ruleWarnings(config_), Not(Contains(HasSubstr("nobody may enter"))));
+    EXPECT_THAT(examineSite(config_).warnings, Contains(HasSubstr("nobody may enter")))
+        << "the denial of the same network decides";
+    store::AccessRule wider;
+    wider.network = networkAround(IpAddress::parse("192.0.2.1")->bytes, 119);
+    wider.verdict = store::Verdict::Allow;
+    store::openRules(config_.store_url)->put(std::span(&wider, 1), "test");
+    EXPECT_THAT(examineSite(config_).warnings, Not(Contains(HasSubstr("nobody may enter"))));
 }
 
 TEST_F(PreflightTest, WarnsOfRulesForListenersThatAreNotThere) {

@@ -113,8 +113,11 @@ TEST_F(JournalQueueTest, KeepsABatchThatCouldNotBeWrittenAndTriesAgainWithANewSi
     ASSERT_TRUE(journal.record(session(1)));
     ASSERT_TRUE(database_.wait([&] { return !failures_.empty(); }));
     EXPECT_EQ(journal.queued(), 1u);
+    EXPECT_EQ(journal.trouble().what, "the disk is full");
+    EXPECT_GT(journal.trouble().since_ms, 0);
     database_.set(database_.refuses_records, false);
     ASSERT_TRUE(database_.wait([&] { return !recoveries_.empty(); }));
+    EXPECT_EQ(journal.trouble().what, "");
     EXPECT_THAT(failures_, ElementsAre("the disk is full"));
     EXPECT_THAT(recoveries_, ElementsAre(0u));
     EXPECT_THAT(database_.ids, ElementsAre(session(1).id));

@@ -299,6 +299,22 @@ class RandomRules {
     std::mt19937 generator_;
 };
 
+/// Whether some address is let in: what decides changes only where a network begins or has ended.
+bool naivelyLetsIn(const std::vector<AccessRule>& rules, const std::string& listener) {
+    const auto letsIn = [&](const AddressBytes& asked) {
+        const AccessRule* decides = naive(rules, asked, listener);
+        return decides != nullptr && decides->verdict == Verdict::Allow;
+    };
+    return std::any_of(rules.begin(), rules.end(), [&](const AccessRule& rule) {
+        AddressBytes behind = rule.network.address;
+        for (unsigned bit = rule.network.prefix_length; bit < 128; ++bit)
+            behind[bit / 8] |= static_cast<std::uint8_t>(0x80u >> bit % 8);
+        for (std::size_t at = behind.size(); at > 0 && ++behind[at - 1] == 0;)
+            --at;
+        return letsIn(rule.network.address) || letsIn(behind);
+    });
+}
+
 TEST(AccessTable, AgreesWithLookingAtEveryRule) {
     for (unsigned seed = 1; seed <= 40; ++seed) {
         SCOPED_TRACE(seed);
@@ -313,6 +329,8 @@ TEST(AccessTable, AgreesWithLookingAtEveryRule) {
         }
         const auto table = builder.build(1);
         EXPECT_EQ(table->size(), rules.size());
+        for (ListenerIndex listener = 0; listener < 3; ++listener)
+            EXPECT_EQ(table->letsSomebodyIn(listener, kNow), naivelyLetsIn(rules, kThreeListeners[listener]));
         for (int times = 0; times < 500; ++times) {
             const AddressBytes asked =
                 times % 2 == 0 ? random.address()
@@ -433,6 +451,46 @@ TEST(AccessTable, WhatIsNotReplacedIsSharedWithItsHits) {
     for (const auto& one : {before, table})
         one->takeHits([&](std::int64_t id, std::uint32_t hits, UnixSeconds) { taken[id] += hits; });
     EXPECT_THAT(taken, testing::ElementsAre(std::pair(1, 2u), std::pair(2, 1u), std::pair(3, 1u)));
+}
+
+TEST(AccessTable, WhomDenialsTakeWholeIsNotLetIn) {
+    const auto letsIn = [](const std::vector<Spec>& rules, UnixSeconds now = kNow) {
+        const auto table = tableOf(rules);
+        return std::pair(table->letsSomebodyIn(kSmtp, now), table->letsSomebodyIn(kImap, now));
+    };
+    const std::pair both(true, true), none(false, false);
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", ""}}), both);
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", ""}, {"deny", "192.0.2.0/24", ""}}), none);
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", ""}, {"deny", "192.0.2.0/24", "smtp"}}),
+              std::pair(false, true));
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", "smtp"}, {"deny", "192.0.2.0/24", ""}}),
+              std::pair(true, false));
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", ""}, {"deny", "192.0.0.0/16", ""}}), both)
+        << "the narrower decides";
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", ""}, {"deny", "192.0.2.0/25", ""}}), both);
+    EXPECT_EQ(
+        letsIn({{"allow", "192.0.2.0/24", ""}, {"deny", "192.0.2.0/25", ""}, {"deny", "192.0.2.128/25", ""}}),
+        none);
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", ""},
+                      {"deny", "192.0.2.0/25", ""},
+                      {"deny", "192.0.2.128/25", "", kNow + 1}}),
+              none);
+    EXPECT_EQ(letsIn({{"allow", "192.0.2.0/24", ""},
+                      {"deny", "192.0.2.0/25", ""},
+                      {"deny", "192.0.2.128/25", "", kNow + 1}},
+                     kNow + 1),
+              both)
+        << "one of them has expired";
+    for (const auto& [all, lower, upper] :
+         {std::tuple("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"), std::tuple("::/0", "::/1", "8000::/1"),
+          std::tuple("255.255.255.254/31", "255.255.255.254/32", "255.255.255.255/32"),
+          std::tuple("2001:db8::/63", "2001:db8::/64", "2001:db8:0:1::/64"),
+          std::tuple("2001:db8:0:1:ffff:ffff:ffff:fffe/127", "2001:db8:0:1:ffff:ffff:ffff:fffe/128",
+                     "2001:db8:0:1:ffff:ffff:ffff:ffff/128")}) {
+        EXPECT_EQ(letsIn({{"allow", all, ""}, {"deny", lower, ""}, {"deny", upper, ""}}), none) << all;
+        EXPECT_EQ(letsIn({{"allow", all, ""}, {"deny", upper, ""}}), both) << all;
+        EXPECT_EQ(letsIn({{"allow", all, ""}, {"deny", lower, ""}}), both) << all;
+    }
 }
 
 TEST(AccessTable, VeryManyUnknownListenersAreCountedTogether) {
