@@ -168,6 +168,20 @@ store::JournalShipper::Events shipperEvents(EventLog& log, const std::string& ga
     return events;
 }
 
+FleetTickets::Events ticketEvents(EventLog& log) {
+    FleetTickets::Events events;
+    events.shared = [&log] {
+        LogLine line = log.line(LogLevel::Information, "fleet.tickets_shared");
+        log.write(line);
+    };
+    events.failed = [&log](const std::string& why) {
+        LogLine line = log.line(LogLevel::Error, "fleet.tickets_failed");
+        line.text("detail", why);
+        log.write(line);
+    };
+    return events;
+}
+
 void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned) {
     LogLine line = log.line(LogLevel::Information, "access.pruned");
     line.number("rules", static_cast<std::int64_t>(pruned.rules));

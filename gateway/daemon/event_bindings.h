@@ -4,6 +4,7 @@
 /// What is bound to a log must not outlive it.
 #pragma once
 
+#include "gateway/daemon/fleet_tickets.h"
 #include "gateway/log/event_log.h"
 #include "gateway/names/keeper.h"
 #include "gateway/session/rule_notes.h"
@@ -38,6 +39,7 @@ NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 store::FleetFollower::Events fleetEvents(EventLog& log);
 store::JournalShipper::Events shipperEvents(EventLog& log, const std::string& gateway);
+FleetTickets::Events ticketEvents(EventLog& log);
 void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned);
 /// Keeps `state` too, which must live as long. `allowlists`: allowlists() of the configuration.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,

@@ -92,6 +92,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     TlsListeners::Row certificates = tls_.make(config);
     const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
     TlsUpstreams::Row server_tls = server_tls_.make(config);
+    std::optional<TicketSeal> ticket_seal = ticketSealOf(config);
     dropPrivileges(config.user);
 
     log_ = std::make_unique<EventLog>(config.log);
@@ -107,10 +108,14 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     checker_ = std::make_unique<HealthChecker>();
     reloader_ = std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_,
                                                           *state_, *checker_, tls_, server_tls_, workers_});
+    if (ticket_seal)
+        tickets_ =
+            std::make_unique<FleetTickets>(*std::move(ticket_seal), tls_.tickets(), ticketEvents(*log_));
     makeFleet(config);
     makeShipper(config);
-    control_ = std::make_unique<GatewayControl>(GatewayControl::Parts{
-        *log_, rules_, journal_.get(), *state_, *reloader_, workers_, fleet_.get(), shipper_.get()});
+    control_ = std::make_unique<GatewayControl>(GatewayControl::Parts{*log_, rules_, journal_.get(), *state_,
+                                                                      *reloader_, workers_, fleet_.get(),
+                                                                      shipper_.get(), tickets_.get()});
     Reloader::Successor first =
         reloader_->prepare(std::move(config), std::move(certificates), std::move(server_tls));
     const std::string forgotten = drainAsBefore(*first.generation);
@@ -191,6 +196,10 @@ void Gateway::makeFleet(const Config& config) {
         pruneFleet(
             *store::openSharedRules(rules_url, fleet_url, name, {.use = store::RuleStore::Use::Assist}), now);
     };
+    if (tickets_)
+        events.shared = [this](store::FleetStore& fleet, const store::FleetState& state) {
+            tickets_->look(fleet, state);
+        };
     fleet_ = std::make_unique<store::FleetFollower>(
         store::openFleet(config.fleet.url, {}, true),
         [store_url = config.store_url] {

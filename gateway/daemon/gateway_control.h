@@ -4,6 +4,7 @@
 
 #include "gateway/admin/control.h"
 #include "gateway/daemon/event_bindings.h"
+#include "gateway/daemon/fleet_tickets.h"
 #include "gateway/daemon/reloader.h"
 #include "gateway/log/event_log.h"
 #include "gateway/worker/worker.h"
@@ -32,6 +33,7 @@ class GatewayControl final : public admin::Control {
         const Reloader::Workers& workers;
         const store::FleetFollower* fleet = nullptr;     ///< null: there is none
         const store::JournalShipper* shipper = nullptr;  ///< null: the journal stays here
+        const FleetTickets* tickets = nullptr;           ///< null: their keys are this gateway's alone
     };
 
     explicit GatewayControl(Parts parts);

@@ -46,6 +46,12 @@ struct Member {
     MissedRecords missed{};  ///< of its journal
 };
 
+/// A key for session tickets as it is where gateways meet: sealed, with what all of them have and the database has not.
+struct SealedTicketKey {
+    std::int64_t period = 0;  ///< of time, from 1970 on, in which it seals
+    std::string sealed;
+};
+
 /// One connection to the database, made when it is needed, and anew after a failure. All functions throw StoreError, and
 /// none takes longer than its deadlines allow, whatever the server does. One thread at a time, but for interrupt().
 class FleetStore {
@@ -86,6 +92,13 @@ class FleetStore {
     virtual bool listens() const noexcept = 0;
     /// What goes on, and all that comes, is StoreError at once. Any thread.
     virtual void interrupt() noexcept = 0;
+
+    /// Of these periods, sealed with the secret that is called so.
+    virtual std::vector<SealedTicketKey> ticketKeys(const std::string& secret, std::int64_t from,
+                                                    std::int64_t to) = 0;
+    /// Adds those whose period has none yet, whoever else does, and removes all of the periods before `oldest`.
+    virtual void addTicketKeys(const std::string& secret, const std::vector<SealedTicketKey>& keys,
+                               std::int64_t oldest) = 0;
 
     // A change: lock(), then commit() or rollback().
 

@@ -9,7 +9,9 @@ import itertools
 import json
 import pathlib
 import re
+import socket
 import sqlite3
+import ssl
 import subprocess
 import threading
 import time
@@ -28,6 +30,8 @@ from test_console import DEFINITIONS
 PASSWORD = "s3cret%40of/the-fleet"  # as the URL has it
 NAMES = ("mx-1", "mx-2", "mx-3")
 
+TICKET_SECRET = "the gateways have this one, and the database has not"
+
 scratch = server = database = authority = None
 gateways = []
 
@@ -38,7 +42,17 @@ def url(role="mailgate", options=""):
 
 def make_gateway(name, fleet_url=None, **settings):
     fleet = {"url": fleet_url or url()}
-    return mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)], name=name,
+    listeners = [mailgate.listener("smtp", "mail")]
+    if name in NAMES:
+        certificate, key = authority.issue("mx.example.net")
+        listeners.append(mailgate.listener("smtp", "mail", name="smtps", proxy="off", tls="implicit",
+                                           certificates=[{"certificate": str(certificate), "key": str(key)}]))
+    if name in NAMES[:2]:
+        secret = scratch.folder(f"secret-{name}") / "tickets"
+        secret.write_text(TICKET_SECRET + "\n")
+        secret.chmod(0o640)
+        fleet["ticket_secret"] = str(secret)
+    return mailgate.Mailgate(scratch, listeners, [mailgate.upstream("mail", server.port)], name=name,
                              gateway={"name": name, "workers": 1}, admin={"socket": "mailgate.sock"}, fleet=fleet, **settings)
 
 
@@ -236,6 +250,40 @@ class Sharing(unittest.TestCase):
             self.assertEqual(verified(gateway)["differences"], [])
         self.assertEqual(database.sql("SELECT note, count(*) OVER () FROM mailgate.rule WHERE network LIKE '192.0.2.78%'"
                                       " AND listener = ''", "mailgate"), 'a "note\\|1')
+
+
+class Tickets(unittest.TestCase):
+    def session_with(self, gateway, before=None):
+        """The TLS session, and whether it was resumed."""
+        connection = socket.create_connection(("127.0.0.1", gateway.port("smtps")), timeout=30)
+        with self.context.wrap_socket(connection, server_hostname="mx.example.net", session=before) as client:
+            self.assertTrue(client.recv(100).startswith(b"220 "))
+            return client.session, client.session_reused
+
+    def test_a_tls_client_resumes_at_another_gateway(self):
+        for gateway in gateways[:2]:
+            wait_until(lambda: standing(gateway)["tickets"]["shared"], "the fleet's keys")
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with self.subTest(version=version):
+                self.context = ssl.create_default_context(cafile=str(authority.certificate))
+                self.context.minimum_version = self.context.maximum_version = version
+                session, resumed = self.session_with(gateways[0])
+                self.assertFalse(resumed)
+                self.assertFalse(self.session_with(gateways[2], session)[1], "its keys are its own")
+                session, resumed = self.session_with(gateways[1], session)
+                self.assertTrue(resumed)
+                self.assertTrue(self.session_with(gateways[0], session)[1])
+        self.assertIsNone(standing(gateways[2])["tickets"])
+        self.assertIn("fleet.ticket_secret is not set", gateways[2].run("status").stdout)
+        self.assertNotIn("TLS sessions are resumed", gateways[0].run("status").stdout)
+        rows = database.sql("SELECT secret, sealed FROM mailgate.ticket_key", "mailgate").split()
+        self.assertGreaterEqual(len(rows), 2)
+        for row in rows:
+            self.assertRegex(row, r"^[0-9a-f]{32}\|[0-9a-f]{216}$")
+        for words in (rows[0].split("|")[1][:40], TICKET_SECRET[:20]):
+            for gateway in gateways[:2]:
+                self.assertNotIn(words, gateway.log_file.read_text() + json.dumps(gateway.ask("GET", "/v1/status")[1]))
+        gateways[0].wait_event("fleet.tickets_shared")
 
 
 class Pooled(unittest.TestCase):

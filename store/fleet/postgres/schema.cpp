@@ -75,6 +75,15 @@ ALTER TABLE mailgate.meta ADD COLUMN token text NOT NULL DEFAULT '';
 ALTER TABLE mailgate.change_log ADD COLUMN token text NOT NULL DEFAULT '';
 )";
 
+constexpr std::string_view kTicketKeys = R"(
+CREATE TABLE mailgate.ticket_key(
+  secret text NOT NULL,
+  period bigint NOT NULL,
+  sealed text NOT NULL,
+  PRIMARY KEY (secret, period)
+);
+)";
+
 struct Step {
     std::string (*script)(
         bool by_day);  ///< of tables that are cut into days, where this database can do that
@@ -85,7 +94,7 @@ struct Step {
 constexpr std::array<Step, 4> kSteps{{{[](bool) { return std::string(kTables1); }, 1},
                                       {[](bool) { return std::string(kTokens); }, 2},
                                       {journalTables, 2},
-                                      {[](bool) { return journalTables4(); }, 2}}};
+                                      {[](bool) { return journalTables4().append(kTicketKeys); }, 2}}};
 constexpr int kCurrent = static_cast<int>(kSteps.size());
 
 /// What gateways need, and no more: the log is only ever added to.
@@ -94,6 +103,7 @@ GRANT USAGE ON SCHEMA mailgate TO {0};
 GRANT SELECT, UPDATE ON mailgate.meta TO {0};
 GRANT SELECT, INSERT ON mailgate.change_log TO {0};
 GRANT SELECT, INSERT, UPDATE, DELETE ON mailgate.rule, mailgate.rule_set, mailgate.member TO {0};
+GRANT SELECT, INSERT, DELETE ON mailgate.ticket_key TO {0};
 )";
 
 /// Roles to whom all this was granted before.

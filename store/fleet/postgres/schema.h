@@ -8,6 +8,8 @@
 ///     rule_set    what a set gives its rules that is not said of them
 ///     change_log  what was changed when by whom at which gateway, in lines as the export has them; token, that of the version
 ///     member      the gateways, as they announce themselves
+///     ticket_key  keys for session tickets, sealed (gateway/tls/ticket_seal.h); period, SealedTicketKey::period; secret, which
+///                 secret of the gateways they are sealed with, which is not here
 ///
 /// and those of the journals (store/fleet/postgres/journal_columns.h).
 #pragma once

@@ -129,6 +129,10 @@ class PostgresFleet final : public FleetStore {
     void forget(const std::string& member) override;
     void release(const std::string& member) override;
     std::vector<Member> members() override;
+    std::vector<SealedTicketKey> ticketKeys(const std::string& secret, std::int64_t from,
+                                            std::int64_t to) override;
+    void addTicketKeys(const std::string& secret, const std::vector<SealedTicketKey>& keys,
+                       std::int64_t oldest) override;
     void wait(milliseconds at_most) override;
     bool listens() const noexcept override { return listens_; }
     void interrupt() noexcept override { interrupt_.raise(); }
@@ -366,6 +370,34 @@ std::vector<Member> PostgresFleet::members() {
                                rows.number(row, 4), rows.number(row, 5), rows.number(row, 7),
                                rows.number(row, 6) != 0, missedOf(rows, row, 8)});
         return members;
+    });
+}
+
+std::vector<SealedTicketKey> PostgresFleet::ticketKeys(const std::string& secret, std::int64_t from,
+                                                       std::int64_t to) {
+    return attempt([&](Connection& connection) {
+        // What is longer no gateway has written.
+        const Rows rows = connection.query(
+            "SELECT period, left(sealed, 1000) FROM mailgate.ticket_key WHERE secret = $1"
+            " AND period BETWEEN $2::bigint AND $3::bigint ORDER BY period",
+            {secret, fmt::to_string(from), fmt::to_string(to)}, soon());
+        std::vector<SealedTicketKey> keys;
+        for (std::size_t row = 0; row < rows.size(); ++row)
+            keys.push_back({rows.number(row, 0), rows.text(row, 1)});
+        return keys;
+    });
+}
+
+void PostgresFleet::addTicketKeys(const std::string& secret, const std::vector<SealedTicketKey>& keys,
+                                  std::int64_t oldest) {
+    attempt([&](Connection& connection) {
+        connection.query("DELETE FROM mailgate.ticket_key WHERE period < $1::bigint",
+                         {fmt::to_string(oldest)}, soon());
+        for (const SealedTicketKey& key : keys)
+            connection.query(
+                "INSERT INTO mailgate.ticket_key(secret, period, sealed) VALUES ($1, $2::bigint, $3)"
+                " ON CONFLICT (secret, period) DO NOTHING",
+                {secret, fmt::to_string(key.period), key.sealed}, soon());
     });
 }
 
