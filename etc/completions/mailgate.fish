@@ -148,6 +148,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from status' -l sessions -x -a 8
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l journal -x -a 95 -d 'percent: warning,critical'
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l certificates -x -a 14,3 -d 'days: warning,critical'
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l fleet -d 'all gateways'
+complete -c mailgate -n '__fish_seen_subcommand_from status' -l drained -x -a '1d 1w never' -d 'how long a server may be'
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l silent -x -a 20,300 -d 'seconds: warning,critical'
 complete -c mailgate -n '__fish_seen_subcommand_from status' -l lag -x -a 10,300 -d 'seconds: warning,critical'
 complete -c mailgate -n '__fish_seen_subcommand_from tls' -a 'status test'

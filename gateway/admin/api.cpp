@@ -280,8 +280,8 @@ Response Api::setServer(const Request& request) {
     const std::string& upstream = request.path[2];
     const std::string& server = request.path[3];
     const Outcome outcome = carryOut(request, *state, fmt::format("{}/{}", upstream, server), [&] {
-        return control_.setServer(upstream, server,
-                                  *state == "drain" ? AdminState::Drain : AdminState::Ready);
+        return control_.setServer(upstream, server, *state == "drain" ? AdminState::Drain : AdminState::Ready,
+                                  request.user);
     });
     return outcome.ok ? done(outcome.message) : errorResponse(404, outcome.message);
 }

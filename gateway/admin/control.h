@@ -136,7 +136,9 @@ class Control {
     /// Ends sessions, and returns how many. None: the access rules of `cut.rules_version` did not come into force in
     /// time, and no session was ended.
     virtual std::optional<std::size_t> cut(const Cut& cut) = 0;
-    virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) = 0;
+    /// `by`: whose order it is.
+    virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
+                              std::string_view by) = 0;
     /// Reloads the configuration as SIGHUP does: as a whole, or not at all, and then the outcome says why.
     virtual Outcome reload() = 0;
     /// Ready once workers accept and the rules are loaded, until a stop begins, while `listener` has a server; with no name,

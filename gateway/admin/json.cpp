@@ -95,6 +95,8 @@ Object toJson(const ServerStatus& server) {
     object.set("changed", timeOrNull(server.changed_ms));
     object.set("draining", server.draining);
     object.set("admin_state", server.draining ? "drain" : "ready");
+    object.set("drained_since", timeOrNull(server.drained.since * 1000));
+    object.set("drained_by", textOrNull(server.drained.by));
     object.set("backup", server.backup);
     object.set("weight", server.weight);
     object.set("sessions", server.sessions);

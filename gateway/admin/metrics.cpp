@@ -278,6 +278,10 @@ void addServers(Families& out, const Status& status) {
     out.gauges("mailgate_server_draining",
                "1 while the admin state of the server is drain: it gets no new sessions.");
     each([](const ServerStatus& server) { return server.draining ? 1.0 : 0.0; });
+    out.gauges("mailgate_server_drained_since_seconds",
+               "Unix time at which the server was drained; nothing while its admin state is ready.");
+    for (const ServerStatus& server : status.servers)
+        if (server.drained.since != 0) out.sample(labelsOf(server), real(server.drained.since));
     out.gauges("mailgate_server_sessions", "Sessions that the server has now, those connecting included.");
     each([](const ServerStatus& server) { return real(server.sessions); });
     out.counters("mailgate_server_sessions_started_total", "Sessions that the server was given.");

@@ -149,7 +149,7 @@ Response setServer(const Call& call) {
     if (order != "drain" && order != "ready")
         throw Problem(404, "not_found", "expected /servers/UPSTREAM/SERVER/drain or /ready");
     const admin::Outcome outcome = call.parts.control.setServer(
-        upstream, server, order == "drain" ? AdminState::Drain : AdminState::Ready);
+        upstream, server, order == "drain" ? AdminState::Drain : AdminState::Ready, call.request.who.name);
     logOrder(call, order, fmt::format("{}/{}", upstream, server), outcome);
     if (!outcome.ok) throw Problem(404, "no_server", outcome.message);
     return jsonResponse(fmt::format(R"({{"upstream":"{}","server":"{}","admin_state":"{}","detail":"{}"}})",

@@ -28,6 +28,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"sessions", "WARN,CRIT"},
                                                                      {"journal", "WARN,CRIT"},
                                                                      {"certificates", "WARN,CRIT"},
+                                                                     {"drained", "DURATION"},
                                                                      {"silent", "WARN,CRIT"},
                                                                      {"lag", "WARN,CRIT"},
                                                                      {"client-rate", "N"},

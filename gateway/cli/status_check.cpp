@@ -2,8 +2,10 @@
 #include "gateway/cli/status_check.h"
 
 #include "gateway/answers/rules_text.h"
+#include "gateway/base/clock.h"
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/table.h"
+#include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -11,6 +13,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -52,6 +55,13 @@ std::string share(const std::optional<unsigned>& percent, std::uint64_t whole) {
     return percent ? fmt::to_string(whole / 100 * *percent + whole % 100 * *percent / 100) : "";
 }
 
+/// In the largest unit of which there are two.
+std::string roughly(std::int64_t seconds) {
+    for (const std::int64_t unit : {86'400, 3'600, 60})
+        if (seconds >= 2 * unit) return answers::durationText(seconds - seconds % unit);
+    return answers::durationText(seconds);
+}
+
 std::string_view wordFor(CheckState state) {
     constexpr std::string_view kWords[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
     return kWords[static_cast<std::size_t>(state)];
@@ -85,6 +95,7 @@ class Check {
 
     CheckResult run() {
         checkServers();
+        checkDrained();
         checkListeners();
         checkGateway();
         checkSessions();
@@ -118,6 +129,25 @@ class Check {
         });
         measured(fmt::format("servers_down={};;;0;{}", servers_ - up_, servers_));
         measured(fmt::format("servers_drained={};;;0;{}", drained_, servers_));
+    }
+
+    /// One that was forgotten: how many there are is in order.
+    void checkDrained() {
+        std::set<std::string> seen;  // a server may have several addresses
+        std::int64_t longest = 0;
+        forEachOf(status_, "servers", [&](const Object& server) {
+            const std::string name = textOf(server, "upstream") + "/" + textOf(server, "server");
+            const auto since = parseUtc(textOf(server, "drained_since"));
+            if (!since || !seen.insert(name).second) return;
+            const std::int64_t seconds = std::max<std::int64_t>(unixMillis() / 1'000 - *since, 0);
+            longest = std::max(longest, seconds);
+            if (!limits_.drained || seconds < *limits_.drained) return;
+            const std::string by = textOf(server, "drained_by");
+            found(CheckState::Warning, fmt::format("server {} has been drained for {}{}{}", name,
+                                                   roughly(seconds), by.empty() ? "" : " by ", by));
+        });
+        measured(fmt::format("drained_longest={}s;{};;0", longest,
+                             limits_.drained ? fmt::to_string(*limits_.drained) : ""));
     }
 
     void checkListeners() {

@@ -7,6 +7,7 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,8 @@ struct CheckLimits {
     Threshold sessions{80, 95};           ///< percent of max_sessions, or more
     Threshold journal{95, std::nullopt};  ///< percent of journal.max_size, or more
     Threshold certificates{14, 3};        ///< days left, or fewer
+    std::optional<std::int64_t> drained{
+        86'400};  ///< seconds for which a server has been drained, or more: a warning
 };
 
 struct FleetLimits {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/answers/fleet.h"
+#include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/fleet_text.h"
@@ -56,6 +57,16 @@ Cell stateOf(const Object& server) {
     return {std::move(state), !up ? Colour::Bad : draining ? Colour::Warning : Colour::Good};
 }
 
+/// Why it is down, and who has drained it; "-": neither.
+std::string remarksOn(const Object& server, const Times& times) {
+    std::string remarks = textOf(server, "reason");
+    const std::string since = textOf(server, "drained_since"), by = textOf(server, "drained_by");
+    if (since.empty() && by.empty()) return orDash(remarks);
+    remarks += remarks.empty() ? "drained" : "; drained";
+    if (!since.empty()) remarks += " since " + times.text(since);
+    return by.empty() ? remarks : remarks + " by " + by;
+}
+
 /// The listeners' counters that have a column, by the names of the JSON.
 std::vector<std::string> columnCounters() {
     std::vector<std::string> names;
@@ -109,7 +120,7 @@ std::string serverTable(const Object& status, const TableStyle& style, const Tim
         table.add({fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
                    cell(server, "address"), stateOf(server), cell(server, "sessions"),
                    cell(server, "sessions_total"), cell(server, "failures_total"),
-                   times.text(cell(server, "changed")), cell(server, "reason")});
+                   times.text(cell(server, "changed")), remarksOn(server, times)});
     });
     return table.text();
 }
@@ -396,6 +407,18 @@ void addStatusCommand(CLI::App& root, Context& context) {
           addThreshold(*command, *checks, "--certificates", limits->certificates,
                        "days that certificates have left", kFalls)})
         option->excludes(of_fleet);
+    command
+        ->add_option_function<std::string>(
+            "--drained",
+            [limits](const std::string& text) {
+                limits->drained =
+                    text == "never" ? std::nullopt : std::optional(spanArgument("--drained", text));
+            },
+            fmt::format(
+                "With --check: how long a server may be drained, or never for no warning (default: {})",
+                formatDuration(std::chrono::seconds(*limits->drained))))
+        ->needs(checks)
+        ->excludes(of_fleet);
     const auto fleet_limits = std::make_shared<FleetLimits>();
     for (CLI::Option* option :
          {addThreshold(*command, *checks, "--silent", fleet_limits->silent,

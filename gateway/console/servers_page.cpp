@@ -24,10 +24,18 @@ std::string pathOf(const std::string& upstream, const std::string& server) {
 }
 
 void addState(Html& cell, const Object& server) {
-    if (isTrue(server, "draining"))
-        cell.markup("<span class=\"warning\">drained</span>");
-    else
+    if (!isTrue(server, "draining")) {
         cell.text(isTrue(server, "backup") ? "ready, as a backup" : "ready");
+        return;
+    }
+    cell.markup("<span class=\"warning\">drained</span>");
+    const std::string since = textOf(server, "drained_since"), by = textOf(server, "drained_by");
+    if (since.empty() && by.empty()) return;
+    cell.markup(" <span class=\"soft\">");
+    if (!since.empty()) cell.markup("since ");
+    addTime(cell, since);
+    if (!by.empty()) cell.markup(" by ").text(by);
+    cell.markup("</span>");
 }
 
 void addCheck(Html& cell, const Object& server) {

@@ -5,22 +5,26 @@
 
 #include "gateway/session/generation.h"
 
-#include <set>
+#include <map>
 #include <string>
 #include <utility>
 
 namespace mailgate {
 
-/// (upstream, server)
-using DrainedServers = std::set<std::pair<std::string, std::string>>;
+/// By (upstream, server).
+using DrainedServers = std::map<std::pair<std::string, std::string>, DrainOrder>;
 
 /// Its path, beside the database at `store_url`: "sqlite:/p/mailgate.db" has /p/mailgate.db-servers.
 std::string adminStateFile(const std::string& store_url);
 
-/// None where there is no file. Throws std::runtime_error, with a sentence, when it cannot be read or is none of ours.
+/// None where there is no file. One of an earlier version does not say since when: they were drained when it was written, or
+/// before. Throws std::runtime_error, with a sentence, when it cannot be read or is none of ours.
 DrainedServers readDrained(const std::string& file);
 /// On the disk when it returns. Throws std::runtime_error, with a sentence.
 void writeDrained(const std::string& file, const DrainedServers& drained);
+
+/// " since 2026-11-20T12:00:00Z by alice", as far as it is known.
+std::string inWords(const DrainOrder& order);
 
 /// Those that the configuration has no more.
 void forgetUnknown(DrainedServers& drained, const Config& config);

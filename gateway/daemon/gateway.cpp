@@ -354,9 +354,9 @@ void Gateway::logStart(const InheritedSockets& inherited, const std::string& for
             "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",
             config.max_sessions, possible_sessions_));
     }
-    for (const auto& [upstream, server] : drainedOf(*reloader_->current()))
-        warnings.push_back(
-            fmt::format("server {0}/{1} is still drained: mailgate server ready {0}/{1}", upstream, server));
+    for (const auto& [name, order] : drainedOf(*reloader_->current()))
+        warnings.push_back(fmt::format("server {0}/{1} is still drained{2}: mailgate server ready {0}/{1}",
+                                       name.first, name.second, inWords(order)));
     if (!forgotten.empty()) warnings.push_back(forgotten);
     for (const std::string& name : inherited.unused()) {
         warnings.push_back(

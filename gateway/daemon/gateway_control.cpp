@@ -213,8 +213,8 @@ std::optional<std::size_t> GatewayControl::cut(const admin::Cut& cut) {
         [](std::size_t& all, std::size_t some) { all += some; });
 }
 
-admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server,
-                                         AdminState state) {
+admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server, AdminState state,
+                                         std::string_view by) {
     const std::lock_guard lock(orders_);
     const auto generation = parts_.reloader.current();
     const auto pool =
@@ -223,13 +223,18 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
     if (pool == generation->upstreams.end())
         return {false, fmt::format("there is no upstream {}", inQuotes(upstream))};
     const auto servers = (*pool)->status();
-    const bool was_drained = std::any_of(servers.begin(), servers.end(), [&](const ServerStatus& one) {
+    const auto before = std::find_if(servers.begin(), servers.end(), [&](const ServerStatus& one) {
         return one.server == server && one.draining;
     });
-    if (!(*pool)->setAdminState(server, state)) {
+    const bool was_drained = before != servers.end();
+    const bool drain = state == AdminState::Drain;
+    const std::optional<DrainOrder> order =
+        drain
+            ? std::optional(was_drained ? before->drained : DrainOrder{unixMillis() / 1'000, std::string(by)})
+            : std::nullopt;
+    if (!(*pool)->setAdminState(server, state, order.value_or(DrainOrder{}))) {
         return {false, fmt::format("upstream {} has no server {}", inQuotes(upstream), inQuotes(server))};
     }
-    const bool drain = state == AdminState::Drain;
     const Millis spread = generation->config.drain_timeout.count();
     for (const auto& worker : parts_.workers) {
         worker->call(
@@ -242,28 +247,30 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
     }
     if (!drain && !was_drained)
         return {true, fmt::format("{}/{} was not drained: it gets new sessions{}{}", upstream, server,
-                                  onceUp(**pool, server), kept(*generation, upstream, server, drain))};
+                                  onceUp(**pool, server), kept(*generation, upstream, server, order))};
     const std::string warning =
         drain && !(*pool)->available(monotonicMillis())
             ? fmt::format("; no other server of {} takes sessions: its clients are told to try again later",
                           upstream)
             : "";
+    if (drain && was_drained)
+        return {true, fmt::format("{}/{} has been drained{} already{}{}", upstream, server, inWords(*order),
+                                  warning, kept(*generation, upstream, server, order))};
     return {true, fmt::format("{}/{} gets {}{}{}", upstream, server,
                               drain ? fmt::format("no new sessions; its current sessions end within {} s",
                                                   spread / 1000)
                                     : "new sessions again" + onceUp(**pool, server),
-                              warning, kept(*generation, upstream, server, drain))};
+                              warning, kept(*generation, upstream, server, order))};
 }
 
-/// Keeps it for the next start; what is to be said of that, if anything.
 std::string GatewayControl::kept(const Generation& generation, std::string_view upstream,
-                                 std::string_view server, bool drained) const {
+                                 std::string_view server, const std::optional<DrainOrder>& order) const {
     const std::string file = adminStateFile(generation.config.store_url);
     try {
         DrainedServers all = readDrained(file);
         std::pair<std::string, std::string> one(upstream, server);
-        if (drained)
-            all.insert(std::move(one));
+        if (order)
+            all.insert_or_assign(std::move(one), *order);
         else
             all.erase(one);
         forgetUnknown(all, generation.config);

@@ -50,7 +50,8 @@ class GatewayControl final : public admin::Control {
     LiveSessions newestSessions(std::size_t most) override;
     bool kill(std::string_view id) override;
     std::optional<std::size_t> cut(const admin::Cut& cut) override;
-    admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override;
+    admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
+                             std::string_view by) override;
     admin::Outcome reload() override;
     admin::Readiness ready(std::string_view listener) override;
     store::FleetStatus fleet() override {
@@ -58,8 +59,9 @@ class GatewayControl final : public admin::Control {
     }
 
   private:
+    /// Keeps it for the next start; what is to be said of that, if anything. `order`: none, it is ready.
     std::string kept(const Generation& generation, std::string_view upstream, std::string_view server,
-                     bool drained) const;
+                     const std::optional<DrainOrder>& order) const;
 
     const Parts parts_;
     const std::int64_t started_ms_;

@@ -66,11 +66,12 @@ std::vector<std::string> drainChanges(const Generation& before, const Generation
     DrainedServers gone = drainedOf(before), returned = drainedOf(next);
     forgetKnown(gone, next.config);
     forgetKnown(returned, before.config);
-    for (const auto& [upstream, server] : gone)
+    for (const auto& [name, order] : gone)
+        changes.push_back(fmt::format("server {}/{} was drained{}: a server of another name is not",
+                                      name.first, name.second, inWords(order)));
+    for (const auto& [name, order] : returned)
         changes.push_back(
-            fmt::format("server {}/{} was drained: a server of another name is not", upstream, server));
-    for (const auto& [upstream, server] : returned)
-        changes.push_back(fmt::format("server {}/{} is still drained", upstream, server));
+            fmt::format("server {}/{} is still drained{}", name.first, name.second, inWords(order)));
     return changes;
 }
 

@@ -14,11 +14,20 @@ namespace mailgate {
 /// What an operator wants of a server.
 enum class AdminState : std::uint8_t { Ready, Drain };
 
+/// Who has drained a server, and when: so that it is not forgotten.
+struct DrainOrder {
+    UnixSeconds since = 0;  ///< 0: not known
+    std::string by;         ///< empty: not known
+
+    friend bool operator==(const DrainOrder&, const DrainOrder&) = default;
+};
+
 /// What is measured and the admin state are two things (a server can be healthy and drained).
 struct ServerStatus {
     std::string upstream, server, address;
     bool healthy = true;
     bool draining = false;
+    DrainOrder drained{};  ///< only where it is draining
     bool backup = false;
     std::uint32_t weight = 1;
     std::string reason;          ///< why it is down, in words; empty when healthy

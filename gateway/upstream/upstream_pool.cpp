@@ -258,11 +258,13 @@ bool UpstreamPool::setAddresses(std::size_t index, const std::vector<Endpoint>& 
     return rebuild(*entries_.share());
 }
 
-bool UpstreamPool::setAdminState(std::string_view server, AdminState state) {
+bool UpstreamPool::setAdminState(std::string_view server, AdminState state, const DrainOrder& order) {
     const auto found = std::find_if(servers_.begin(), servers_.end(),
                                     [server](const auto& each) { return each->name == server; });
     if (found == servers_.end()) return false;
-    (*found)->draining = state == AdminState::Drain;
+    const bool drain = state == AdminState::Drain;
+    if (drain && !(*found)->draining) (*found)->drained.swap(std::make_shared<const DrainOrder>(order));
+    (*found)->draining = drain;
     return true;
 }
 
@@ -290,6 +292,8 @@ std::vector<ServerStatus> UpstreamPool::status() const {
         status.upstream = config_.name;
         status.server = servers_[i]->name;
         status.draining = servers_[i]->draining;
+        if (const auto order = servers_[i]->drained.share(); order && status.draining)
+            status.drained = *order;
         status.backup = config_.servers[i].backup;
         status.weight = config_.servers[i].weight;
         if (addresses_[i].empty()) {

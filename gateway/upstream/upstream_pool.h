@@ -38,6 +38,7 @@ namespace mailgate {
 struct UpstreamServer {
     std::string name;
     std::atomic<bool> draining{false};  ///< the admin state
+    Snapshot<DrainOrder> drained;       ///< null before the first one
 };
 
 /// One address of one server: what a session connects to. Shared by the pools before and after a reload.
@@ -128,8 +129,8 @@ class UpstreamPool {
     /// Sets the addresses of server `index` of the configuration; none: they stay as they are. Returns whether
     /// that changed anything.
     bool setAddresses(std::size_t index, const std::vector<Endpoint>& addresses);
-    /// False: there is no such server.
-    bool setAdminState(std::string_view server, AdminState state);
+    /// False: there is no such server. `order`: of a drain; one that is drained keeps the first.
+    bool setAdminState(std::string_view server, AdminState state, const DrainOrder& order = {});
     /// Health, admin states and counts of what has the same name (and address) in `old`. Before the first session.
     void carryOver(const UpstreamPool& old);
     std::vector<ServerStatus> status() const;

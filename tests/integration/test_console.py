@@ -192,9 +192,12 @@ class Answers(Console):
         self.assertEqual([server["server"] for server in self.get("/servers")["servers"]], ["mail1"])
         drained = self.change("POST", "/servers/mail/mail1/drain", token="operator").json
         self.assertEqual(drained["admin_state"], "drain")
-        self.assertEqual(self.get("/servers")["servers"][0]["admin_state"], "drain")
+        server = self.get("/servers")["servers"][0]
+        self.assertEqual((server["admin_state"], server["drained_by"]), ("drain", "token operator (console)"))
+        self.assertIsNotNone(server["drained_since"])
         self.change("POST", "/servers/mail/mail1/ready", token="operator")
-        self.assertEqual(self.get("/servers")["servers"][0]["admin_state"], "ready")
+        server = self.get("/servers")["servers"][0]
+        self.assertEqual((server["admin_state"], server["drained_since"], server["drained_by"]), ("ready", None, None))
         self.change("POST", "/servers/mail/gone/ready", status=404)
         self.change("POST", "/servers/mail/mail1/burn", status=404)
         self.change("POST", "/servers/mail/gone/probe", status=404)

@@ -330,6 +330,9 @@ class Drain(Operated):
         said = self.order(gateway, "server", "drain", "*/host1")
         self.assertEqual([line.split()[0] for line in said.splitlines()], ["mx/host1", "submission/host1"])
         self.assertNotIn("no other server", said)
+        server = gateway.ask("GET", "/v1/status")[1]["servers"][0]
+        since = server["drained_since"]
+        self.assertEqual((server["server"], server["drained_by"]), ("host1", "root"))
         self.assertIn("no other server of mx takes sessions", self.order(gateway, "server", "drain", "mx/host2"))
         self.order(gateway, "server", "ready", "mx/host2")
         for stop in (gateway.stop, gateway.kill):
@@ -339,7 +342,7 @@ class Drain(Operated):
             gateway.wait_events(started + 1, "gateway.start")
             wait_until(gateway.socket.exists, "the admin socket")
             self.assertEqual(self.greetings(gateway), {b"two"})
-        self.assertTrue(gateway.wait_event("config.warning", detail="server mx/host1 is still drained: mailgate server ready mx/host1"))
+        self.assertTrue(gateway.wait_event("config.warning", detail=f"server mx/host1 is still drained since {since} by root: mailgate server ready mx/host1"))
         self.order(gateway, "server", "ready", "--host", "127.0.0.1")
         self.assertEqual(self.greetings(gateway), {b"one", b"two"})
 

@@ -73,7 +73,9 @@ class FakeControl : public Control {
         if (cut.rules_version > now.rules_version) return std::nullopt;
         return 3;
     }
-    Outcome setServer(std::string_view upstream, std::string_view server, AdminState state) override {
+    Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
+                      std::string_view by) override {
+        ordered_by = by;
         orders.push_back((state == AdminState::Drain ? "drain " : "ready ") + std::string(upstream) + "/" +
                          std::string(server));
         return server == "mx1" ? Outcome{} : Outcome{false, "there is no such server"};
@@ -95,6 +97,7 @@ class FakeControl : public Control {
     Status now;
     std::vector<LiveSession> live;
     std::vector<std::string> orders;
+    std::string ordered_by;  ///< whose the last order to a server was
     Outcome reload_outcome;
     std::atomic<bool> is_ready{true};
 };

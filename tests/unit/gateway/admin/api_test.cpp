@@ -96,6 +96,7 @@ TEST_F(ApiTest, TakesOrders) {
     control_.now.rules_version = 7;
     ask("POST", "v1/cut", R"({"network":"192.0.2.1","listeners":["smtp","imap"],"rules_version":7})");
     ask("POST", "v1/servers/postfix/mx1", R"({"admin_state":"drain"})");
+    EXPECT_EQ(control_.ordered_by, "alice");
     ask("POST", "v1/servers/postfix/mx1", R"({"wish":"ready"})");
     control_.reload_outcome.message = "log.level";
     EXPECT_EQ(ask("POST", "v1/reload").body, R"({"ok":true,"detail":"log.level"})");

@@ -78,9 +78,14 @@ TEST(AdminJson, AServerHasItsAdminState) {
     FakeControl control;
     control.now.servers.front().draining = false;
     control.now.servers.back().draining = true;
+    control.now.servers.back().drained = {1'795'000'000, "alice"};
     const std::string text = toText(toJson(control.status()));
-    EXPECT_THAT(text, HasSubstr(R"("draining":false,"admin_state":"ready")"));
-    EXPECT_THAT(text, HasSubstr(R"("draining":true,"admin_state":"drain")"));
+    EXPECT_THAT(
+        text, HasSubstr(R"("draining":false,"admin_state":"ready","drained_since":null,"drained_by":null)"));
+    EXPECT_THAT(
+        text,
+        HasSubstr(
+            R"("draining":true,"admin_state":"drain","drained_since":"2026-11-18T11:06:40Z","drained_by":"alice")"));
 }
 
 }  // namespace

@@ -109,6 +109,17 @@ TEST(Metrics, TheAgeOfTheRulesIsNotToldBeforeThereAreAny) {
     EXPECT_THAT(metricsOf(control), testing::ContainsRegex("\nmailgate_rules_age_seconds [0-9.e+]+\n"));
 }
 
+TEST(Metrics, OnlyOfADrainedServerItIsToldSinceWhen) {
+    FakeControl control;
+    EXPECT_THAT(metricsOf(control), Not(HasSubstr("mailgate_server_drained_since_seconds")));
+    control.now.servers[1].drained.since = 1'795'000'000;
+    EXPECT_THAT(
+        metricsOf(control),
+        HasSubstr(
+            "\nmailgate_server_drained_since_seconds{upstream=\"dovecot\",server=\"imap1\",address=\"127.0."
+            "0.1:10143\"} 1795000000\n"));
+}
+
 TEST(Metrics, TellWhatTheProcessUses) {
     FakeControl control;
     const std::string text = metricsOf(control);
@@ -158,6 +169,7 @@ TEST(Metrics, TheDocumentHasEveryFamily) {
     control.now.rejections = {{"bad_v1", "10.0.0.9", 2}};
     control.now.listeners[0].would_refuse = {{"access", 8}};
     control.now.worker_lag_seconds = {0.25};
+    control.now.servers[0].drained.since = 1'000;
     std::string table = "| Name | Type | Labels | Meaning |\n|---|---|---|---|\n";
     for (const prometheus::MetricFamily& family : GatewayMetrics(control).Collect()) {
         std::vector<std::string> labels;

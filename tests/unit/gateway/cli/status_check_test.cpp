@@ -2,6 +2,7 @@
 #include "gateway/cli/status_check.h"
 
 #include "gateway/admin/json.h"
+#include "gateway/base/clock.h"
 #include "tests/support/fake_control.h"
 
 #include <Poco/JSON/Parser.h>
@@ -43,6 +44,25 @@ TEST(StatusCheck, AThresholdIsOneNumberOrTwo) {
         EXPECT_FALSE(parseThreshold(none)) << none;
 }
 
+TEST(StatusCheck, AServerThatWasForgottenIsAWarning) {
+    admin::Status status = soundStatus();
+    const std::int64_t now = unixMillis() / 1'000;
+    status.servers[0].draining = true;
+    status.servers[0].drained = {now - 86'000, "alice"};
+    EXPECT_EQ(resultFor(status).state, CheckState::Ok);
+    status.servers[0].drained = {now - 2 * 86'400, "alice"};
+    status.servers.push_back(status.servers[0]);  // another address of it
+    const CheckResult forgotten = resultFor(status);
+    EXPECT_EQ(forgotten.state, CheckState::Warning);
+    EXPECT_THAT(forgotten.line,
+                StartsWith("MAILGATE WARNING - server postfix/mx1 has been drained for 2d by alice |"));
+    EXPECT_THAT(forgotten.line, testing::ContainsRegex(" drained_longest=1728[0-9][0-9]s;86400;;0 "));
+    EXPECT_EQ(resultFor(status, {.drained = 3 * 86'400}).state, CheckState::Ok);
+    const CheckResult never = resultFor(status, {.drained = std::nullopt});
+    EXPECT_EQ(never.state, CheckState::Ok);
+    EXPECT_THAT(never.line, testing::ContainsRegex(" drained_longest=1728[0-9][0-9]s;;;0 "));
+}
+
 TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
     admin::Status status = soundStatus();
     status.servers[0].healthy = false;
@@ -81,7 +101,8 @@ TEST(StatusCheck, ADrainIsToldAndNoAlarm) {
     const CheckResult drained = resultFor(status);
     EXPECT_EQ(drained.state, CheckState::Ok);
     EXPECT_THAT(drained.line, HasSubstr(", 2 of 2 servers up, 1 drained, "));
-    EXPECT_THAT(drained.line, HasSubstr(" servers_down=0;;;0;2 servers_drained=1;;;0;2 "));
+    EXPECT_THAT(drained.line,
+                HasSubstr(" servers_down=0;;;0;2 servers_drained=1;;;0;2 drained_longest=0s;86400;;0 "));
 }
 
 TEST(StatusCheck, AListenerThatRefusesAllAndRulesForNoneAreWarnings) {

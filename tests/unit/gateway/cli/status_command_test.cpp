@@ -25,6 +25,7 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
     control_.now.servers[0].backup = true;
     control_.now.servers[1].healthy = false;
     control_.now.servers[1].draining = true;
+    control_.now.servers[1].drained = {1'795'000'000, "alice"};
     control_.now.servers[1].reason = "connection refused";
     ASSERT_EQ(run({"access", "allow", "192.0.2.0/24"}).exit_code, kDone) << "else nobody may enter";
     startGateway();
@@ -37,8 +38,9 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
                 testing::ContainsRegex("\nsmtp +smtp +2 .*listening +0.0.0.0:25, \\[::\\]:25\n"));
     EXPECT_THAT(status.output, testing::ContainsRegex("\nimap +imap +0 .*PAUSED +0.0.0.0:143\n"));
     EXPECT_THAT(status.output, testing::ContainsRegex("\npostfix/mx1 +127.0.0.1:10025 +up, backup "));
-    EXPECT_THAT(status.output,
-                testing::ContainsRegex("\ndovecot/imap1 +.*DOWN, draining .*connection refused\n$"))
+    EXPECT_THAT(status.output, testing::ContainsRegex(
+                                   "\ndovecot/imap1 +.*DOWN, draining .*connection refused; drained since "
+                                   "2026-11-18T11:06:40Z by alice\n$"))
         << "and no warning";
 }
 
@@ -90,7 +92,7 @@ TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
     EXPECT_EQ(good.exit_code, 0);
     EXPECT_EQ(good.output,
               "MAILGATE OK - 2 listeners, 2 of 2 servers up, 2 sessions | servers_down=0;;;0;2 "
-              "servers_drained=0;;;0;2 rules=0;;;0 "
+              "servers_drained=0;;;0;2 drained_longest=0s;86400;;0 rules=0;;;0 "
               "sessions=2;800;950;0;1000\n");
     const test::Ran full = run({"status", "--check", "--sessions", "0,50"});
     EXPECT_EQ(full.exit_code, 1);
@@ -150,7 +152,11 @@ TEST_F(StatusCommandTest, OfAFleetItTellsWhatIsKnownWithoutTheDatabase) {
 }
 
 TEST_F(StatusCommandTest, ThresholdsOfTheFleetAndOfTheGatewayAreKeptApart) {
-    EXPECT_EQ(run({"status", "--check", "--lag", "5"}).exit_code, static_cast<int>(CheckState::Unknown));
+    for (const char* limit : {"--lag", "--drained"})
+        EXPECT_EQ(run({"status", "--check", limit, "5"}).exit_code, static_cast<int>(CheckState::Unknown))
+            << limit;
+    EXPECT_EQ(run({"status", "--check", "--fleet", "--drained", "never"}).exit_code,
+              static_cast<int>(CheckState::Unknown));
     EXPECT_EQ(run({"status", "--check", "--fleet", "--sessions", "5"}).exit_code,
               static_cast<int>(CheckState::Unknown));
 }

@@ -15,7 +15,8 @@ Poco::JSON::Object serversOf(const std::string& text) {
 }
 
 const std::string kServers = R"({"servers": [
-    {"upstream": "mail", "server": "m1", "address": "192.0.2.1:25", "healthy": true, "draining": true, "sessions": 3},
+    {"upstream": "mail", "server": "m1", "address": "192.0.2.1:25", "healthy": true, "draining": true,
+     "drained_since": "2026-11-25T08:00:00Z", "drained_by": "<bob>", "sessions": 3},
     {"upstream": "mail", "server": "m1", "address": "192.0.2.2:25", "healthy": true, "draining": true, "sessions": 4},
     {"upstream": "mail", "server": "<m2>", "address": "192.0.2.3:25", "healthy": false, "reason": "<no greeting>",
      "changed": "2026-11-26T10:00:00Z", "draining": false, "sessions": 0}]})";
@@ -24,7 +25,8 @@ TEST(ServersPage, ShowsHealthBesideTheState) {
     const Viewer editor{"alice", true, "token"}, reader{"bob", false, "token"};
     const std::string page = serversPage(editor, serversOf(kServers));
     for (const char* words :
-         {"drained", "down</span>: &lt;no greeting&gt;", "datetime=\"2026-11-26T10:00:00Z\"",
+         {"drained</span> <span class=\"soft\">since <time datetime=\"2026-11-25T08:00:00Z\"",
+          "by &lt;bob&gt;", "down</span>: &lt;no greeting&gt;", "datetime=\"2026-11-26T10:00:00Z\"",
           "/servers/mail/m1/ready", "/servers/mail/%3Cm2%3E/drain", "/servers/mail/%3Cm2%3E/probe"})
         EXPECT_THAT(page, HasSubstr(words));
     EXPECT_THAT(page, Not(HasSubstr("/servers/mail/m1/drain")));

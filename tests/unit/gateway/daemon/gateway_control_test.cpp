@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/gateway_control.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/gateway.h"
 #include "gateway/io/socket_address.h"
+#include "protocols/values/text.h"
 #include "store/backends/rules.h"
 #include "tests/support/networks.h"
 #include "tests/support/temporary_folder.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -92,35 +95,50 @@ TEST_F(GatewayControlTest, SessionsEndForTheReasonsOfSessionEnd) {
 }
 
 TEST_F(GatewayControlTest, AServerIsDrainedAndPutBack) {
-    const admin::Outcome drained = control().setServer("mx", "mx1", AdminState::Drain);
+    const admin::Outcome drained = control().setServer("mx", "mx1", AdminState::Drain, "alice");
     EXPECT_TRUE(drained.ok);
     EXPECT_EQ(drained.message,
               "mx/mx1 gets no new sessions; its current sessions end within 7 s; no other server of mx takes "
               "sessions: its "
               "clients are told to try again later");
-    EXPECT_TRUE(control().status().servers.front().draining);
-    EXPECT_EQ(control().setServer("mx", "mx1", AdminState::Ready).message, "mx/mx1 gets new sessions again");
-    EXPECT_FALSE(control().status().servers.front().draining);
+    const auto first = [this] { return control().status().servers.front(); };
+    EXPECT_TRUE(first().draining);
+    EXPECT_EQ(first().drained.by, "alice");
+    const std::int64_t since = first().drained.since;
+    EXPECT_NEAR(static_cast<double>(since), static_cast<double>(unixMillis() / 1'000), 60);
+    EXPECT_THAT(control().setServer("mx", "mx1", AdminState::Drain, "carol").message,
+                StartsWith(fmt::format("mx/mx1 has been drained since {} by alice already; no other",
+                                       formatUtc(since))));
+    EXPECT_EQ(first().drained.by, "alice") << "since whose drain it is";
+    EXPECT_EQ(control().setServer("mx", "mx1", AdminState::Ready, "bob").message,
+              "mx/mx1 gets new sessions again");
+    EXPECT_FALSE(first().draining);
+    EXPECT_EQ(first().drained, DrainOrder());
+    ASSERT_TRUE(control().setServer("mx", "mx1", AdminState::Drain, "carol").ok);
+    EXPECT_EQ(first().drained.by, "carol") << "a drain of its own";
     EXPECT_EQ(
-        control().setServer("away", "a", AdminState::Ready).message,
+        control().setServer("away", "a", AdminState::Ready, "bob").message,
         "away/a was not drained: it gets new sessions once it is up: its name has not been resolved yet");
-    EXPECT_EQ(control().setServer("mx", "mx9", AdminState::Drain).message,
+    EXPECT_EQ(control().setServer("mx", "mx9", AdminState::Drain, "alice").message,
               "upstream \"mx\" has no server \"mx9\"");
-    EXPECT_EQ(control().setServer("my", "mx1", AdminState::Drain).message, "there is no upstream \"my\"");
-    EXPECT_EQ(control().setServer("mx", "\x1B[2J", AdminState::Drain).message,
+    EXPECT_EQ(control().setServer("my", "mx1", AdminState::Drain, "alice").message,
+              "there is no upstream \"my\"");
+    EXPECT_EQ(control().setServer("mx", "\x1B[2J", AdminState::Drain, "alice").message,
               "upstream \"mx\" has no server \"\\u001b[2J\"");
 }
 
 TEST_F(GatewayControlTest, WhatIsDrainedIsDrainedAfterARestart) {
-    ASSERT_TRUE(control().setServer("mx", "mx1", AdminState::Drain).ok);
+    ASSERT_TRUE(control().setServer("mx", "mx1", AdminState::Drain, "alice").ok);
     const auto restart = [this] {
         gateway_.reset();
         gateway_ = std::make_unique<Gateway>(loadConfig(folder_.file("mailgate.toml")));
     };
+    const DrainOrder order = control().status().servers.front().drained;
     restart();
     EXPECT_TRUE(control().status().servers.front().draining);
+    EXPECT_EQ(control().status().servers.front().drained, order);
     EXPECT_EQ(control().ready("smtp"), admin::Readiness::NoServer);
-    ASSERT_TRUE(control().setServer("mx", "mx1", AdminState::Ready).ok);
+    ASSERT_TRUE(control().setServer("mx", "mx1", AdminState::Ready, "bob").ok);
     restart();
     EXPECT_FALSE(control().status().servers.front().draining);
     EXPECT_EQ(control().ready("smtp"), admin::Readiness::Ready);

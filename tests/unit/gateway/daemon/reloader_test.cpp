@@ -142,14 +142,15 @@ TEST_F(ReloaderTest, ADrainIsOfAServersNameWhicheverWayItIsLost) {
         text.replace(text.find("mx1"), 3, to);
         std::ofstream(file()) << text;
     };
-    reloader_.current()->upstreams[0]->setAdminState("mx1", AdminState::Drain);
-    writeDrained(adminStateFile(reloader_.current()->config.store_url), {{"mx", "mx1"}});
+    reloader_.current()->upstreams[0]->setAdminState("mx1", AdminState::Drain, {60, "alice"});
+    writeDrained(adminStateFile(reloader_.current()->config.store_url), drainedOf(*reloader_.current()));
     rename("mx9");
-    EXPECT_THAT(reloader_.reload().message,
-                HasSubstr("server mx/mx1 was drained: a server of another name is not"));
+    EXPECT_THAT(reloader_.reload().message, HasSubstr("server mx/mx1 was drained since 1970-01-01T00:01:00Z "
+                                                      "by alice: a server of another name is not"));
     EXPECT_FALSE(reloader_.current()->upstreams[0]->status()[0].draining);
     rename("mx1");
-    EXPECT_THAT(reloader_.reload().message, HasSubstr("server mx/mx1 is still drained"));
+    EXPECT_THAT(reloader_.reload().message,
+                HasSubstr("server mx/mx1 is still drained since 1970-01-01T00:01:00Z by alice"));
     EXPECT_TRUE(reloader_.current()->upstreams[0]->status()[0].draining) << "as after a restart";
     rename("mx9");
     writeDrained(adminStateFile(reloader_.current()->config.store_url), {});
