@@ -139,6 +139,10 @@ class Control {
     /// `by`: whose order it is.
     virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
                               std::string_view by) = 0;
+    /// The same at all gateways of the fleet: it is in the fleet's database when this returns. Throws store::StoreError.
+    virtual Outcome setServerEverywhere(std::string_view, std::string_view, AdminState, std::string_view) {
+        return {false, "this gateway has no part in a fleet: url in [fleet] names its database"};
+    }
     /// Reloads the configuration as SIGHUP does: as a whole, or not at all, and then the outcome says why.
     virtual Outcome reload() = 0;
     /// Ready once workers accept and the rules are loaded, until a stop begins, while `listener` has a server; with no name,

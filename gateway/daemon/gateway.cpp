@@ -196,10 +196,27 @@ void Gateway::makeFleet(const Config& config) {
         pruneFleet(
             *store::openSharedRules(rules_url, fleet_url, name, {.use = store::RuleStore::Use::Assist}), now);
     };
-    if (tickets_)
-        events.shared = [this](store::FleetStore& fleet, const store::FleetState& state) {
-            tickets_->look(fleet, state);
-        };
+    drains_ = std::make_unique<FleetDrains>(
+        fleetDrainFile(config.store_url),
+        FleetDrains::Gateway{
+            [this] {
+                std::map<std::pair<std::string, std::string>, std::optional<DrainOrder>> servers;
+                for (const auto& pool : reloader_->current()->upstreams)
+                    for (ServerStatus& one : pool->status())
+                        servers[{one.upstream, one.server}] =
+                            one.draining ? std::optional(std::move(one.drained)) : std::nullopt;
+                return servers;
+            },
+            [this](const std::pair<std::string, std::string>& server,
+                   const std::optional<DrainOrder>& order) {
+                logFleetDrain(*log_, server, order,
+                              control_->setServer(server.first, server.second, order).message);
+            },
+            [this](const std::string& why) { logFleetDrainFailed(*log_, why); }});
+    events.shared = [this](store::FleetStore& fleet, const store::FleetState& state) {
+        if (tickets_) tickets_->look(fleet, state);
+        drains_->look(fleet, state);
+    };
     fleet_ = std::make_unique<store::FleetFollower>(
         store::openFleet(config.fleet.url, {}, true),
         [store_url = config.store_url] {

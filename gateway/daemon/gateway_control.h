@@ -52,6 +52,11 @@ class GatewayControl final : public admin::Control {
     std::optional<std::size_t> cut(const admin::Cut& cut) override;
     admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
                              std::string_view by) override;
+    admin::Outcome setServerEverywhere(std::string_view upstream, std::string_view server, AdminState state,
+                                       std::string_view by) override;
+    /// As an order of the fleet. None: it is to be ready.
+    admin::Outcome setServer(std::string_view upstream, std::string_view server,
+                             const std::optional<DrainOrder>& wanted);
     admin::Outcome reload() override;
     admin::Readiness ready(std::string_view listener) override;
     store::FleetStatus fleet() override {

@@ -85,6 +85,11 @@ def ran(gateway, *arguments, status=0):
     return done.stdout
 
 
+def insisted(gateway, *arguments):
+    """What it prints: on a machine that is busy the database may not answer in time at first."""
+    return wait_until(lambda: (done := gateway.run(*arguments)).returncode == 0 and done.stdout, f"{arguments} to be done")
+
+
 def plan_of(gateway, command, *arguments, status=0):
     """What joining or pushing does or would do."""
     plan = json.loads(ran(gateway, "fleet", command, *arguments, "--json", status=status))
@@ -252,6 +257,42 @@ class Sharing(unittest.TestCase):
                                       " AND listener = ''", "mailgate"), 'a "note\\|1')
 
 
+class Drains(unittest.TestCase):
+    def drained(self, gateway):
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it is being started
+            return [(one["server"], one["drained_by"]) for one in gateway.ask("GET", "/v1/status")[1]["servers"] if one["draining"]]
+        return None
+
+    def wait_drained(self, expected, gateways_):
+        for gateway in gateways_:
+            wait_until(lambda: self.drained(gateway) == expected, f"{expected} at {gateway.gateway['name']}")
+
+    def test_a_server_is_drained_at_all_gateways_and_put_back(self):
+        self.addCleanup(lambda: [gateway.run("server", "ready", "mail/mail1") for gateway in gateways])
+        self.assertIn("at all gateways", insisted(gateways[0], "server", "drain", "mail/mail1", "--everywhere"))
+        given = time.monotonic()
+        by_alice = [("mail1", "root@mx-1")]
+        self.wait_drained(by_alice, gateways)
+        self.assertLess(time.monotonic() - given, 5 * mailgate.SLACK)
+        status = json.loads(gateways[1].run("fleet", "status", "--json").stdout)
+        self.assertEqual([(one["upstream"], one["server"], one["by"]) for one in status["drains"]], [("mail", "mail1", "root@mx-1")])
+        self.assertRegex(gateways[2].run("fleet", "status").stdout, r"mail/mail1 is drained at all gateways since \S+Z by root@mx-1")
+        # Taken back while one is away, and here alone on another one.
+        gateways[2].stop()
+        ran(gateways[1], "server", "ready", "mail/mail1")
+        self.wait_drained([], [gateways[1]])
+        ran(gateways[1], "server", "drain", "mail/mail1")
+        self.wait_drained([("mail1", "root")], [gateways[1]])
+        insisted(gateways[1], "server", "ready", "mail/mail1", "--everywhere")
+        self.wait_drained([], [gateways[0]])
+        gateways[2].start()
+        self.wait_drained([], [gateways[2]])
+        self.wait_drained([("mail1", "root")], [gateways[1]])
+        self.assertIn("was not drained everywhere", insisted(gateways[0], "server", "ready", "mail/mail1", "--everywhere"))
+        self.assertNotEqual(gateways[0].run("server", "drain", "mail/nobody", "--everywhere").returncode, 0)
+        self.assertEqual(json.loads(gateways[0].run("fleet", "status", "--json").stdout)["drains"], [])
+
+
 class Tickets(unittest.TestCase):
     def session_with(self, gateway, before=None):
         """The TLS session, and whether it was resumed."""
@@ -332,6 +373,12 @@ class Outages(unittest.TestCase):
             self.assertRegex(gateway.ask_text("GET", "/metrics")[1], r"(?m)^mailgate_fleet_lag_seconds [1-9]")
             self.assertIn("The fleet's rules may be others by now", gateway.run("status").stdout)
             self.only_here(gateway)
+            began = time.monotonic()
+            refused = gateway.run("server", "drain", "mail/mail1", "--everywhere")
+            self.assertLess(time.monotonic() - began, 5 * mailgate.SLACK)
+            self.assertEqual(refused.returncode, 1, refused.stderr)
+            self.assertRegex(refused.stderr, "the fleet's database .*does not answer.*without --everywhere")
+            self.assertNotIn("drain", json.dumps([one["admin_state"] for one in gateway.ask("GET", "/v1/status")[1]["servers"]]))
             self.shown_without_the_database(gateway)
         finally:
             database.thaw()
@@ -471,6 +518,28 @@ class Outages(unittest.TestCase):
             database.sql("UPDATE mailgate.meta SET schema = 4, needs = 2", "mailgate")
         wait_until(lambda: standing(gateways[0])["connected"], "the database again")
         self.assertIn("has schema 4 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+
+    def test_an_older_schema_is_migrated_while_gateways_are_connected(self):
+        insisted(gateways[0], "access", "deny", "192.0.2.60")
+        wait_refused("192.0.2.60")
+        database.sql("BEGIN; DROP TABLE mailgate.writer, mailgate.missed, mailgate.ticket_key, mailgate.drain;"
+                     " DROP INDEX mailgate.mail_message_id_beyond_ascii; ALTER TABLE mailgate.meta DROP COLUMN drains;"
+                     " UPDATE mailgate.meta SET schema = 3; COMMIT", "mailgate")
+        words = "has schema 3, and this version of mailgate needs 4: mailgate fleet migrate"
+        for gateway in gateways:
+            wait_until(lambda: words in (standing(gateway)["failure"] or ""), "the gateway to ask for it")
+            self.assertTrue(refuses(gateway, "192.0.2.60"))
+        self.assertIn(words, gateways[1].run("access", "deny", "192.0.2.61").stderr)
+        self.assertIn("3", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+        for gateway in gateways:
+            wait_until(lambda: standing(gateway)["connected"], "the new tables")
+            wait_until(lambda: standing(gateway)["journal"]["connected"], "those of the journals")
+        insisted(gateways[1], "access", "deny", "192.0.2.61")
+        wait_refused("192.0.2.61")
+        for gateway in gateways:
+            self.assertEqual(verified(gateway)["differences"], [])
+        self.assertEqual(database.sql("SELECT has_table_privilege('mailgate', 'mailgate.ticket_key', 'INSERT')", "mailgate"), "t")
+        self.assertIn("was not drained everywhere", insisted(gateways[2], "server", "ready", "mail/mail1", "--everywhere"))
 
     def test_a_role_without_rights_changes_nothing(self):
         database.sql("REVOKE INSERT ON mailgate.change_log FROM mailgate", "mailgate")
