@@ -106,7 +106,7 @@ _mailgate() {
         "tls test"*) words="--starttls --server-name --ca --json" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
-                                         words=$(_mailgate_names upstream | sed 's|$|/|') ;;
+                                         words="--host --everywhere $(_mailgate_names upstream | sed 's|$|/|')" ;;
         probe*) words="--json $(_mailgate_names upstream)" ;;
         check* | reload*) words="--json" ;;
         fleet) words="status join push verify leave forget copy migrate" ;;

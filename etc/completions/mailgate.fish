@@ -132,6 +132,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l lim
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -l host -x -d 'all servers at this name or address'
+complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -l everywhere -d 'at all gateways of the fleet'
 complete -c mailgate -n '__fish_seen_subcommand_from console; and not __fish_seen_subcommand_from user token' -a 'user token'
 complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from user token; and not __fish_seen_subcommand_from add passwd remove list' -a 'add passwd remove list'
 complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from add' -l role -x -a 'viewer operator admin' -d 'what it may do'

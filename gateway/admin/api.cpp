@@ -4,6 +4,7 @@
 #include "gateway/admin/json.h"
 #include "gateway/admin/metrics.h"
 #include "gateway/log/escape.h"
+#include "store/store_error.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Parser.h>
@@ -279,10 +280,25 @@ Response Api::setServer(const Request& request) {
     if (!state) return errorResponse(400, R"(expected {"admin_state": "drain"} or {"admin_state": "ready"})");
     const std::string& upstream = request.path[2];
     const std::string& server = request.path[3];
-    const Outcome outcome = carryOut(request, *state, fmt::format("{}/{}", upstream, server), [&] {
-        return control_.setServer(upstream, server, *state == "drain" ? AdminState::Drain : AdminState::Ready,
-                                  request.user);
-    });
+    const AdminState wanted = *state == "drain" ? AdminState::Drain : AdminState::Ready;
+    const Poco::Dynamic::Var for_all = body->get("everywhere");
+    if (!for_all.isEmpty() && !for_all.isBoolean())
+        return errorResponse(400, "everywhere: expected true or false");
+    const bool everywhere = !for_all.isEmpty() && for_all.convert<bool>();
+    bool is_answered = true;
+    const Outcome outcome = carryOut(
+        request, *state, fmt::format("{}/{}{}", upstream, server, everywhere ? " everywhere" : ""),
+        [&]() -> Outcome {
+            if (!everywhere) return control_.setServer(upstream, server, wanted, request.user);
+            try {
+                return control_.setServerEverywhere(upstream, server, wanted, request.user);
+            } catch (const store::StoreError& error) {
+                is_answered = false;
+                return {false, fmt::format("{}; without --everywhere it is an order for this gateway alone",
+                                           error.what())};
+            }
+        });
+    if (!is_answered) return errorResponse(503, outcome.message);
     return outcome.ok ? done(outcome.message) : errorResponse(404, outcome.message);
 }
 

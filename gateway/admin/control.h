@@ -62,6 +62,13 @@ struct UpstreamStatus {
     Histogram connect_seconds, greeting_seconds;
 };
 
+/// How the keys of session tickets stand to those of the gateway's fleet.
+struct TicketKeysStatus {
+    bool configured = false;  ///< they are to be shared
+    UnixSeconds until = 0;    ///< so long one of the fleet seals; 0: this gateway's own does
+    std::string failure{};    ///< of the last look at the fleet's; empty: it went well
+};
+
 struct Status {
     std::string name, version;
     std::string config_file, store;  ///< what it was started with; the file's absolute path
@@ -84,6 +91,7 @@ struct Status {
     bool rules_failed = false;  ///< the store cannot be read; the last table is in force
     store::FleetStatus fleet;
     store::ShipperStatus fleet_journal;
+    TicketKeysStatus fleet_tickets;
     std::uint64_t log_lines_lost = 0;
     std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
     std::string journal_failure{};  ///< why it cannot be written; empty: it can
@@ -133,6 +141,10 @@ class Control {
     /// `by`: whose order it is.
     virtual Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
                               std::string_view by) = 0;
+    /// The same at all gateways of the fleet: it is in the fleet's database when this returns. Throws store::StoreError.
+    virtual Outcome setServerEverywhere(std::string_view, std::string_view, AdminState, std::string_view) {
+        return {false, "this gateway has no part in a fleet: url in [fleet] names its database"};
+    }
     /// Reloads the configuration as SIGHUP does: as a whole, or not at all, and then the outcome says why.
     virtual Outcome reload() = 0;
     /// Ready once workers accept and the rules are loaded, until a stop begins, while `listener` has a server; with no name,

@@ -200,8 +200,19 @@ Var fleetJournalOf(const store::ShipperStatus& journal) {
     return object;
 }
 
+/// Null: they are this gateway's alone.
+Var fleetTicketsOf(const TicketKeysStatus& tickets) {
+    if (!tickets.configured) return {};
+    Object object = ordered();
+    object.set("shared", tickets.until != 0);
+    object.set("until", timeOrNull(tickets.until * 1'000));
+    object.set("failure", textOrNull(tickets.failure));
+    return object;
+}
+
 /// Null: the gateway has no part in one.
-Var fleetOf(const store::FleetStatus& fleet, const store::ShipperStatus& journal) {
+Var fleetOf(const Status& status) {
+    const store::FleetStatus& fleet = status.fleet;
     if (!fleet.configured) return {};
     Object object = ordered();
     object.set("connected", fleet.connected);
@@ -210,7 +221,8 @@ Var fleetOf(const store::FleetStatus& fleet, const store::ShipperStatus& journal
     object.set("notified", fleet.notified);
     object.set("rules_version", fleet.version);
     object.set("lag_seconds", fleet.lag_seconds);
-    object.set("journal", fleetJournalOf(journal));
+    object.set("journal", fleetJournalOf(status.fleet_journal));
+    object.set("tickets", fleetTicketsOf(status.fleet_tickets));
     return object;
 }
 
@@ -233,7 +245,7 @@ Object toJson(const Status& status) {
     object.set("certificates", toArray(status.certificates));
     object.set("totals", totalsOf(status));
     object.set("rules", rulesOf(status));
-    object.set("fleet", fleetOf(status.fleet, status.fleet_journal));
+    object.set("fleet", fleetOf(status));
     object.set("journal", journalOf(status));
     object.set("log_lines_lost", status.log_lines_lost);
     Array lags;

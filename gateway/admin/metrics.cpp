@@ -239,6 +239,10 @@ void addFleet(Families& out, const Status& status) {
     if (fleet.configured) out.sample({}, fleet.lag_seconds);
     out.gauges("mailgate_fleet_rules_version", "Version of the fleet's rules that the gateway has.");
     if (fleet.configured) out.sample({}, real(fleet.version));
+    out.gauges("mailgate_fleet_tickets_shared",
+               "1 while session tickets are sealed with a key of the fleet, 0 while with one of this gateway "
+               "alone; nothing without fleet.ticket_secret.");
+    if (status.fleet_tickets.configured) out.sample({}, status.fleet_tickets.until != 0 ? 1 : 0);
     const store::ShipperStatus& journal = status.fleet_journal;
     out.gauges("mailgate_fleet_journal_connected",
                "1 while the journal gets to the fleet's database, 0 while it does not; nothing where it "

@@ -46,6 +46,7 @@ void askFleet(FleetView& view, const Config& config, const store::FleetStore::Pa
     view.members = fleet->members();
     view.more_members = view.members.size() > store::FleetStore::kMostMembers;
     if (view.more_members) view.members.resize(store::FleetStore::kMostMembers);
+    view.drains = fleet->drains();
     try {
         store::requireMember(view.here, view.fleet, *fleet);
     } catch (const store::StoreError& error) {
@@ -119,6 +120,15 @@ Object::Ptr memberAsJson(const FleetView& view, const Member& member) {
     return object;
 }
 
+Object::Ptr drainAsJson(const store::FleetDrain& drain) {
+    Object::Ptr object = inOrder();
+    object->set("upstream", escaped(drain.upstream));
+    object->set("server", escaped(drain.server));
+    object->set("since", timeText(drain.since * 1'000, Zone::Utc));
+    object->set("by", escaped(drain.by));
+    return object;
+}
+
 }  // namespace
 
 Object fleetAsJson(const FleetView& view) {
@@ -140,6 +150,10 @@ Object fleetAsJson(const FleetView& view) {
         members->add(memberAsJson(view, member));
     object.set("members", known(view.answered, members));
     object.set("more_members", view.more_members);
+    Array::Ptr drains(new Array);
+    for (const store::FleetDrain& drain : view.drains)
+        drains->add(drainAsJson(drain));
+    object.set("drains", known(view.answered, drains));
     return object;
 }
 

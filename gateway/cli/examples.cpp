@@ -83,7 +83,7 @@ constexpr Examples kExamples[] = {
     {"tls test",
      {"mailgate tls test imap.example.net:993", "mailgate tls test mx.example.net:25 --starttls smtp"}},
     {"server", {"mailgate server drain postfix/mx1", "mailgate server ready postfix/mx1"}},
-    {"server drain", {"mailgate server drain postfix/mx1", "mailgate server drain '*/mx1'"}},
+    {"server drain", {"mailgate server drain postfix/mx1", "mailgate server drain '*/mx1' --everywhere"}},
     {"server ready", {"mailgate server ready postfix/mx1", "mailgate server ready --host mx1.example.net"}},
     {"fleet", {"mailgate fleet status", "mailgate help fleet join"}},
     {"fleet status",

@@ -66,6 +66,15 @@ std::string missingText(const FleetView& view) {
     return text;
 }
 
+std::string drainText(const FleetView& view) {
+    std::string text;
+    for (const store::FleetDrain& drain : view.drains)
+        text += fmt::format(
+            "{}/{} is drained at all gateways since {} by {}: mailgate server ready --everywhere\n",
+            printable(drain.upstream), printable(drain.server), formatUtc(drain.since), printable(drain.by));
+    return text;
+}
+
 /// `gateway`: whose sessions are known; null: nobody's are printed.
 std::string memberTable(const FleetView& view, const Object* gateway, const ViewOptions& options) {
     const Times times = options.times();
@@ -122,7 +131,7 @@ std::string standingText(const FleetView& view, const Object::Ptr& gateway) {
 
 std::string fleetText(const FleetView& view, const ViewOptions& options) {
     return fmt::format("{}\n{}{}", headOf(view), memberTable(view, nullptr, options),
-                       behind(hereText(view) + missingText(view)));
+                       behind(hereText(view) + missingText(view) + drainText(view)));
 }
 
 std::string fleetText(const FleetView& view, const FleetStanding& standing, const ViewOptions& options) {
@@ -131,7 +140,7 @@ std::string fleetText(const FleetView& view, const FleetStanding& standing, cons
     const Object none;
     return fmt::format("{}{}\n{}{}", headOf(view), here,
                        memberTable(view, standing.gateway ? standing.gateway.get() : &none, options),
-                       behind(hereText(view) + missingText(view)));
+                       behind(hereText(view) + missingText(view) + drainText(view)));
 }
 
 Object fleetAsJson(const FleetView& view, const FleetStanding& standing) {

@@ -74,10 +74,12 @@ std::set<Target> serversNamed(const admin::Client& gateway, const std::string& n
     return targets;
 }
 
-std::string orderFor(const admin::Client& gateway, const std::string& state, const Target& target) {
+std::string orderFor(const admin::Client& gateway, const std::string& state, const Target& target,
+                     bool everywhere) {
     Poco::JSON::Object order;
     order.set("admin_state", state);
     order.set("wish", state);  // for a gateway that was started before its program was replaced
+    if (everywhere) order.set("everywhere", true);
     const auto answer = gateway.post(fmt::format("/v1/servers/{}/{}", admin::percentEncoded(target.upstream),
                                                  admin::percentEncoded(target.server)),
                                      order);
@@ -86,7 +88,7 @@ std::string orderFor(const admin::Client& gateway, const std::string& state, con
 }
 
 void setAdminState(Context& context, const std::string& state, const std::string& name,
-                   const std::string& host) {
+                   const std::string& host, bool everywhere) {
     // By which names hosts are configured only the file knows.
     const Config config = host.empty() ? neededConfig(context).config : chosenConfig(context);
     const admin::Client gateway(config.admin.socket);
@@ -98,7 +100,7 @@ void setAdminState(Context& context, const std::string& state, const std::string
         context.exit_code = kUsage;
     }
     for (const Target& target : targets)
-        fmt::print("{}\n", orderFor(gateway, state, target));
+        fmt::print("{}\n", orderFor(gateway, state, target, everywhere));
 }
 
 void addState(CLI::App& server, Context& context, const std::string& state, const std::string& help) {
@@ -114,11 +116,13 @@ void addState(CLI::App& server, Context& context, const std::string& state, cons
         ->add_option("--host", *host,
                      "All servers on this host: a name or an address, as the configuration has it")
         ->excludes(named);
-    command->callback([&context, state, name, host] {
+    const auto everywhere = std::make_shared<bool>(false);
+    command->add_flag("--everywhere", *everywhere, "At all gateways of the fleet; without: at this one");
+    command->callback([&context, state, name, host, everywhere] {
         if (name->empty() && host->empty())
             throw CLI::RequiredError("a server, such as postfix/mx1, or --host HOST");
         try {
-            setAdminState(context, state, *name, *host);
+            setAdminState(context, state, *name, *host, *everywhere);
         } catch (const admin::ClientError& error) {
             constexpr int kNotFound = 404;
             if (error.status() != kNotFound) throw;

@@ -161,6 +161,23 @@ std::string fleetWarning(const Object& status) {
         static_cast<std::int64_t>(fleet->optValue<double>("lag_seconds", 0)), word(*fleet, "failure"));
 }
 
+/// Where several gateways have one name clients return to another one.
+std::string fleetTicketsWarning(const Object& status) {
+    const Object::Ptr fleet = status.getObject("fleet");
+    const Array::Ptr certificates = status.getArray("certificates");
+    if (!fleet || !certificates || certificates->size() == 0) return "";
+    const Object::Ptr tickets = fleet->getObject("tickets");
+    if (!tickets)
+        return "TLS sessions are resumed at this gateway alone, and not at others of the fleet: "
+               "fleet.ticket_secret is not set.\n";
+    const bool is_shared = isSet(*tickets, "shared"), has_failed = cell(*tickets, "failure") != "-";
+    if (is_shared && !has_failed) return "";
+    const std::string why = has_failed ? fmt::format(": {}", word(*tickets, "failure")) : "";
+    return is_shared ? fmt::format("TLS sessions are resumed at all gateways of the fleet until {} only{}.\n",
+                                   word(*tickets, "until"), why)
+                     : fmt::format("TLS sessions are resumed at this gateway alone{}.\n", why);
+}
+
 std::string fleetJournalWarning(const Object& status) {
     const Object::Ptr fleet = status.getObject("fleet");
     const Object::Ptr journal = fleet ? fleet->getObject("journal") : nullptr;
@@ -191,6 +208,7 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     text += fleetWarning(status);
+    text += fleetTicketsWarning(status);
     text += fleetJournalWarning(status);
     const Array::Ptr alarms = status.getArray("address_alarms");
     for (std::size_t i = 0; alarms && i < alarms->size(); ++i)

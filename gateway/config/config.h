@@ -191,7 +191,9 @@ struct RulesConfig {
 struct FleetConfig {
     std::string url;  ///< postgresql://…, which may hold a password; empty: there is no fleet
     std::chrono::milliseconds poll{500};  ///< between looks at the version of its rules
-    bool journal = true;                  ///< the journal goes there, too
+    /// The file of the secret with which keys of session tickets are shared; empty: they are not.
+    std::string ticket_secret;
+    bool journal = true;  ///< the journal goes there, too
     /// How long it is kept there.
     std::chrono::milliseconds journal_keep{std::chrono::hours(90 * 24)},
         journal_keep_refused{std::chrono::hours(14 * 24)};

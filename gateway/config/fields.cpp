@@ -392,6 +392,11 @@ const Fields<FleetConfig>& fleetFields() {
          "or a loopback address; a password belongs into libpq's password file rather than here"},
         {"poll", duration<&F::poll>(kShortestInterval, 60s), kRestart,
          "how often it is asked for changes; where it notifies of them they come sooner"},
+        {"ticket_secret", ownText<&F::ticket_secret>("path", readTicketSecret), kRestart,
+         "a file with a secret that all gateways of the fleet have (mode 0640 or 0600): with it a TLS client "
+         "that comes back resumes its session at each of them (docs/fleet.md); empty: at the gateway where "
+         "it "
+         "was"},
         {"journal", boolean<&F::journal>(), kRestart,
          "write what `[journal]` keeps to that database too, within a second or so"},
         {"journal_keep", duration<&F::journal_keep>(kShortestDays, kLongestKeep), kRestart,

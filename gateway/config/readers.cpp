@@ -301,6 +301,11 @@ void readFleetUrl(Reading&, TableReader& table, std::string_view key, FleetConfi
     }
 }
 
+void readTicketSecret(Reading& reading, TableReader& table, std::string_view key, FleetConfig& fleet) {
+    if (table.text(key, fleet.ticket_secret) && !fleet.ticket_secret.empty())
+        fleet.ticket_secret = reading.absolute(fleet.ticket_secret);
+}
+
 void readMaskAfter(Reading&, TableReader& table, std::string_view key, JournalConfig& journal) {
     // "" is the way to write that nothing is masked.
     if (table.isEmptyText(key)) return;

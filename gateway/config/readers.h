@@ -84,6 +84,7 @@ void readNetworkLists(Reading&, TableReader&, std::string_view key, Config&);
 void readHostName(Reading&, TableReader&, std::string_view key, Config&);
 void readStoreUrl(Reading&, TableReader&, std::string_view key, Config&);
 void readFleetUrl(Reading&, TableReader&, std::string_view key, FleetConfig&);
+void readTicketSecret(Reading&, TableReader&, std::string_view key, FleetConfig&);
 void readJournalUrl(Reading&, TableReader&, std::string_view key, JournalConfig&);
 void readMaskAfter(Reading&, TableReader&, std::string_view key, JournalConfig&);
 void readLogTarget(Reading&, TableReader&, std::string_view key, LogConfig&);

@@ -168,6 +168,35 @@ store::JournalShipper::Events shipperEvents(EventLog& log, const std::string& ga
     return events;
 }
 
+FleetTickets::Events ticketEvents(EventLog& log) {
+    FleetTickets::Events events;
+    events.shared = [&log] {
+        LogLine line = log.line(LogLevel::Information, "fleet.tickets_shared");
+        log.write(line);
+    };
+    events.failed = [&log](const std::string& why) {
+        LogLine line = log.line(LogLevel::Error, "fleet.tickets_failed");
+        line.text("detail", why);
+        log.write(line);
+    };
+    return events;
+}
+
+void logFleetDrain(EventLog& log, const std::pair<std::string, std::string>& server,
+                   const std::optional<DrainOrder>& order, const std::string& detail) {
+    LogLine line = log.line(LogLevel::Information, order ? "fleet.server_drained" : "fleet.server_ready");
+    line.text("upstream", server.first).text("server", server.second);
+    if (order) line.text("by", order->by);
+    line.text("detail", detail);
+    log.write(line);
+}
+
+void logFleetDrainFailed(EventLog& log, const std::string& why) {
+    LogLine line = log.line(LogLevel::Error, "fleet.servers_failed");
+    line.text("detail", why);
+    log.write(line);
+}
+
 void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned) {
     LogLine line = log.line(LogLevel::Information, "access.pruned");
     line.number("rules", static_cast<std::int64_t>(pruned.rules));

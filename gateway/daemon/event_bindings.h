@@ -4,6 +4,7 @@
 /// What is bound to a log must not outlive it.
 #pragma once
 
+#include "gateway/daemon/fleet_tickets.h"
 #include "gateway/log/event_log.h"
 #include "gateway/names/keeper.h"
 #include "gateway/session/rule_notes.h"
@@ -21,7 +22,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mailgate {
@@ -38,6 +41,11 @@ NameWatcher::Events nameEvents(EventLog& log);
 store::Journal::Events journalEvents(EventLog& log);
 store::FleetFollower::Events fleetEvents(EventLog& log);
 store::JournalShipper::Events shipperEvents(EventLog& log, const std::string& gateway);
+FleetTickets::Events ticketEvents(EventLog& log);
+/// A drain of the fleet's that was carried out, or taken back, and what came of it.
+void logFleetDrain(EventLog& log, const std::pair<std::string, std::string>& server,
+                   const std::optional<DrainOrder>& order, const std::string& detail);
+void logFleetDrainFailed(EventLog& log, const std::string& why);
 void logPruned(EventLog& log, const store::RuleStore::Pruned& pruned);
 /// Keeps `state` too, which must live as long. `allowlists`: allowlists() of the configuration.
 store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,

@@ -93,6 +93,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     TlsListeners::Row certificates = tls_.make(config);
     const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
     TlsUpstreams::Row server_tls = server_tls_.make(config);
+    std::optional<TicketSeal> ticket_seal = ticketSealOf(config);
     dropPrivileges(config.user);
 
     log_ = std::make_unique<EventLog>(config.log);
@@ -108,10 +109,14 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     checker_ = std::make_unique<HealthChecker>();
     reloader_ = std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_,
                                                           *state_, *checker_, tls_, server_tls_, workers_});
+    if (ticket_seal)
+        tickets_ =
+            std::make_unique<FleetTickets>(*std::move(ticket_seal), tls_.tickets(), ticketEvents(*log_));
     makeFleet(config);
     makeShipper(config);
-    control_ = std::make_unique<GatewayControl>(GatewayControl::Parts{
-        *log_, rules_, journal_.get(), *state_, *reloader_, workers_, fleet_.get(), shipper_.get()});
+    control_ = std::make_unique<GatewayControl>(GatewayControl::Parts{*log_, rules_, journal_.get(), *state_,
+                                                                      *reloader_, workers_, fleet_.get(),
+                                                                      shipper_.get(), tickets_.get()});
     Reloader::Successor first =
         reloader_->prepare(std::move(config), std::move(certificates), std::move(server_tls));
     const std::string forgotten = drainAsBefore(*first.generation);
@@ -191,6 +196,27 @@ void Gateway::makeFleet(const Config& config) {
                      name = config.name](std::int64_t now) {
         pruneFleet(
             *store::openSharedRules(rules_url, fleet_url, name, {.use = store::RuleStore::Use::Assist}), now);
+    };
+    drains_ = std::make_unique<FleetDrains>(
+        fleetDrainFile(config.store_url),
+        FleetDrains::Gateway{
+            [this] {
+                std::map<std::pair<std::string, std::string>, std::optional<DrainOrder>> servers;
+                for (const auto& pool : reloader_->current()->upstreams)
+                    for (ServerStatus& one : pool->status())
+                        servers[{one.upstream, one.server}] =
+                            one.draining ? std::optional(std::move(one.drained)) : std::nullopt;
+                return servers;
+            },
+            [this](const std::pair<std::string, std::string>& server,
+                   const std::optional<DrainOrder>& order) {
+                logFleetDrain(*log_, server, order,
+                              control_->setServer(server.first, server.second, order).message);
+            },
+            [this](const std::string& why) { logFleetDrainFailed(*log_, why); }});
+    events.shared = [this](store::FleetStore& fleet, const store::FleetState& state) {
+        if (tickets_) tickets_->look(fleet, state);
+        drains_->look(fleet, state);
     };
     fleet_ = std::make_unique<store::FleetFollower>(
         store::openFleet(config.fleet.url, {}, true),

@@ -7,6 +7,8 @@
 #include "gateway/config/config.h"
 #include "gateway/console/console.h"
 #include "gateway/daemon/event_bindings.h"
+#include "gateway/daemon/fleet_drains.h"
+#include "gateway/daemon/fleet_tickets.h"
 #include "gateway/daemon/gateway_control.h"
 #include "gateway/daemon/reloader.h"
 #include "gateway/daemon/tls_listeners.h"
@@ -76,6 +78,8 @@ class Gateway {
     std::unique_ptr<admin::AdminServer> admin_;
     std::unique_ptr<console::Console> console_;       ///< null: there is none
     std::unique_ptr<names::NameKeeper> names_;        ///< of the access rules
+    std::unique_ptr<FleetDrains> drains_;             ///< null: there is no fleet
+    std::unique_ptr<FleetTickets> tickets_;           ///< null: none are shared
     std::unique_ptr<store::FleetFollower> fleet_;     ///< null: the rules are this gateway's alone
     std::unique_ptr<store::JournalShipper> shipper_;  ///< null: the journal stays here
 

@@ -4,6 +4,9 @@
 #include "gateway/base/clock.h"
 #include "gateway/daemon/admin_states.h"
 #include "gateway/log/escape.h"
+#include "store/backends/fleet.h"
+#include "store/backends/rules.h"
+#include "store/fleet/sharing.h"
 
 #include <fmt/format.h>
 
@@ -155,6 +158,7 @@ admin::Status GatewayControl::status() {
     status.rules_expiring = parts_.rules.expiring;
     status.fleet = fleet();
     if (parts_.shipper) status.fleet_journal = parts_.shipper->status();
+    if (parts_.tickets) status.fleet_tickets = parts_.tickets->status();
     status.log_lines_lost = parts_.log.lost();
     if (parts_.journal) {
         const store::Journal::Trouble trouble = parts_.journal->trouble();
@@ -217,6 +221,44 @@ std::optional<std::size_t> GatewayControl::cut(const admin::Cut& cut) {
 
 admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server, AdminState state,
                                          std::string_view by) {
+    return setServer(upstream, server,
+                     state == AdminState::Drain
+                         ? std::optional(DrainOrder{unixMillis() / 1'000, std::string(by)})
+                         : std::nullopt);
+}
+
+admin::Outcome GatewayControl::setServerEverywhere(std::string_view upstream, std::string_view server,
+                                                   AdminState state, std::string_view by) {
+    const auto generation = parts_.reloader.current();
+    const Config& config = generation->config;
+    if (!parts_.fleet) return Control::setServerEverywhere(upstream, server, state, by);
+    const bool is_known = std::any_of(config.upstreams.begin(), config.upstreams.end(), [&](const auto& one) {
+        return one.name == upstream && std::any_of(one.servers.begin(), one.servers.end(),
+                                                   [&](const auto& each) { return each.name == server; });
+    });
+    const bool drain = state == AdminState::Drain;
+    if (drain && !is_known)
+        return {false, fmt::format("upstream {} has no server {}", inQuotes(upstream), inQuotes(server))};
+    constexpr store::FleetStore::Patience kPatience{.connect = std::chrono::milliseconds(800)};
+    const auto fleet = store::openFleet(config.fleet.url, kPatience);
+    const store::FleetState now = fleet->state();
+    const auto replica = store::openReplica(config.store_url, {.use = store::RuleStore::Use::Assist});
+    store::requireMember(replica->membership(), now, *fleet);
+    const store::FleetDrain wish{std::string(upstream), std::string(server), unixMillis() / 1'000,
+                                 store::actorAt(by, config.name)};
+    if (!fleet->setDrain(wish, drain))
+        return {true,
+                fmt::format("{}/{} was not drained everywhere; a gateway where it is drained by itself puts "
+                            "it back by itself",
+                            upstream, server)};
+    return {true,
+            fmt::format("{}/{} gets {} at all gateways of the fleet, within a second where they reach its "
+                        "database",
+                        upstream, server, drain ? "no new sessions" : "new sessions again")};
+}
+
+admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_view server,
+                                         const std::optional<DrainOrder>& wanted) {
     const std::lock_guard lock(orders_);
     const auto generation = parts_.reloader.current();
     const auto pool =
@@ -229,12 +271,10 @@ admin::Outcome GatewayControl::setServer(std::string_view upstream, std::string_
         return one.server == server && one.draining;
     });
     const bool was_drained = before != servers.end();
-    const bool drain = state == AdminState::Drain;
-    const std::optional<DrainOrder> order =
-        drain
-            ? std::optional(was_drained ? before->drained : DrainOrder{unixMillis() / 1'000, std::string(by)})
-            : std::nullopt;
-    if (!(*pool)->setAdminState(server, state, order.value_or(DrainOrder{}))) {
+    const bool drain = wanted.has_value();
+    const std::optional<DrainOrder> order = drain && was_drained ? before->drained : wanted;
+    if (!(*pool)->setAdminState(server, drain ? AdminState::Drain : AdminState::Ready,
+                                order.value_or(DrainOrder{}))) {
         return {false, fmt::format("upstream {} has no server {}", inQuotes(upstream), inQuotes(server))};
     }
     const Millis spread = generation->config.drain_timeout.count();

@@ -4,6 +4,7 @@
 
 #include "gateway/admin/control.h"
 #include "gateway/daemon/event_bindings.h"
+#include "gateway/daemon/fleet_tickets.h"
 #include "gateway/daemon/reloader.h"
 #include "gateway/log/event_log.h"
 #include "gateway/worker/worker.h"
@@ -32,6 +33,7 @@ class GatewayControl final : public admin::Control {
         const Reloader::Workers& workers;
         const store::FleetFollower* fleet = nullptr;     ///< null: there is none
         const store::JournalShipper* shipper = nullptr;  ///< null: the journal stays here
+        const FleetTickets* tickets = nullptr;           ///< null: their keys are this gateway's alone
     };
 
     explicit GatewayControl(Parts parts);
@@ -50,6 +52,11 @@ class GatewayControl final : public admin::Control {
     std::optional<std::size_t> cut(const admin::Cut& cut) override;
     admin::Outcome setServer(std::string_view upstream, std::string_view server, AdminState state,
                              std::string_view by) override;
+    admin::Outcome setServerEverywhere(std::string_view upstream, std::string_view server, AdminState state,
+                                       std::string_view by) override;
+    /// As an order of the fleet. None: it is to be ready.
+    admin::Outcome setServer(std::string_view upstream, std::string_view server,
+                             const std::optional<DrainOrder>& wanted);
     admin::Outcome reload() override;
     admin::Readiness ready(std::string_view listener) override;
     store::FleetStatus fleet() override {

@@ -4,6 +4,7 @@
 #include "gateway/base/clock.h"
 #include "gateway/config/load.h"
 #include "gateway/config/values.h"
+#include "gateway/daemon/fleet_tickets.h"
 #include "gateway/daemon/privileges.h"
 #include "gateway/daemon/service_unit.h"
 #include "gateway/daemon/tls_listeners.h"
@@ -57,6 +58,7 @@ class Examination {
             found_.warnings.push_back(std::move(warning));
         may_judge_ = ::geteuid() == 0 || actsAs(config_.user);
         examineCertificates();
+        examineTicketSecret();
         dropPrivileges(config_.user);
         may_judge_ = actsAs(config_.user);
         examineRenewals();
@@ -137,6 +139,14 @@ class Examination {
                 found_.warnings.push_back(std::move(warning));
         });
         attempt([&] { TlsUpstreams().make(config_); });
+    }
+
+    void examineTicketSecret() {
+        const std::string& file = config_.fleet.ticket_secret;
+        if (!file.empty() && ::faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) != 0 && errno == EACCES)
+            notAllowed(fmt::format("fleet.ticket_secret: {}: {}", file, std::strerror(EACCES)));
+        else
+            attempt([&] { ticketSealOf(config_); });
     }
 
     /// As they are read later: by the service's user.

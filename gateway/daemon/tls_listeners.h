@@ -29,6 +29,9 @@ class TlsListeners {
     /// Those of the console, which has a row of its own for as long as the process lives; null: it has none. Throws ConfigError.
     std::shared_ptr<TlsListener> makeConsole(const ConsoleConfig& config);
 
+    /// The keys of session tickets, which live as long as anybody has them.
+    const std::shared_ptr<TicketKeys>& tickets() const noexcept { return tickets_; }
+
     /// From now on `log`, which must live as long, tells what poll() finds.
     void tell(EventLog& log) noexcept { log_ = &log; }
     /// Looks whether files have changed, and whether what is in use expires; every few seconds, always on the same thread.

@@ -54,6 +54,18 @@ inline constexpr EventRow kEvents[] = {
     {"fleet.unreadable", LogLevel::Error,
      "a rule of the fleet cannot be read by this gateway (`detail`), and is not in force here"},
     {"fleet.recovered", LogLevel::Warning, "the gateway has the fleet's rules again"},
+    {"fleet.server_drained", LogLevel::Information,
+     "the fleet has a server drained at all gateways, and so does this one now (`upstream`, `server`, `by`, "
+     "`detail`)"},
+    {"fleet.server_ready", LogLevel::Information,
+     "that is over, and this gateway has put the server back (`upstream`, `server`, `detail`)"},
+    {"fleet.servers_failed", LogLevel::Error,
+     "which servers the fleet has drained is not known, or cannot be kept for the next start (`detail`)"},
+    {"fleet.tickets_shared", LogLevel::Information,
+     "TLS session tickets are sealed with the fleet's keys: each of its gateways takes them"},
+    {"fleet.tickets_failed", LogLevel::Error,
+     "the fleet's keys of session tickets cannot be had (`detail`): the last ones go on to the end of their "
+     "time, then this gateway's own"},
     {"fleet.journal_failed", LogLevel::Error,
      "the gateway's journal does not get to the fleet's database (`detail`); it is kept here meanwhile"},
     {"fleet.journal_recovered", LogLevel::Warning, "it does again; `records` are still to come"},

@@ -4,7 +4,8 @@
 ///
 /// The current key seals; tickets of the one before it are still taken, and answered with a new one. They change
 /// every twelve hours, so that what was recorded cannot be read with a key found later, and are shared by all
-/// workers. Any thread.
+/// workers. Where several gateways share keys one of those seals as long as there is one for the time, so that a ticket
+/// is good at each of them. Any thread.
 #pragma once
 
 #include "protocols/values/time.h"
@@ -15,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace mailgate {
 
@@ -27,6 +29,16 @@ struct TicketKey {
     ~TicketKey();          ///< overwrites it
     TicketKey(const TicketKey&) = default;
     TicketKey& operator=(const TicketKey&) = default;
+
+    /// Nothing: the system gives no random bytes.
+    static std::optional<TicketKey> random() noexcept;
+};
+
+/// One that several gateways have. It seals from `from` on for TicketKeys::kLifetime, and opens for two more; before, too, as
+/// their clocks may differ.
+struct SharedTicketKey {
+    UnixSeconds from = 0;
+    TicketKey key;
 };
 
 class TicketKeys {
@@ -49,12 +61,19 @@ class TicketKeys {
     };
     std::optional<Found> find(std::span<const unsigned char, 16> name) noexcept;
 
+    /// In place of those that were shared before; in any order, and at most one for a time.
+    void share(std::vector<SharedTicketKey> keys) noexcept;
+    /// How long there is a shared one that seals; none: there is none now.
+    std::optional<UnixSeconds> sharedUntil() const noexcept;
+
   private:
     bool rotate() noexcept;
+    const TicketKey* sharedAt(UnixSeconds time) const noexcept;
 
     std::function<UnixSeconds()> clock_;
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     TicketKey current_, previous_;
+    std::vector<SharedTicketKey> shared_;
     UnixSeconds made_ = 0;
     bool has_previous_ = false;
 };

@@ -27,7 +27,15 @@ struct FleetState {
     std::int64_t next_id = 1;  ///< no rule has had this number or a greater one
     /// Of the change that made this version: after a backup was restored another one may have its number.
     std::string token{};
-    std::int64_t now = 0;  ///< Unix time by the database's clock
+    std::int64_t now = 0;     ///< Unix time by the database's clock
+    std::int64_t drains = 0;  ///< counts the changes of FleetStore::drains()
+};
+
+/// A server that is drained at all gateways.
+struct FleetDrain {
+    std::string upstream, server;
+    std::int64_t since = 0;  ///< Unix time
+    std::string by{};        ///< actorAt()
 };
 
 /// A gateway, as it announces itself.
@@ -44,6 +52,12 @@ struct Member {
     /// No gateway writes such a row: what is too long was cut, and a time or a number that is none is 0.
     bool damaged = false;
     MissedRecords missed{};  ///< of its journal
+};
+
+/// A key for session tickets as it is where gateways meet: sealed, with what all of them have and the database has not.
+struct SealedTicketKey {
+    std::int64_t period = 0;  ///< of time, from 1970 on, in which it seals
+    std::string sealed;
 };
 
 /// One connection to the database, made when it is needed, and anew after a failure. All functions throw StoreError, and
@@ -86,6 +100,18 @@ class FleetStore {
     virtual bool listens() const noexcept = 0;
     /// What goes on, and all that comes, is StoreError at once. Any thread.
     virtual void interrupt() noexcept = 0;
+
+    /// By name.
+    virtual std::vector<FleetDrain> drains() = 0;
+    /// `is_drained`: else it is not any more. False: it was not.
+    virtual bool setDrain(const FleetDrain& drain, bool is_drained) = 0;
+
+    /// Of these periods, sealed with the secret that is called so.
+    virtual std::vector<SealedTicketKey> ticketKeys(const std::string& secret, std::int64_t from,
+                                                    std::int64_t to) = 0;
+    /// Adds those whose period has none yet, whoever else does, and removes all of the periods before `oldest`.
+    virtual void addTicketKeys(const std::string& secret, const std::vector<SealedTicketKey>& keys,
+                               std::int64_t oldest) = 0;
 
     // A change: lock(), then commit() or rollback().
 

@@ -117,6 +117,7 @@ void FleetFollower::Impl::turn() {
     }
     announce(version);
     reportSuccess(version);
+    if (events.shared) events.shared(*fleet, fresh);
     lookAfter(fresh.now);
     fleet->wait(options.poll);
 }

@@ -9,7 +9,9 @@ import itertools
 import json
 import pathlib
 import re
+import socket
 import sqlite3
+import ssl
 import subprocess
 import threading
 import time
@@ -28,6 +30,8 @@ from test_console import DEFINITIONS
 PASSWORD = "s3cret%40of/the-fleet"  # as the URL has it
 NAMES = ("mx-1", "mx-2", "mx-3")
 
+TICKET_SECRET = "the gateways have this one, and the database has not"
+
 scratch = server = database = authority = None
 gateways = []
 
@@ -38,7 +42,17 @@ def url(role="mailgate", options=""):
 
 def make_gateway(name, fleet_url=None, **settings):
     fleet = {"url": fleet_url or url()}
-    return mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)], name=name,
+    listeners = [mailgate.listener("smtp", "mail")]
+    if name in NAMES:
+        certificate, key = authority.issue("mx.example.net")
+        listeners.append(mailgate.listener("smtp", "mail", name="smtps", proxy="off", tls="implicit",
+                                           certificates=[{"certificate": str(certificate), "key": str(key)}]))
+    if name in NAMES[:2]:
+        secret = scratch.folder(f"secret-{name}") / "tickets"
+        secret.write_text(TICKET_SECRET + "\n")
+        secret.chmod(0o640)
+        fleet["ticket_secret"] = str(secret)
+    return mailgate.Mailgate(scratch, listeners, [mailgate.upstream("mail", server.port)], name=name,
                              gateway={"name": name, "workers": 1}, admin={"socket": "mailgate.sock"}, fleet=fleet, **settings)
 
 
@@ -69,6 +83,11 @@ def ran(gateway, *arguments, status=0):
     done = gateway.run(*arguments)
     assert done.returncode == status, f"{arguments}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def insisted(gateway, *arguments):
+    """What it prints: on a machine that is busy the database may not answer in time at first."""
+    return wait_until(lambda: (done := gateway.run(*arguments)).returncode == 0 and done.stdout, f"{arguments} to be done")
 
 
 def plan_of(gateway, command, *arguments, status=0):
@@ -238,6 +257,76 @@ class Sharing(unittest.TestCase):
                                       " AND listener = ''", "mailgate"), 'a "note\\|1')
 
 
+class Drains(unittest.TestCase):
+    def drained(self, gateway):
+        with contextlib.suppress(OSError, http.client.HTTPException):  # it is being started
+            return [(one["server"], one["drained_by"]) for one in gateway.ask("GET", "/v1/status")[1]["servers"] if one["draining"]]
+        return None
+
+    def wait_drained(self, expected, gateways_):
+        for gateway in gateways_:
+            wait_until(lambda: self.drained(gateway) == expected, f"{expected} at {gateway.gateway['name']}")
+
+    def test_a_server_is_drained_at_all_gateways_and_put_back(self):
+        self.addCleanup(lambda: [gateway.run("server", "ready", "mail/mail1") for gateway in gateways])
+        self.assertIn("at all gateways", insisted(gateways[0], "server", "drain", "mail/mail1", "--everywhere"))
+        given = time.monotonic()
+        by_alice = [("mail1", "root@mx-1")]
+        self.wait_drained(by_alice, gateways)
+        self.assertLess(time.monotonic() - given, 5 * mailgate.SLACK)
+        status = json.loads(gateways[1].run("fleet", "status", "--json").stdout)
+        self.assertEqual([(one["upstream"], one["server"], one["by"]) for one in status["drains"]], [("mail", "mail1", "root@mx-1")])
+        self.assertRegex(gateways[2].run("fleet", "status").stdout, r"mail/mail1 is drained at all gateways since \S+Z by root@mx-1")
+        # Taken back while one is away, and here alone on another one.
+        gateways[2].stop()
+        ran(gateways[1], "server", "ready", "mail/mail1")
+        self.wait_drained([], [gateways[1]])
+        ran(gateways[1], "server", "drain", "mail/mail1")
+        self.wait_drained([("mail1", "root")], [gateways[1]])
+        insisted(gateways[1], "server", "ready", "mail/mail1", "--everywhere")
+        self.wait_drained([], [gateways[0]])
+        gateways[2].start()
+        self.wait_drained([], [gateways[2]])
+        self.wait_drained([("mail1", "root")], [gateways[1]])
+        self.assertIn("was not drained everywhere", insisted(gateways[0], "server", "ready", "mail/mail1", "--everywhere"))
+        self.assertNotEqual(gateways[0].run("server", "drain", "mail/nobody", "--everywhere").returncode, 0)
+        self.assertEqual(json.loads(gateways[0].run("fleet", "status", "--json").stdout)["drains"], [])
+
+
+class Tickets(unittest.TestCase):
+    def session_with(self, gateway, before=None):
+        """The TLS session, and whether it was resumed."""
+        connection = socket.create_connection(("127.0.0.1", gateway.port("smtps")), timeout=30)
+        with self.context.wrap_socket(connection, server_hostname="mx.example.net", session=before) as client:
+            self.assertTrue(client.recv(100).startswith(b"220 "))
+            return client.session, client.session_reused
+
+    def test_a_tls_client_resumes_at_another_gateway(self):
+        for gateway in gateways[:2]:
+            wait_until(lambda: standing(gateway)["tickets"]["shared"], "the fleet's keys")
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with self.subTest(version=version):
+                self.context = ssl.create_default_context(cafile=str(authority.certificate))
+                self.context.minimum_version = self.context.maximum_version = version
+                session, resumed = self.session_with(gateways[0])
+                self.assertFalse(resumed)
+                self.assertFalse(self.session_with(gateways[2], session)[1], "its keys are its own")
+                session, resumed = self.session_with(gateways[1], session)
+                self.assertTrue(resumed)
+                self.assertTrue(self.session_with(gateways[0], session)[1])
+        self.assertIsNone(standing(gateways[2])["tickets"])
+        self.assertIn("fleet.ticket_secret is not set", gateways[2].run("status").stdout)
+        self.assertNotIn("TLS sessions are resumed", gateways[0].run("status").stdout)
+        rows = database.sql("SELECT secret, sealed FROM mailgate.ticket_key", "mailgate").split()
+        self.assertGreaterEqual(len(rows), 2)
+        for row in rows:
+            self.assertRegex(row, r"^[0-9a-f]{32}\|[0-9a-f]{216}$")
+        for words in (rows[0].split("|")[1][:40], TICKET_SECRET[:20]):
+            for gateway in gateways[:2]:
+                self.assertNotIn(words, gateway.log_file.read_text() + json.dumps(gateway.ask("GET", "/v1/status")[1]))
+        gateways[0].wait_event("fleet.tickets_shared")
+
+
 class Pooled(unittest.TestCase):
     def test_a_pooler_that_loses_notifications_is_found_out(self):
         pooler = scratch.start(PgBouncer(scratch, database, {"mailgate": PASSWORD.replace("%40", "@")}))
@@ -284,6 +373,12 @@ class Outages(unittest.TestCase):
             self.assertRegex(gateway.ask_text("GET", "/metrics")[1], r"(?m)^mailgate_fleet_lag_seconds [1-9]")
             self.assertIn("The fleet's rules may be others by now", gateway.run("status").stdout)
             self.only_here(gateway)
+            began = time.monotonic()
+            refused = gateway.run("server", "drain", "mail/mail1", "--everywhere")
+            self.assertLess(time.monotonic() - began, 5 * mailgate.SLACK)
+            self.assertEqual(refused.returncode, 1, refused.stderr)
+            self.assertRegex(refused.stderr, "the fleet's database .*does not answer.*without --everywhere")
+            self.assertNotIn("drain", json.dumps([one["admin_state"] for one in gateway.ask("GET", "/v1/status")[1]["servers"]]))
             self.shown_without_the_database(gateway)
         finally:
             database.thaw()
@@ -423,6 +518,28 @@ class Outages(unittest.TestCase):
             database.sql("UPDATE mailgate.meta SET schema = 4, needs = 2", "mailgate")
         wait_until(lambda: standing(gateways[0])["connected"], "the database again")
         self.assertIn("has schema 4 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+
+    def test_an_older_schema_is_migrated_while_gateways_are_connected(self):
+        insisted(gateways[0], "access", "deny", "192.0.2.60")
+        wait_refused("192.0.2.60")
+        database.sql("BEGIN; DROP TABLE mailgate.writer, mailgate.missed, mailgate.ticket_key, mailgate.drain;"
+                     " DROP INDEX mailgate.mail_message_id_beyond_ascii; ALTER TABLE mailgate.meta DROP COLUMN drains;"
+                     " UPDATE mailgate.meta SET schema = 3; COMMIT", "mailgate")
+        words = "has schema 3, and this version of mailgate needs 4: mailgate fleet migrate"
+        for gateway in gateways:
+            wait_until(lambda: words in (standing(gateway)["failure"] or ""), "the gateway to ask for it")
+            self.assertTrue(refuses(gateway, "192.0.2.60"))
+        self.assertIn(words, gateways[1].run("access", "deny", "192.0.2.61").stderr)
+        self.assertIn("3", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+        for gateway in gateways:
+            wait_until(lambda: standing(gateway)["connected"], "the new tables")
+            wait_until(lambda: standing(gateway)["journal"]["connected"], "those of the journals")
+        insisted(gateways[1], "access", "deny", "192.0.2.61")
+        wait_refused("192.0.2.61")
+        for gateway in gateways:
+            self.assertEqual(verified(gateway)["differences"], [])
+        self.assertEqual(database.sql("SELECT has_table_privilege('mailgate', 'mailgate.ticket_key', 'INSERT')", "mailgate"), "t")
+        self.assertIn("was not drained everywhere", insisted(gateways[2], "server", "ready", "mail/mail1", "--everywhere"))
 
     def test_a_role_without_rights_changes_nothing(self):
         database.sql("REVOKE INSERT ON mailgate.change_log FROM mailgate", "mailgate")

@@ -2,7 +2,8 @@
 """A fleet whose database, gateways and commands are killed while rules are changed: nothing that was acknowledged is lost, nothing
 is there twice, and all have the same. Clocks that differ, and a database whose disk is full.
 
-MAILGATE_ROUNDS=100 python3 -m unittest test_fleet_faults.Kills     # by hand: so many rounds"""
+MAILGATE_ROUNDS=100 python3 -m unittest test_fleet_faults.Kills     # by hand: so many rounds
+MAILGATE_ROUNDS=100 python3 -m unittest test_fleet_faults.Cuts      # as root; not at all without it"""
 
 import contextlib
 import functools
@@ -15,9 +16,11 @@ import signal
 import sqlite3
 import subprocess
 import threading
+import time
 import unittest
 
 from harness import backend, mailgate, proxyclient
+from harness.network import Namespace
 from harness.postgres import Postgres
 from harness.process import Scratch, wait_until
 
@@ -37,25 +40,32 @@ def setUpModule():
 class Fleet:
     """A database, and gateways that have joined and run."""
 
-    def __init__(self, name, environments, **database):
-        self.database = scratch.start(Postgres(scratch, f"{name}-postgres", **database))
-        self.gateways = [self._gateway(f"{name}-{number}", env) for number, env in enumerate(environments)]
+    def __init__(self, name, environments, network=None, **database):
+        """`network`: each gateway reaches the database by a link of its own."""
+        self.network = network
+        self.database = scratch.start(Postgres(scratch, f"{name}-postgres", network=network, **database))
+        self.gateways = [self._gateway(f"{name}-{number}", env, number - 1) for number, env in enumerate(environments)]
         first = self.gateways[0]
         first.write_config()
         self.database.sql(self.ran(first, "snippet", "postgresql"))
         self.database.sql("ALTER ROLE mailgate PASSWORD 'word'; ALTER ROLE mailgate_owner PASSWORD 'word'")
-        self.ran(first, "fleet", "migrate", "--url", self.database.url("mailgate_owner", "word", "mailgate"), "--grant", "mailgate")
+        self.ran(first, "fleet", "migrate", "--url", self.url("mailgate_owner"), "--grant", "mailgate")
         for gateway in self.gateways:
             gateway.write_config()
             self.ran(gateway, "fleet", "join")
             scratch.start(gateway)
         self.wait_equal()
 
-    def _gateway(self, name, env):
+    def url(self, role, link=0):
+        if self.network:
+            return self.database.url(role, "word", "mailgate", "?sslmode=disable", host=self.network.inside[link])
+        return self.database.url(role, "word", "mailgate")
+
+    def _gateway(self, name, env, link):
         return mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)], name=name,
                                  gateway={"name": name, "workers": 1}, admin={"socket": "mailgate.sock"},
                                  prefix=[] if env is None else ["env", *(f"{key}={value}" for key, value in env.items())],
-                                 fleet={"url": self.database.url("mailgate", "word", "mailgate")})
+                                 fleet={"url": self.url("mailgate", link)})
 
     @staticmethod
     def ran(gateway, *arguments):
@@ -118,35 +128,25 @@ class Writer:
                 self.refused[address] = told
 
 
-class Kills(unittest.TestCase):
-    def test_nothing_acknowledged_is_lost_or_doubled(self):
-        seed = random.randrange(10**9)
-        chance = random.Random(seed)
-        fleet = Fleet("kills", [None, None])
-        told = {"made": 0, "refused": 0, "unknown": 0}
-        with self.subTest(seed=seed):
-            for number in range(ROUNDS):
-                writers = [Writer(gateway, [f"10.{at}.{number}.{last}" for last in range(1, 7)], random.Random(chance.random()))
-                           for at, gateway in enumerate(fleet.gateways)]
-                self.kill(fleet, chance)
-                for writer in writers:
-                    writer.thread.join()
-                fleet.wait_equal()
-                self.compare(fleet, writers)
-                for kind in told:
-                    told[kind] += sum(len(getattr(writer, kind)) for writer in writers)
-        self.assertGreater(told["made"], 0)
-        print(f"{ROUNDS} rounds, changes: {told}", flush=True)
+def rounds(fleet, chance, test, fault):
+    """Changes at all gateways, and `fault` meanwhile; returns how many were made, refused and not known."""
+    told = {"made": 0, "refused": 0, "unknown": 0}
+    for number in range(ROUNDS):
+        writers = [Writer(gateway, [f"10.{at}.{number}.{last}" for last in range(1, 7)], random.Random(chance.random()))
+                   for at, gateway in enumerate(fleet.gateways)]
+        fault(fleet, chance)
+        for writer in writers:
+            writer.thread.join()
+        fleet.wait_equal()
+        test.compare(fleet, writers)
+        for kind in told:
+            told[kind] += sum(len(getattr(writer, kind)) for writer in writers)
+    test.assertGreater(told["made"], 0)
+    print(f"{ROUNDS} rounds, changes: {told}", flush=True)
 
-    def kill(self, fleet, chance):
-        """One or two of three, at once or one after the other; they come back."""
-        for victim in chance.sample([fleet.database, *fleet.gateways], chance.randint(1, 2)):
-            threading.Event().wait(chance.uniform(0, 0.5))
-            victim.kill()
-            if victim is fleet.database:
-                victim.start()
-            else:
-                victim.launch()
+
+class Compared:
+    """Of gateways and their database, after a round."""
 
     def compare(self, fleet, writers):
         there = fleet.database.sql("SELECT id, network, note FROM mailgate.rule ORDER BY id", "mailgate").splitlines()
@@ -165,6 +165,65 @@ class Kills(unittest.TestCase):
         self.assertEqual(fleet.database.sql("SELECT count(DISTINCT version), max(version), count(*) - count(DISTINCT after)"
                                             " FROM mailgate.change_log", "mailgate"),
                          f"{fleet.version()}|{fleet.version()}|0")
+
+
+class Kills(Compared, unittest.TestCase):
+    def test_nothing_acknowledged_is_lost_or_doubled(self):
+        seed = random.randrange(10**9)
+        with self.subTest(seed=seed):
+            rounds(Fleet("kills", [None, None]), random.Random(seed), self, self.kill)
+
+    def kill(self, fleet, chance):
+        """One or two of three, at once or one after the other; they come back."""
+        for victim in chance.sample([fleet.database, *fleet.gateways], chance.randint(1, 2)):
+            threading.Event().wait(chance.uniform(0, 0.5))
+            victim.kill()
+            if victim is fleet.database:
+                victim.start()
+            else:
+                victim.launch()
+
+
+@unittest.skipUnless(os.geteuid() == 0 and "MAILGATE_ROUNDS" in os.environ, "takes minutes, and root's rights")
+class Cuts(Compared, unittest.TestCase):
+    def test_nothing_acknowledged_is_lost_or_doubled_where_the_network_is_cut(self):
+        network = scratch.start(Namespace(2))
+        seed = random.randrange(10**9)
+        fleet = Fleet("cuts", [None, None], network=network)
+        with self.subTest(seed=seed):
+            rounds(fleet, random.Random(seed), self, self.cut)
+            for gateway in fleet.gateways:
+                wait_until(lambda: self.shipped(fleet, gateway) == self.written(gateway), "all of its journal at the database, once")
+            print(f"sessions: {[len(self.written(gateway)) for gateway in fleet.gateways]}", flush=True)
+
+    def cut(self, fleet, chance):
+        """The link of one gateway or of both: what is sent vanishes, both ways or one, or the cable is pulled."""
+        links = chance.sample([0, 1], chance.randint(1, 2))
+        for link in links:
+            threading.Event().wait(chance.uniform(0, 0.5))
+            way = chance.choice(["all", "there", "back", "unplugged"])
+            if way == "unplugged":
+                fleet.network.unplug(link)
+            else:
+                fleet.network.lose(link, inbound=way != "back", outbound=way != "there")
+        threading.Event().wait(chance.uniform(0.2, 8))
+        began = time.monotonic()
+        for gateway in fleet.gateways:  # no session waits for the database
+            self.assertFalse(refuses(gateway, "192.0.2.1"))
+        self.assertLess(time.monotonic() - began, 5 * mailgate.SLACK)
+        for link in links:
+            fleet.network.mend(link)
+
+    @staticmethod
+    def written(gateway):
+        with contextlib.closing(sqlite3.connect(f"file:{gateway.journal}?mode=ro", uri=True)) as journal:
+            return [row[0] for row in journal.execute("SELECT id FROM session UNION ALL SELECT id FROM refused ORDER BY 1")]
+
+    @staticmethod
+    def shipped(fleet, gateway):
+        of_it = f"journal IN (SELECT id FROM mailgate.journal WHERE gateway = '{gateway.gateway['name']}')"
+        return fleet.database.sql(f"SELECT id FROM mailgate.session WHERE {of_it} UNION ALL SELECT id FROM mailgate.refused"
+                                  f" WHERE {of_it} ORDER BY 1", "mailgate").split()
 
 
 @unittest.skipIf(mailgate.SLACK > 1, "sanitizers and faketime both replace the C library's functions")

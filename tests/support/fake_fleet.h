@@ -30,6 +30,9 @@ struct FleetDatabase {
     std::vector<SharedSet> sets;
     std::map<std::string, Member> members;
     std::vector<std::string> released;
+    std::vector<FleetDrain> drains;
+    std::map<std::pair<std::string, std::int64_t>, std::string>
+        ticket_keys;            ///< sealed, by secret and period
     bool gone = false;          ///< it cannot be reached
     bool loses_answer = false;  ///< it commits, and nobody hears of it
 };
@@ -95,6 +98,36 @@ class FakeFleet final : public FleetStore {
         for (const auto& [name, member] : database_->members)
             all.push_back(member);
         return all;
+    }
+    std::vector<FleetDrain> drains() override {
+        const auto guard = reached();
+        return database_->drains;
+    }
+    bool setDrain(const FleetDrain& drain, bool is_drained) override {
+        const auto guard = reached();
+        const bool was = std::erase_if(database_->drains, [&](const FleetDrain& one) {
+                             return one.upstream == drain.upstream && one.server == drain.server;
+                         }) > 0;
+        if (is_drained) database_->drains.push_back(drain);
+        ++database_->state.drains;
+        database_->news.notify_all();
+        return was || is_drained;
+    }
+    std::vector<SealedTicketKey> ticketKeys(const std::string& secret, std::int64_t from,
+                                            std::int64_t to) override {
+        const auto guard = reached();
+        std::vector<SealedTicketKey> keys;
+        for (const auto& [of, sealed] : database_->ticket_keys)
+            if (of.first == secret && of.second >= from && of.second <= to)
+                keys.push_back({of.second, sealed});
+        return keys;
+    }
+    void addTicketKeys(const std::string& secret, const std::vector<SealedTicketKey>& keys,
+                       std::int64_t oldest) override {
+        const auto guard = reached();
+        std::erase_if(database_->ticket_keys, [&](const auto& one) { return one.first.second < oldest; });
+        for (const SealedTicketKey& key : keys)
+            database_->ticket_keys.try_emplace({secret, key.period}, key.sealed);
     }
     void wait(std::chrono::milliseconds at_most) override {
         std::unique_lock lock(database_->mutex);

@@ -44,6 +44,10 @@ CopiedTable sets() {
     return {"rule_set", {"name", "note", "expires_after"}, {"text"}};
 }
 
+CopiedTable drains() {
+    return {"drain", {"upstream", "server", "since", "who"}, {"text", "text"}};
+}
+
 CopiedTable changes() {
     return {"change_log",
             {"version", "seq", "at", "who", "gateway", "action", "rule_id", "before", "after", "made_by",
@@ -126,14 +130,16 @@ FleetCopy copyFleet(const std::string& from, const std::string& to) {
     const FleetState here = lockedState(source), there = lockedState(target);
     requireCopy(source, target, here, there, target_info.shown);
     FleetCopy copy{.version = here.version};
-    target.run("DELETE FROM mailgate.rule; DELETE FROM mailgate.rule_set", inTime());
+    target.run("DELETE FROM mailgate.rule; DELETE FROM mailgate.rule_set; DELETE FROM mailgate.drain",
+               inTime());
     copy.rules = copyTable(source, target, rules(), {"0"});
     copyTable(source, target, sets(), {""});
+    copyTable(source, target, drains(), {"", ""});
     copy.changes =
         copyTable(source, target, changes(), {fmt::to_string(there.version), "9223372036854775807"});
     target.query(
-        "UPDATE mailgate.meta SET fleet = $1, version = $2::bigint, next_id = $3::bigint, token = $4 WHERE "
-        "id = 1",
+        "UPDATE mailgate.meta SET fleet = $1, version = $2::bigint, next_id = $3::bigint, token = $4,"
+        " drains = drains + 1 WHERE id = 1",
         {here.fleet, fmt::to_string(here.version), fmt::to_string(here.next_id), here.token}, inTime());
     target.run("COMMIT", inTime());
     return copy;

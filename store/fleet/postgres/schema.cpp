@@ -75,6 +75,26 @@ ALTER TABLE mailgate.meta ADD COLUMN token text NOT NULL DEFAULT '';
 ALTER TABLE mailgate.change_log ADD COLUMN token text NOT NULL DEFAULT '';
 )";
 
+constexpr std::string_view kTicketKeys = R"(
+CREATE TABLE mailgate.ticket_key(
+  secret text NOT NULL,
+  period bigint NOT NULL,
+  sealed text NOT NULL,
+  PRIMARY KEY (secret, period)
+);
+)";
+
+constexpr std::string_view kDrains = R"(
+ALTER TABLE mailgate.meta ADD COLUMN drains bigint NOT NULL DEFAULT 0;
+CREATE TABLE mailgate.drain(
+  upstream text NOT NULL,
+  server   text NOT NULL,
+  since    bigint NOT NULL,
+  who      text NOT NULL,
+  PRIMARY KEY (upstream, server)
+);
+)";
+
 struct Step {
     std::string (*script)(
         bool by_day);  ///< of tables that are cut into days, where this database can do that
@@ -82,10 +102,11 @@ struct Step {
 };
 
 /// The n-th makes version n + 1. A released one is never changed.
-constexpr std::array<Step, 4> kSteps{{{[](bool) { return std::string(kTables1); }, 1},
-                                      {[](bool) { return std::string(kTokens); }, 2},
-                                      {journalTables, 2},
-                                      {[](bool) { return journalTables4(); }, 2}}};
+constexpr std::array<Step, 4> kSteps{
+    {{[](bool) { return std::string(kTables1); }, 1},
+     {[](bool) { return std::string(kTokens); }, 2},
+     {journalTables, 2},
+     {[](bool) { return journalTables4().append(kTicketKeys).append(kDrains); }, 2}}};
 constexpr int kCurrent = static_cast<int>(kSteps.size());
 
 /// What gateways need, and no more: the log is only ever added to.
@@ -93,7 +114,9 @@ constexpr std::string_view kGrants = R"(
 GRANT USAGE ON SCHEMA mailgate TO {0};
 GRANT SELECT, UPDATE ON mailgate.meta TO {0};
 GRANT SELECT, INSERT ON mailgate.change_log TO {0};
-GRANT SELECT, INSERT, UPDATE, DELETE ON mailgate.rule, mailgate.rule_set, mailgate.member TO {0};
+GRANT SELECT, INSERT, UPDATE, DELETE ON mailgate.rule, mailgate.rule_set, mailgate.member,
+ mailgate.drain TO {0};
+GRANT SELECT, INSERT, DELETE ON mailgate.ticket_key TO {0};
 )";
 
 /// Roles to whom all this was granted before.

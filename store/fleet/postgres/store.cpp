@@ -36,6 +36,8 @@ constexpr std::string_view kFrozenTimeout =
 /// An index of what is there already takes its time.
 constexpr std::chrono::minutes kMigrationAnswer{10};
 
+constexpr std::int64_t kLatestTime = 253'402'300'799;  // of the year 9999, which is all that RFC 3339 has
+
 constexpr std::string_view kRuleColumns =
     "id, network, verdict, listener, rule_set, note, owner, ticket, reply, created_at, created_by, "
     "expires_at,"
@@ -129,6 +131,12 @@ class PostgresFleet final : public FleetStore {
     void forget(const std::string& member) override;
     void release(const std::string& member) override;
     std::vector<Member> members() override;
+    std::vector<FleetDrain> drains() override;
+    bool setDrain(const FleetDrain& drain, bool is_drained) override;
+    std::vector<SealedTicketKey> ticketKeys(const std::string& secret, std::int64_t from,
+                                            std::int64_t to) override;
+    void addTicketKeys(const std::string& secret, const std::vector<SealedTicketKey>& keys,
+                       std::int64_t oldest) override;
     void wait(milliseconds at_most) override;
     bool listens() const noexcept override { return listens_; }
     void interrupt() noexcept override { interrupt_.raise(); }
@@ -226,7 +234,8 @@ auto PostgresFleet::snapshot(const Work& work) {
 FleetState PostgresFleet::readState(Connection& connection, std::string_view how) {
     const Rows rows = connection.query(
         fmt::format(
-            "SELECT fleet, version, next_id, token, floor(extract(epoch FROM now()))::bigint, schema, needs"
+            "SELECT fleet, version, next_id, token, floor(extract(epoch FROM now()))::bigint, schema, needs,"
+            " drains"
             " FROM mailgate.meta WHERE id = 1{}",
             how),
         {}, how.empty() ? soon() : steady_clock::now() + kLockAnswer);
@@ -234,8 +243,12 @@ FleetState PostgresFleet::readState(Connection& connection, std::string_view how
         throw StoreError(StoreError::Kind::Damaged,
                          fmt::format("the fleet's database {}: table mailgate.meta is empty", info_.shown));
     requireUsable(rows.number(0, 5), rows.number(0, 6), info_.shown);
-    return {rows.text(0, 0), plausible(rows.number(0, 1), "version"), plausible(rows.number(0, 2), "next_id"),
-            rows.text(0, 3), rows.number(0, 4)};
+    return {rows.text(0, 0),
+            plausible(rows.number(0, 1), "version"),
+            plausible(rows.number(0, 2), "next_id"),
+            rows.text(0, 3),
+            rows.number(0, 4),
+            rows.number(0, 7)};
 }
 
 std::vector<SharedSet> PostgresFleet::readSets(Connection& connection) {
@@ -334,8 +347,6 @@ void PostgresFleet::release(const std::string& member) {
     });
 }
 
-constexpr std::int64_t kLatestTime = 253'402'300'799;  // of the year 9999, which is all that RFC 3339 has
-
 std::vector<Member> PostgresFleet::members() {
     return attempt([&](Connection& connection) {
         // What a gateway writes has a host's name, and times and numbers that there are; who else may write there writes anything.
@@ -366,6 +377,73 @@ std::vector<Member> PostgresFleet::members() {
                                rows.number(row, 4), rows.number(row, 5), rows.number(row, 7),
                                rows.number(row, 6) != 0, missedOf(rows, row, 8)});
         return members;
+    });
+}
+
+std::vector<FleetDrain> PostgresFleet::drains() {
+    return attempt([&](Connection& connection) {
+        // More, or longer ones, no gateway has written.
+        const Rows rows = connection.query(
+            fmt::format("SELECT upstream, server, CASE WHEN since BETWEEN 0 AND {} THEN since ELSE 0 END,"
+                        " left(who, 500) FROM mailgate.drain WHERE length(upstream) <= 100"
+                        " AND length(server) <= 100 ORDER BY upstream, server LIMIT 10000",
+                        kLatestTime),
+            {}, soon());
+        std::vector<FleetDrain> drains;
+        for (std::size_t row = 0; row < rows.size(); ++row)
+            drains.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.text(row, 3)});
+        return drains;
+    });
+}
+
+bool PostgresFleet::setDrain(const FleetDrain& drain, bool is_drained) {
+    return attempt([&](Connection& connection) {
+        connection.run(fmt::format("BEGIN; {}; {}", kLockTimeout, kFrozenTimeout), soon());
+        // First, so that who sees the new count sees the change too.
+        connection.query("UPDATE mailgate.meta SET drains = drains + 1 WHERE id = 1", {},
+                         steady_clock::now() + kLockAnswer);
+        const Rows changed =
+            is_drained ? connection.query(
+                             "INSERT INTO mailgate.drain(upstream, server, since, who) VALUES ($1, $2, "
+                             "$3::bigint, $4)"
+                             " ON CONFLICT (upstream, server) DO UPDATE SET since = excluded.since, who = "
+                             "excluded.who"
+                             " RETURNING since",
+                             {drain.upstream, drain.server, fmt::to_string(drain.since), drain.by}, soon())
+                       : connection.query(
+                             "DELETE FROM mailgate.drain WHERE upstream = $1 AND server = $2 RETURNING since",
+                             {drain.upstream, drain.server}, soon());
+        if (has_notify_) connection.query("SELECT pg_notify('mailgate', '')", {}, soon());
+        connection.run("COMMIT", soon());
+        return changed.size() > 0;
+    });
+}
+
+std::vector<SealedTicketKey> PostgresFleet::ticketKeys(const std::string& secret, std::int64_t from,
+                                                       std::int64_t to) {
+    return attempt([&](Connection& connection) {
+        // What is longer no gateway has written.
+        const Rows rows = connection.query(
+            "SELECT period, left(sealed, 1000) FROM mailgate.ticket_key WHERE secret = $1"
+            " AND period BETWEEN $2::bigint AND $3::bigint ORDER BY period",
+            {secret, fmt::to_string(from), fmt::to_string(to)}, soon());
+        std::vector<SealedTicketKey> keys;
+        for (std::size_t row = 0; row < rows.size(); ++row)
+            keys.push_back({rows.number(row, 0), rows.text(row, 1)});
+        return keys;
+    });
+}
+
+void PostgresFleet::addTicketKeys(const std::string& secret, const std::vector<SealedTicketKey>& keys,
+                                  std::int64_t oldest) {
+    attempt([&](Connection& connection) {
+        connection.query("DELETE FROM mailgate.ticket_key WHERE period < $1::bigint",
+                         {fmt::to_string(oldest)}, soon());
+        for (const SealedTicketKey& key : keys)
+            connection.query(
+                "INSERT INTO mailgate.ticket_key(secret, period, sealed) VALUES ($1, $2::bigint, $3)"
+                " ON CONFLICT (secret, period) DO NOTHING",
+                {secret, fmt::to_string(key.period), key.sealed}, soon());
     });
 }
 

@@ -26,19 +26,20 @@ class Postgres:
     """With TLS where `certificate` and `key` are given. Over TCP roles need their passwords, the socket's folder is the
     superuser's."""
 
-    def __init__(self, scratch, name="postgres", certificate=None, key=None, disk_mib=None):
-        """`disk_mib`: on a disk of that size, which takes root's rights."""
+    def __init__(self, scratch, name="postgres", certificate=None, key=None, disk_mib=None, network=None):
+        """`disk_mib`: on a disk of that size, which takes root's rights. `network`: in that Namespace, by all of its links."""
         self.folder = scratch.folder(name)
         if disk_mib:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={disk_mib}m", "mailgate-test", self.folder], check=True)
             scratch.defer(subprocess.run, ["umount", "-l", self.folder])
         self.port = reserve_port()
+        self._network = network
         self.as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
         if self.as_user:
             account = pwd.getpwnam("postgres")
             os.chown(self.folder, account.pw_uid, account.pw_gid)
         self._data = self.folder / "data"
-        self._settings = [f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", "fsync=off",
+        self._settings = [f"port={self.port}", "listen_addresses=" + ("*" if network else "127.0.0.1"), f"unix_socket_directories={self.folder}", "fsync=off",
                           "logging_collector=off", "log_connections=on"]
         if certificate:
             for source, target in ((certificate, "server.pem"), (key, "server.key")):
@@ -54,7 +55,8 @@ class Postgres:
 
     def _new_process(self):
         settings = [word for setting in self._settings for word in ("-c", setting)]
-        self._process = Process("postgres", [*self.as_user, f"{BIN}/postgres", "-D", self._data, *settings],
+        prefix = self._network.prefix if self._network else []
+        self._process = Process("postgres", [*prefix, *self.as_user, f"{BIN}/postgres", "-D", self._data, *settings],
                                 self.folder.parent / f"{self.folder.name}.log", cwd=self.folder)
 
     def start(self):
@@ -62,6 +64,9 @@ class Postgres:
             subprocess.run([*self.as_user, f"{BIN}/initdb", "-D", self._data, "-U", "postgres", "--no-sync", "--no-instructions",
                             "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8", "--locale=C", *self._initdb],
                            check=True, capture_output=True, cwd=self.folder)
+            if self._network:
+                with open(self._data / "pg_hba.conf", "a", encoding="ascii") as file:
+                    file.write("host all all samenet scram-sha-256\n")
         self._process.start()
         self._process.wait_ready(lambda: self._answers(), "it to take connections")
         return self
@@ -133,8 +138,8 @@ class Postgres:
     def disconnect_all(self, database):
         self.sql(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{database}'")
 
-    def url(self, role, password, database, options=""):
-        return f"postgresql://{role}:{password}@127.0.0.1:{self.port}/{database}{options}"
+    def url(self, role, password, database, options="", host="127.0.0.1"):
+        return f"postgresql://{role}:{password}@{host}:{self.port}/{database}{options}"
 
 
 

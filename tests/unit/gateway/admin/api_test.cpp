@@ -137,6 +137,10 @@ TEST_F(ApiTest, SaysWhatIsWrongWithARequest) {
         {"POST", "v1/servers/postfix/mx1", R"({"admin_state":null,"wish":"drain"})", "400 expected "},
         {"POST", "v1/servers/postfix/mx1", R"({"admin_state":"ready","wish":"drain"})", "400 expected "},
         {"POST", "v1/servers/postfix/mx1", R"({"wish":["drain"]})", "400 expected {\"admin_state\""},
+        {"POST", "v1/servers/postfix/mx1", R"({"admin_state":"drain","everywhere":"yes"})",
+         "400 everywhere: expected true or false"},
+        {"POST", "v1/servers/postfix/mx1", R"({"admin_state":"drain","everywhere":true})",
+         "404 this gateway has no part in a fleet"},
         {"POST", "v1/servers/postfix", R"({"admin_state":"drain"})",
          "404 there is no \"/v1/servers/postfix\""},
     };

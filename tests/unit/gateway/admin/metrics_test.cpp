@@ -167,6 +167,7 @@ std::string_view typeName(prometheus::MetricType type) {
 TEST(Metrics, TheDocumentHasEveryFamily) {
     FakeControl control;
     control.now.fleet_journal.configured = true;
+    control.now.fleet_tickets.configured = true;
     control.now.fleet.configured = true;
     control.now.rules_loaded_ms = 1'000;
     control.now.upstreams = {{"postfix", {{0.01}, {3, 2}, 1.5}, {{0.01}, {3, 2}, 1.5}}};

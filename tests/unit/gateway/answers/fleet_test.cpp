@@ -66,6 +66,16 @@ TEST(Fleet, TellsOfWhatNoGatewayWrites) {
     EXPECT_FALSE(fleetAsJson(viewOf(true)).getArray("members")->getObject(0)->getValue<bool>("damaged"));
 }
 
+TEST(Fleet, TellsWhatIsDrainedAtAllGateways) {
+    FleetView view = viewOf(true);
+    view.drains = {{"mx", "mx1\x1B", 60, "alice@mx-2"}};
+    const auto drain = fleetAsJson(view).getArray("drains")->getObject(0);
+    EXPECT_EQ(drain->getValue<std::string>("server"), "mx1\\u001b");
+    EXPECT_EQ(drain->getValue<std::string>("since"), "1970-01-01T00:01:00Z");
+    EXPECT_EQ(drain->getValue<std::string>("by"), "alice@mx-2");
+    EXPECT_TRUE(fleetAsJson(viewOf(false)).isNull("drains")) << "only the database knows";
+}
+
 TEST(Fleet, IsWellWhereAllHaveItsRules) {
     FleetView view = viewOf(true);
     view.members = {view.members[0]};

@@ -29,6 +29,7 @@ struct KeySample {
 const KeySample kOwnSamples[] = {
     {"fleet.url", "\"postgresql://127.0.0.1/a\"", "\"postgresql://127.0.0.1/b\""},
     {"fleet.poll", "\"500ms\"", "\"1s\""},
+    {"fleet.ticket_secret", "\"\"", "\"tickets\""},
     {"admin.http", "\"127.0.0.1:8025\"", "\"\""},
     {"admin.socket", "\"a.sock\"", "\"b.sock\""},
     {"console.address", "\"127.0.0.1:8026\"", "\"127.0.0.1:8027\""},

@@ -53,6 +53,18 @@ TEST_F(PreflightTest, FindsNothingAndMakesNothingWhereAllIsInOrder) {
     EXPECT_TRUE(fs::is_empty(folder_));
 }
 
+TEST_F(PreflightTest, TheSecretOfSessionTicketsIsForNobodyElse) {
+    config_.fleet.ticket_secret = folder_ / "ticket-secret";
+    EXPECT_THAT(examineSite(config_).errors, IsEmpty()) << "there is no fleet to share keys with";
+    config_.fleet.url = "postgresql://mailgate@localhost/mailgate";
+    EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("fleet.ticket_secret: ")));
+    std::ofstream(config_.fleet.ticket_secret) << std::string(40, 's') << '\n';
+    fs::permissions(config_.fleet.ticket_secret, fs::perms::owner_all | fs::perms::others_read);
+    EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("chmod 640")));
+    fs::permissions(config_.fleet.ticket_secret, fs::perms::owner_read);
+    EXPECT_THAT(examineSite(config_).errors, IsEmpty());
+}
+
 TEST_F(PreflightTest, NamesAUserThatIsNotHere) {
     config_.user = "no-such-user-of-mailgate";
     EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("no-such-user-of-mailgate")));

@@ -74,5 +74,49 @@ TEST_F(TicketKeysTest, ANameThatNoKeyHasFindsNone) {
     EXPECT_FALSE(keys_.find(name));
 }
 
+TEST_F(TicketKeysTest, ASharedKeySealsInItsTimeAndOpensForTwoMore) {
+    constexpr UnixSeconds kTime = TicketKeys::kLifetime;
+    const TicketKey own = current(), now = *TicketKey::random(), next = *TicketKey::random();
+    EXPECT_FALSE(keys_.sharedUntil());
+    const UnixSeconds begin = time_ - 5;
+    keys_.share({{begin, now}, {begin + kTime, next}});
+    EXPECT_EQ(keys_.sharedUntil(), begin + 2 * kTime);
+    EXPECT_EQ(current().name, now.name);
+    EXPECT_EQ(current().mac, now.mac);
+    expectFound(now, false);
+    expectFound(next, true);
+    expectFound(own, true);
+    time_ = begin + kTime;
+    EXPECT_EQ(current().name, next.name);
+    expectFound(now, true);
+    time_ = begin + 2 * kTime - 1;
+    EXPECT_EQ(current().name, next.name);
+    time_ = begin + 3 * kTime - 1;
+    expectFound(now, true);
+    time_ += 1;
+    expectGone(now);
+}
+
+TEST_F(TicketKeysTest, WhereTheSharedKeysEndTheOwnOnesSeal) {
+    const TicketKey shared = *TicketKey::random();
+    keys_.share({{time_, shared}});
+    time_ += TicketKeys::kLifetime;
+    EXPECT_FALSE(keys_.sharedUntil());
+    const TicketKey own = current();
+    EXPECT_NE(own.name, shared.name);
+    expectFound(own, false);
+    expectFound(shared, true);
+    keys_.share({});
+    expectGone(shared);
+    expectFound(own, false);
+}
+
+TEST_F(TicketKeysTest, ASharedKeyThatIsFarFromNowIsNone) {
+    const TicketKey shared = *TicketKey::random();
+    keys_.share({{time_ + TicketKeys::kLifetime + 1, shared}});
+    expectGone(shared);
+    EXPECT_NE(current().name, shared.name);
+}
+
 }  // namespace
 }  // namespace mailgate
