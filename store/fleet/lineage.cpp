@@ -83,7 +83,7 @@ Claim claimOf(const JournalWriter& writer, const std::string& process,
     const bool is_last = !lineage.empty() && lineage.back() == process;
     if (!is_last && placeOf(lineage, process) >= 0) return Claim::Retired;
     const std::ptrdiff_t place = placeOf(lineage, writer.process);
-    if (place < 0) return is_last && writer.inherited == process ? Claim::TakenBack : Claim::None;
+    if (place < 0) return is_last && placeOf(writer.lineage, process) >= 0 ? Claim::TakenBack : Claim::None;
     // One before whom we know it to have been: it has taken back what was its own, and we are the copy.
     return placeOf(lineage, writer.inherited) > place ? Claim::None : Claim::Inherited;
 }

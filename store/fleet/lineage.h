@@ -3,7 +3,8 @@
 ///
 /// A gateway that is started again is another process of the same gateway, and so is, by its files, one that was made as a copy of
 /// another one. Both know who wrote before. The database says who does now: it is the first of two that comes, and the second one
-/// does not find itself descended from that; and where the first one has come to be the copy, the original is still there to say so.
+/// does not find itself descended from that; and where the first one has come to be the copy, however often that is started again, the
+/// original is still there to find itself among its ancestors.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,8 @@ struct JournalWriter {
     std::string process;
     std::string inherited{};       ///< the one that wrote before; empty: nobody did
     std::int64_t silent_secs = 0;  ///< since it wrote last
+    /// What its gateway's file said when it came, itself the last one.
+    std::vector<std::string> lineage{};
 };
 
 /// What a gateway keeps of it beside its rules.
@@ -38,7 +41,7 @@ class Lineage {
 enum class Claim : std::uint8_t {
     Held,
     Inherited,  ///< from a process of the same gateway that is no more
-    TakenBack,  ///< from a copy, which has come while this process lives
+    TakenBack,  ///< from a copy, or one that descends from it, which has come while this process lives
     Retired,    ///< a later process of the same gateway has come
     None,       ///< another gateway writes, or this one did later than its files know
 };

@@ -66,8 +66,8 @@ class SharedJournal {
 
     /// Who writes for the gateway; none: nobody does yet.
     virtual std::optional<JournalWriter> writer() = 0;
-    /// From now on the owner's process does. False: somebody else than `from` does by now.
-    virtual bool claim(const std::optional<JournalWriter>& from) = 0;
+    /// From now on the owner's process does, the last one of `lineage`. False: somebody else than `from` does by now.
+    virtual bool claim(const std::optional<JournalWriter>& from, const std::vector<std::string>& lineage) = 0;
 
     /// In which of the gateway's journals that record is, or of those whose row is gone; none: it is not there.
     virtual std::optional<std::int64_t> journalOf(JournalKind kind, const journal::SpoolPlace& record) = 0;

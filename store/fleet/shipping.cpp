@@ -143,7 +143,7 @@ void claimJournal(SharedJournal& fleet, const JournalOwner& owner, Lineage& line
                             "are from a backup: mailgate fleet join",
                             owner.gateway, writer->silent_secs));
         lineage.add(owner.process);  // before the database has it: whoever comes next has to know
-        if (fleet.claim(writer)) return;
+        if (fleet.claim(writer, lineage.processes())) return;
     }
     throw StoreError(StoreError::Kind::Other,
                      fmt::format("gateways called {} come and go there: each needs a gateway.name of its own",

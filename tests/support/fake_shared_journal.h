@@ -84,12 +84,12 @@ class FakeSharedJournal final : public SharedJournal {
         const auto found = database_->writers.find(owner_.gateway);
         return found == database_->writers.end() ? std::nullopt : std::optional(found->second);
     }
-    bool claim(const std::optional<JournalWriter>& from) override {
+    bool claim(const std::optional<JournalWriter>& from, const std::vector<std::string>& lineage) override {
         const auto guard = reached();
         const auto found = database_->writers.find(owner_.gateway);
         if ((found != database_->writers.end()) != from.has_value()) return false;
         if (from && found->second.process != from->process) return false;
-        database_->writers[owner_.gateway] = {owner_.process, from ? from->process : ""};
+        database_->writers[owner_.gateway] = {owner_.process, from ? from->process : "", 0, lineage};
         return true;
     }
     std::optional<std::int64_t> journalOf(JournalKind kind, const journal::SpoolPlace& record) override {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/postgres/journal_writer.h"
 
+#include "protocols/values/text.h"
 #include "store/fleet/postgres/connection.h"
 #include "store/fleet/postgres/conninfo.h"
 #include "store/fleet/postgres/copy_lines.h"
@@ -8,6 +9,7 @@
 #include "store/fleet/postgres/schema.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <set>
@@ -36,6 +38,14 @@ constexpr std::string_view kBegin =
     "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s';"
     " SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL statement_timeout = '60s'";
 
+/// With blanks between.
+std::vector<std::string> processesIn(std::string_view text) {
+    std::vector<std::string> processes;
+    for (std::string_view one = takeField(text); !one.empty(); one = takeField(text))
+        processes.emplace_back(one);
+    return processes;
+}
+
 class PostgresJournal final : public SharedJournal {
   public:
     PostgresJournal(const std::string& url, const FleetStore::Patience& patience, JournalOwner owner)
@@ -46,7 +56,7 @@ class PostgresJournal final : public SharedJournal {
     Journal create(std::int64_t number, const std::string& position, std::optional<std::int64_t> id) override;
     void place(std::int64_t journal, const std::string& position) override;
     std::optional<JournalWriter> writer() override;
-    bool claim(const std::optional<JournalWriter>& from) override;
+    bool claim(const std::optional<JournalWriter>& from, const std::vector<std::string>& lineage) override;
     std::optional<std::int64_t> journalOf(JournalKind kind, const journal::SpoolPlace& record) override;
     std::int64_t lastKey(std::int64_t journal, JournalKind kind) override;
     std::int64_t keptSinceMs(JournalKind kind) const override {
@@ -169,24 +179,27 @@ std::optional<JournalWriter> PostgresJournal::writer() {
     return attempt([&](Connection& connection) -> std::optional<JournalWriter> {
         const Rows rows = connection.query(
             "SELECT process, inherited, greatest(floor(extract(epoch FROM now() - greatest(since,"
-            " (SELECT max(seen) FROM mailgate.journal j WHERE j.gateway = w.gateway)))), 0)::bigint"
+            " (SELECT max(seen) FROM mailgate.journal j WHERE j.gateway = w.gateway)))), 0)::bigint, lineage"
             " FROM mailgate.writer w WHERE gateway = $1",
             {owner_.gateway}, soon());
         if (rows.size() == 0) return std::nullopt;
-        return JournalWriter{rows.text(0, 0), rows.text(0, 1), rows.number(0, 2)};
+        return JournalWriter{rows.text(0, 0), rows.text(0, 1), rows.number(0, 2),
+                             processesIn(rows.view(0, 3))};
     });
 }
 
-bool PostgresJournal::claim(const std::optional<JournalWriter>& from) {
+bool PostgresJournal::claim(const std::optional<JournalWriter>& from,
+                            const std::vector<std::string>& lineage) {
     return attempt([&](Connection& connection) {
-        const Rows rows = from ? connection.query(
-                                     "UPDATE mailgate.writer SET process = $2, inherited = $3, since = now()"
-                                     " WHERE gateway = $1 AND process = $3 RETURNING 1",
-                                     {owner_.gateway, owner_.process, from->process}, soon())
-                               : connection.query(
-                                     "INSERT INTO mailgate.writer(gateway, process, inherited, since) VALUES"
-                                     " ($1, $2, '', now()) ON CONFLICT (gateway) DO NOTHING RETURNING 1",
-                                     {owner_.gateway, owner_.process}, soon());
+        std::vector<std::string> values{owner_.gateway, owner_.process,
+                                        fmt::to_string(fmt::join(lineage, " "))};
+        if (from) values.push_back(from->process);
+        const Rows rows = connection.query(
+            from ? "UPDATE mailgate.writer SET process = $2, inherited = $4, lineage = $3, since = now()"
+                   " WHERE gateway = $1 AND process = $4 RETURNING 1"
+                 : "INSERT INTO mailgate.writer(gateway, process, inherited, lineage, since) VALUES"
+                   " ($1, $2, '', $3, now()) ON CONFLICT (gateway) DO NOTHING RETURNING 1",
+            values, soon());
         return rows.size() == 1;
     });
 }

@@ -49,15 +49,22 @@ TEST(Lineage, AnotherGatewayOfTheNameHasNoPartInIt) {
 
 TEST(Lineage, ACopyGivesWayToTheOriginalThatLives) {
     // "b" has the files of "a" up to then, and has come in its place, while "a" goes on.
-    EXPECT_EQ(claimOf({"b", "a"}, "a", {"a"}), Claim::TakenBack);
+    EXPECT_EQ(claimOf({"b", "a", 0, {"a", "b"}}, "a", {"a"}), Claim::TakenBack);
+    // And where the copy was started again meanwhile.
+    EXPECT_EQ(claimOf({"d", "c", 0, {"a", "b", "c", "d"}}, "a", {"a"}), Claim::TakenBack);
+    // Whoever is started with the files of "a" now may be another copy.
+    EXPECT_EQ(claimOf({"d", "c", 0, {"a", "b", "c", "d"}}, "a2", {"a"}), Claim::None);
     // Now "a" writes again: the copy, and what is started of it later, does not take it a second time.
     EXPECT_EQ(claimOf({"a", "b"}, "b", {"a", "b"}), Claim::None);
     EXPECT_EQ(claimOf({"a", "b"}, "c", {"a", "b"}), Claim::None);
-    EXPECT_EQ(claimOf({"a2", "a"}, "c", {"a", "b"}), Claim::None);
+    EXPECT_EQ(claimOf({"a", "d"}, "e", {"a", "b", "c", "d"}), Claim::None);
+    EXPECT_EQ(claimOf({"a2", "a", 0, {"a", "a2"}}, "b", {"a", "b"}), Claim::None);
+    EXPECT_EQ(claimOf({"a2", "a", 0, {"a", "a2"}}, "c", {"a", "b"}), Claim::None);
     // But the next process of the original does.
     EXPECT_EQ(claimOf({"a", "b"}, "a2", {"a"}), Claim::Inherited);
     // A later process of the same gateway is no copy.
-    EXPECT_EQ(claimOf({"b", "a"}, "a", {"a", "b"}), Claim::Retired);
+    EXPECT_EQ(claimOf({"b", "a", 0, {"a", "b"}}, "a", {"a", "b"}), Claim::Retired);
+    EXPECT_EQ(claimOf({"c", "b", 0, {"a", "b", "c"}}, "a", {"a", "b", "c"}), Claim::Retired);
 }
 
 }  // namespace

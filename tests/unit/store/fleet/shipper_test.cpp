@@ -2,6 +2,7 @@
 #include "store/fleet/shipper.h"
 
 #include "store/backends/journal.h"
+#include "store/fleet/lineage.h"
 #include "store/store_error.h"
 #include "tests/support/fake_shared_journal.h"
 #include "tests/support/journal_sample.h"
@@ -211,6 +212,27 @@ TEST_F(JournalShipperTest, ACopyOfTheGatewayIsToldApart) {
     await([&] { return copy.shipper->status().behind > 0; });
     EXPECT_FALSE(copy.shipper->status().connected);
     EXPECT_EQ(database_->sessions(), ids_);
+}
+
+TEST_F(JournalShipperTest, ACopyThatIsStartedTwiceDoesNotKeepTheOriginalOut) {
+    append("own", 3);
+    ShippingGateway& original = start("original");
+    awaitAll();
+    std::filesystem::copy_file(file("own"), file("copy"));
+    std::filesystem::copy_file(file("own") + "-fleet", file("copy") + "-fleet");
+    // As if its second process had come before the original has looked again.
+    std::vector<std::string> lineage = Lineage(file("copy") + "-fleet").processes();
+    for (const char* const process : {"copy1", "copy2"}) {
+        Lineage(file("copy") + "-fleet").add(process);
+        lineage.emplace_back(process);
+    }
+    change([&](SharedJournals& there) { there.writers["a"] = {"copy2", "copy1", 0, lineage}; });
+    append("own", 2);
+    awaitAll();
+    EXPECT_EQ(original.told(&ShippingGateway::lost), 0u);
+    ShippingGateway& copy = start("copy3", "copy");
+    await([&] { return copy.told(&ShippingGateway::lost) == 1; });
+    EXPECT_TRUE(original.shipper->status().connected);
 }
 
 TEST_F(JournalShipperTest, TheNextProcessGoesOnAtOnce) {
