@@ -103,8 +103,6 @@ void SessionSet::serve() {
         handleBatch(std::max(count, 0), events);  // below zero: a signal, and nothing has happened
     } while (!leaving_);
     leaving_ = false;
-    // No event tells of what was put off.
-    if (!again_.empty()) wake();
 }
 
 void SessionSet::handleBatch(int count, const epoll_event* events) {

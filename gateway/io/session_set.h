@@ -2,10 +2,9 @@
 /// \file  The sockets of all sessions of one worker, behind one descriptor.
 ///
 /// Poco's SocketReactor costs a mutex, a map look-up and an allocation per event, and visits every registered
-/// socket when an iteration saw no readable one: it must hold few sockets. So it holds this set, an epoll
-/// descriptor, which is itself pollable: the reactor sees "the set is readable" and the set handles its own events, in
-/// batches, and waits for more: to go back to the reactor between batches would cost three system calls for one. What the
-/// reactor has to handle itself it is shown (wakeFor()), and leaves the reactor its turn.
+/// socket when an iteration saw no readable one: it must hold few sockets. So it holds the listening ones and no more, and
+/// this set, an epoll descriptor, is what the worker waits by: it handles its own events, in batches, and waits for more.
+/// What the reactor has to handle itself the set is shown (wakeFor()), and leaves the reactor its turn.
 ///
 /// Sockets are registered once, edge-triggered. A handler that dies during a batch is handed to retire(): it stays
 /// allocated until the batch is over, so that an event already fetched finds it closed rather than gone.
@@ -65,14 +64,12 @@ class SessionSet {
     SessionSet(const SessionSet&) = delete;
     SessionSet& operator=(const SessionSet&) = delete;
 
-    int descriptor() const noexcept { return epoll_; }
-
     /// False when the kernel refuses (no memory, fs.epoll.max_user_watches). Closing the descriptor removes it.
     bool add(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
     void modify(int fd, EventHandler& handler, unsigned slot, bool writable) noexcept;
 
-    /// Handles what happens, batch by batch, and returns when the reactor has something to do: after leave(), or when a
-    /// descriptor of wakeFor() is readable. Called when descriptor() is readable, on the worker's thread.
+    /// Waits for what happens and handles it, batch by batch; returns when the reactor has something to do: after leave(),
+    /// or when a descriptor of wakeFor() is readable. On the worker's thread.
     void serve();
     /// serve() returns after the batch under way; before it is called: after what has happened already.
     void leave() noexcept { leaving_ = true; }

@@ -2,6 +2,8 @@
 /// \file  Poco's SocketReactor, kept to what it does well: few sockets, on one thread.
 #pragma once
 
+#include "gateway/io/session_set.h"
+
 #include <Poco/Net/Socket.h>
 #include <Poco/Net/SocketImpl.h>
 #include <Poco/Net/SocketNotification.h>
@@ -25,14 +27,33 @@ class PolledDescriptor : public Poco::Net::Socket {
     };
 };
 
+/// Of what its own sockets have, it never waits: the sessions' set does, and has those sockets too (SessionSet::wakeFor()).
+/// With the set among its sockets it could wait as well, but then each event of a session had the kernel wake both.
 class Reactor : public Poco::Net::SocketReactor {
   public:
-    // The session set brings its own clock, so the reactor waits for events alone.
-    Reactor() : Poco::Net::SocketReactor(Poco::Timespan(3600, 0)) {}
+    explicit Reactor(SessionSet& set) : Poco::Net::SocketReactor(Poco::Timespan(0)), set_(set) {}
+
+    /// Has the set served: to be called, too, by what has had its turn and knows that nobody else here needs one. Does
+    /// nothing once the reactor is stopped.
+    void serve() {
+        if (!stopped_) set_.serve();
+    }
+    /// Ends run() when the batch under way is over. The reactor's thread.
+    void end() {
+        stopped_ = true;
+        stop();
+        set_.leave();
+    }
 
   protected:
-    // As shipped this visits every registered socket.
-    void onTimeout() override {}
+    // None of its sockets has anything; as shipped this visits every one of them.
+    void onTimeout() override { serve(); }
+    // It has no sockets.
+    void onIdle() override { serve(); }
+
+  private:
+    SessionSet& set_;
+    bool stopped_ = false;
 };
 
 }  // namespace mailgate

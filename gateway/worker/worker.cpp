@@ -8,9 +8,6 @@
 #include "gateway/session/session.h"
 #include "gateway/session/session_report.h"
 
-#include <Poco/NObserver.h>
-#include <Poco/Net/SocketNotification.h>
-
 #include <fmt/format.h>
 
 #include <sys/socket.h>
@@ -67,11 +64,8 @@ Worker::Worker(GatewayState& state, std::shared_ptr<const Generation> generation
       edited_(kBlockBytes),
       repeats_([this](store::JournalSession&& record) { report::keep(*this, std::move(record)); },
                ids_.random()),
-      generation_(std::move(generation)),
-      set_socket_(set_.descriptor()) {
+      generation_(std::move(generation)) {
     if (state.journal) recorder_.emplace(*state.journal);
-    reactor_.addEventHandler(
-        set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
     for (ListeningSocket& socket : listening) {
         acceptors_.push_back(makeAcceptor(std::move(socket)));
     }
@@ -85,8 +79,6 @@ Worker::~Worker() {
         sessions_->abort(CloseReason::Shutdown);
     repeats_.sweep(std::numeric_limits<Millis>::max());
     acceptors_.clear();
-    reactor_.removeEventHandler(
-        set_socket_, Poco::NObserver<Worker, Poco::Net::ReadableNotification>(*this, &Worker::onSessionSet));
 }
 
 std::unique_ptr<Acceptor> Worker::makeAcceptor(ListeningSocket socket) {
@@ -220,26 +212,8 @@ void Worker::undrainServer(const std::string& upstream, const std::string& serve
 
 void Worker::stop() {
     if (!thread_.isRunning()) return;
-    set_.post([this] {
-        stopped_ = true;
-        reactor_.stop();
-        set_.leave();
-    });
+    set_.post([this] { reactor_.end(); });
     thread_.join();
-}
-
-void Worker::onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) {
-    // The set is readable because a listening socket is, whose turn it is.
-    if (std::exchange(yielded_, false)) return;
-    serve();
-}
-
-/// After accepting too: what clients say first has come with them, mostly, and the reactor would only come back here. What
-/// else it has to handle in its turn it still does once stopped.
-void Worker::serve() {
-    if (stopped_) return;
-    set_.serve();
-    yielded_ = true;
 }
 
 void Worker::onAccepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) {

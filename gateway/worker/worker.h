@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file  A worker: one thread, one reactor, its listening sockets and its sessions.
 ///
-/// The reactor holds the listening sockets and the SessionSet, nothing else.
+/// The reactor holds the listening sockets, nothing else; the SessionSet is what it waits by.
 #pragma once
 
 #include "gateway/io/pools.h"
@@ -150,10 +150,9 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
 
   private:
     void run() override;
-    void serve();
-    void onSessionSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
     void onAccepted(const ListeningSocket& listening, Descriptor client, const Endpoint& peer) override;
-    void onTurnOver() override { serve(); }
+    // At once: what clients say first has come with them, mostly.
+    void onTurnOver() override { reactor_.serve(); }
     void onPaused(const ListeningSocket& listening, int error) override;
     void onResumed(const ListeningSocket& listening, bool closed) override;
     std::unique_ptr<Acceptor> makeAcceptor(ListeningSocket socket);
@@ -190,13 +189,10 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     HandshakeRation ration_;      ///< of their steps, in this turn:
     unsigned handshake_turn_ = 0;
     bool stopping_ = false;
-    bool stopped_ = false;         ///< the reactor goes no further
-    bool yielded_ = false;         ///< the sessions have, to the reactor
     Session* sessions_ = nullptr;  ///< intrusive list
     SessionSet set_;
     Sweeper sweeper_{*this};
-    Reactor reactor_;
-    PolledDescriptor set_socket_;
+    Reactor reactor_{set_};
     std::vector<std::unique_ptr<Acceptor>> acceptors_;
     Poco::Thread thread_;
 };

@@ -62,13 +62,11 @@ class DescriptorsGone {
 /// A worker without sessions: the reactor's thread, and what the acceptor told it.
 class AcceptorTest : public testing::Test, public Acceptor::Owner {
   protected:
-    AcceptorTest() : set_socket_(set_.descriptor()), observer_(*this, &AcceptorTest::onSet) {
-        reactor_.addEventHandler(set_socket_, observer_);
+    AcceptorTest() {
         ListeningSocket listening = listenOnLoopback();
         endpoint_ = listening.local;
         acceptor_.emplace(reactor_, set_, *this, std::move(listening));
     }
-    ~AcceptorTest() override { reactor_.removeEventHandler(set_socket_, observer_); }
 
     // Not before the fixture is whole: the thread calls its virtual functions.
     void SetUp() override {
@@ -77,8 +75,7 @@ class AcceptorTest : public testing::Test, public Acceptor::Owner {
     void TearDown() override {
         set_.post([this] {
             acceptor_.reset();
-            reactor_.stop();
-            set_.leave();
+            reactor_.end();
         });
         thread_.join();
     }
@@ -126,12 +123,9 @@ class AcceptorTest : public testing::Test, public Acceptor::Owner {
     void onResumed(const ListeningSocket&, bool closed) override {
         note([&] { told_.push_back(closed ? "closed" : "resumed"); });
     }
-    void onSet(const Poco::AutoPtr<Poco::Net::ReadableNotification>&) { set_.serve(); }
 
     SessionSet set_;
-    Reactor reactor_;
-    PolledDescriptor set_socket_;
-    Poco::NObserver<AcceptorTest, Poco::Net::ReadableNotification> observer_;
+    Reactor reactor_{set_};
     std::optional<Acceptor> acceptor_;
     Endpoint endpoint_;
     std::thread thread_;
