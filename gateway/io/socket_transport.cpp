@@ -33,6 +33,11 @@ IoResult result(ssize_t got) noexcept {
     return got == 0 ? IoResult{IoStatus::Eof} : failed();
 }
 
+void quickAcknowledgements(int fd, bool quick) noexcept {
+    const int value = quick ? 1 : 0;
+    ::setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &value, sizeof value);
+}
+
 template <typename Call>
 ssize_t uninterrupted(Call call) noexcept {
     ssize_t result;
@@ -65,17 +70,17 @@ std::unique_ptr<SocketTransport> SocketTransport::adopt(int fd) noexcept {
 
 std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet& set, const Endpoint& to,
                                                           EventHandler& handler, unsigned slot,
-                                                          int& error) noexcept {
-    return connect(&set, to, &handler, slot, error);
+                                                          bool speaks_first, int& error) noexcept {
+    return connect(&set, to, &handler, slot, speaks_first, error);
 }
 
 std::unique_ptr<SocketTransport> SocketTransport::connect(const Endpoint& to, int& error) noexcept {
-    return connect(nullptr, to, nullptr, 0, error);
+    return connect(nullptr, to, nullptr, 0, false, error);
 }
 
 std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet* set, const Endpoint& to,
                                                           EventHandler* handler, unsigned slot,
-                                                          int& error) noexcept {
+                                                          bool speaks_first, int& error) noexcept {
     const SocketAddress address(to);
     const int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -89,6 +94,8 @@ std::unique_ptr<SocketTransport> SocketTransport::connect(SessionSet* set, const
         error = ENOMEM;
         return nullptr;
     }
+    // Only before it: with a server on this machine the handshake is over when it returns.
+    if (speaks_first) quickAcknowledgements(fd, false);
     if (uninterrupted([&] { return ::connect(fd, address.get(), address.size()); }) < 0 &&
         errno != EINPROGRESS) {
         error = errno;
@@ -181,8 +188,7 @@ std::size_t SocketTransport::unacknowledged() const noexcept {
 }
 
 void SocketTransport::acknowledge() noexcept {
-    const int on = 1;
-    ::setsockopt(fd_, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+    quickAcknowledgements(fd_, true);
 }
 
 void SocketTransport::noDelay() noexcept {

@@ -21,8 +21,9 @@ class SocketTransport final : public Transport {
 
     /// Begins to connect. Null with `error` set when even that fails. The result of connecting shows at the
     /// first write: WouldBlock while it is under way, Error when it failed. Not registered until watch().
+    /// `speaks_first`: that write brings bytes, with which the acknowledgement that ends TCP's handshake may travel.
     static std::unique_ptr<SocketTransport> connect(SessionSet& set, const Endpoint& to,
-                                                    EventHandler& handler, unsigned slot,
+                                                    EventHandler& handler, unsigned slot, bool speaks_first,
                                                     int& error) noexcept;
 
     /// The same in no set: watch() and notifyWritable() are its owner's matter, who polls descriptor() and notes
@@ -66,7 +67,7 @@ class SocketTransport final : public Transport {
     IoResult send(std::string_view bytes, int flags) noexcept;
 
     static std::unique_ptr<SocketTransport> connect(SessionSet* set, const Endpoint& to,
-                                                    EventHandler* handler, unsigned slot,
+                                                    EventHandler* handler, unsigned slot, bool speaks_first,
                                                     int& error) noexcept;
 
     // Every session keeps two of these.

@@ -64,10 +64,11 @@ Next ConnectPhase::tryNext() {
     context_.armIn(context_.config().timeouts.connect.count());
     context_.useServer(std::move(server));
     context_.record.server_tls.reset();
-    int error = 0;
-    auto transport = host.connect(to, context_.events, context_.server_slot, error);
     auto tls = context_.tlsToServer();
     std::string header = proxyHeader(tls && tls->starttls);
+    const bool speaks_first = !header.empty() || (tls && !tls->starttls);
+    int error = 0;
+    auto transport = host.connect(to, context_.events, context_.server_slot, speaks_first, error);
     return proceed(connector().begin(std::move(transport), error, std::move(header), to.address.isLoopback(),
                                      std::move(tls)));
 }

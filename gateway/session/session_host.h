@@ -38,9 +38,10 @@ class SessionHost {
     virtual std::int64_t wallClock() const noexcept = 0;
     virtual void arm(Timer& timer, Millis deadline) noexcept = 0;
 
-    /// Begins to connect; null with `error` (errno) when that fails at once.
+    /// Begins to connect; null with `error` (errno) when that fails at once. `speaks_first`: the session has something
+    /// to write as soon as it can.
     virtual std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler& handler, unsigned slot,
-                                               int& error) noexcept = 0;
+                                               bool speaks_first, int& error) noexcept = 0;
 
     /// onEvents(slot, 0) in a later turn.
     virtual void defer(EventHandler& handler, unsigned slot) = 0;

@@ -327,8 +327,8 @@ std::int64_t Worker::wallClock() const noexcept {
 }
 
 std::unique_ptr<Transport> Worker::connect(const Endpoint& to, EventHandler& handler, unsigned slot,
-                                           int& error) noexcept {
-    return SocketTransport::connect(set_, to, handler, slot, error);
+                                           bool speaks_first, int& error) noexcept {
+    return SocketTransport::connect(set_, to, handler, slot, speaks_first, error);
 }
 
 bool Worker::full() const noexcept {

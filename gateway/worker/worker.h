@@ -127,7 +127,7 @@ class Worker final : public SessionHost, public Poco::Runnable, private Acceptor
     std::int64_t wallClock() const noexcept override;
     void arm(Timer& timer, Millis deadline) noexcept override { set_.arm(timer, deadline); }
     std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler& handler, unsigned slot,
-                                       int& error) noexcept override;
+                                       bool speaks_first, int& error) noexcept override;
     void defer(EventHandler& handler, unsigned slot) override { set_.defer(handler, slot); }
     ClientTable& clients() noexcept override { return state_.clients; }
     bool full() const noexcept override;

@@ -134,6 +134,7 @@ class ScriptedHost final : public SessionHost {
 
     std::size_t openSessions() const { return sessions_.size(); }
     std::vector<std::string> connected_to;  ///< addresses, in order
+    std::vector<bool> spoke_first;          ///< to each of them
 
     /// Ends what is left and returns the log.
     std::string takeLog() {
@@ -167,9 +168,10 @@ class ScriptedHost final : public SessionHost {
     Millis now() const noexcept override { return now_; }
     std::int64_t wallClock() const noexcept override { return 1'800'000'000'000 + now_; }
     void arm(Timer& timer, Millis deadline) noexcept override { wheel_.arm(timer, deadline); }
-    std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler&, unsigned slot,
+    std::unique_ptr<Transport> connect(const Endpoint& to, EventHandler&, unsigned slot, bool speaks_first,
                                        int& error) noexcept override {
         connected_to.push_back(to.toString());
+        spoke_first.push_back(speaks_first);
         if (servers_.empty()) {
             error = connect_error;
             return nullptr;

@@ -6,10 +6,14 @@
 
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdint>
 #include <string>
 
 namespace mailgate {
@@ -121,6 +125,26 @@ TEST_F(SocketTransportTest, SendsTheLastBytesBeforeAResetToo) {
     transport_.reset();
     EXPECT_EQ(::recv(peer_.get(), bytes, sizeof bytes, 0), -1);
     EXPECT_EQ(errno, ECONNRESET);
+}
+
+TEST_F(SocketTransportTest, EndsTheHandshakeWithItsFirstBytesWhereItSpeaksFirst) {
+    ASSERT_EQ(::listen(listener_.get(), 2), 0);
+    struct Nothing final : EventHandler {
+        void onEvents(unsigned, std::uint32_t) override {}
+    } handler;
+    SessionSet set;
+    for (const bool speaks_first : {true, false}) {
+        transport_ = SocketTransport::connect(set, endpoint_, handler, 0, speaks_first, error_);
+        ASSERT_NE(transport_, nullptr);
+        ASSERT_EQ(transport_->write("PROXY").status, IoStatus::Ok) << "on loopback it is connected";
+        // The kernel's struct tcp_info; the C library's ends before tcpi_segs_out.
+        std::array<std::uint32_t, 64> info{};
+        constexpr std::size_t kSegmentsSent = 34;
+        socklen_t size = sizeof info;
+        ASSERT_EQ(::getsockopt(transport_->descriptor(), IPPROTO_TCP, TCP_INFO, info.data(), &size), 0);
+        ASSERT_GT(size, kSegmentsSent * sizeof info[0]);
+        EXPECT_EQ(info[kSegmentsSent], speaks_first ? 2U : 3U);
+    }
 }
 
 TEST_F(SocketTransportTest, TellsAtTheFirstWriteThatNobodyListens) {

@@ -58,6 +58,7 @@ class ConnectPhaseTest : public PhaseTest {
 TEST_F(ConnectPhaseTest, RelaysOnceAServerHasTakenTheHeaderAndGreeted) {
     expectStep<next::Stay>(begin(makeConfig()));
     EXPECT_EQ(phase_->name(), "connecting");
+    EXPECT_EQ(host_->spoke_first, std::vector<bool>{true});
     EXPECT_EQ(sessionsOfServers(), 1U);
     expectStep<next::Stay>(phase_->onServer(kWritable));
     const auto decoded = proxy::decode(
@@ -96,6 +97,7 @@ TEST_F(ConnectPhaseTest, ReadsAGreetingThatCameAlongWithTheConnection) {
     Config config = makeConfig();
     config.upstreams[0].send_proxy = SendProxy::Off;
     expectStep<next::Stay>(begin(config));
+    EXPECT_EQ(host_->spoke_first, std::vector<bool>{false});
     server_->sends("220 mx\r\n");
     expectStep<next::Relay>(phase_->onServer(kWritable | kReadable));
     EXPECT_EQ(server_->received, "");
