@@ -51,11 +51,18 @@ TEST(Conninfo, ThePasswordIsNotShown) {
     EXPECT_EQ(info.withoutPassword("no s3cret@/ and s3cret@/"), "no *** and ***");
 }
 
+TEST(Conninfo, APasswordThatIsInAnyTextIsNotCutOut) {
+    EXPECT_EQ(parseUrl("postgresql://mailgate:127@db/mailgate").withoutPassword("host 127.0.0.1"),
+              "host 127.0.0.1");
+}
+
 TEST(Conninfo, NeitherIsAUrlThatCannotBeRead) {
-    for (const char* url : {"", "sqlite:s3cret", "postgresql://mailgate:s3cret@[db/mailgate",
-                            "postgresql://s3cret%zz/", "postgresql://db/mailgate?s3cret=1",
-                            "host=db password=s3cret", "postgresql://mailgate:s3cret/x@127.0.0.1/mailgate",
-                            "postgresql://db/mailgate%20password=s3cret"}) {
+    for (const char* url :
+         {"", "sqlite:s3cret", "postgresql://mailgate:s3cret@[db/mailgate", "postgresql://s3cret%zz/",
+          "postgresql://db/mailgate?s3cret=1", "postgresql://mailgate:a@s3cret@db.example.net/mailgate",
+          "postgresql://mailgate:a@b,s3cret@db/mailgate", "postgresql://mailgate:@s3cret@db/mailgate",
+          "host=db password=s3cret", "postgresql://mailgate:s3cret/x@127.0.0.1/mailgate",
+          "postgresql://db/mailgate%20password=s3cret"}) {
         try {
             parseUrl(url);
             FAIL() << url << " was read";
