@@ -27,8 +27,8 @@ class Recorder : public EventHandler {
     std::vector<SeenEvent> seen;
 };
 
-struct Alarm final : Timer {
-    explicit Alarm(SessionSet& of) : set(of) {}
+struct LeavingAlarm final : Timer {
+    explicit LeavingAlarm(SessionSet& of) : set(of) {}
     void onTimer() override {
         fired = true;
         set.leave();
@@ -154,7 +154,7 @@ TEST_F(SessionSetTest, LeavesToTheReactorWhatIsTheReactors) {
     EXPECT_TRUE(recorder.seen.empty());
     set_.serve();  // until the reactor has dealt with it
     set_.forget(pipe[0]);
-    Alarm alarm(set_);
+    LeavingAlarm alarm(set_);
     set_.arm(alarm, set_.now() + 10);
     set_.serve();
     EXPECT_TRUE(alarm.fired) << "it is the reactor's no longer";
@@ -163,7 +163,7 @@ TEST_F(SessionSetTest, LeavesToTheReactorWhatIsTheReactors) {
 }
 
 TEST_F(SessionSetTest, FiresTimers) {
-    Alarm alarm(set_);
+    LeavingAlarm alarm(set_);
     set_.arm(alarm, set_.now() + 10);
     set_.serve();
     EXPECT_TRUE(alarm.fired);
