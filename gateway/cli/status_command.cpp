@@ -189,7 +189,7 @@ std::string warningsOf(const Object& status, const Config& config) {
     for (std::size_t i = 0; alarms && i < alarms->size(); ++i)
         text += fmt::format(
             "Most sessions of listener {} come from one private address: is it a balancer that sends no "
-            "PROXY header?\n",
+            "PROXY header, or is not in its trusted?\n",
             escaped(alarms->getElement<std::string>(static_cast<unsigned>(i))));
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")

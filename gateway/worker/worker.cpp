@@ -342,8 +342,10 @@ void Worker::logAddressAlarm(const std::string& listener, bool lost, const std::
                   "mailgate");
         line.text(
             "hint",
-            fmt::format("enable the PROXY protocol (send-proxy) on {}, or on the balancer in front of it",
-                        client));
+            fmt::format(
+                "enable the PROXY protocol (send-proxy) on {}, or on the balancer in front of it, and add "
+                "it to trusted of the listener",
+                client));
     }
     log().write(line);
 }
