@@ -20,6 +20,8 @@ std::string_view toString(Rejection rejection) noexcept {
             return "header_timeout";
         case Rejection::Incomplete:
             return "incomplete";
+        case Rejection::Unexpected:
+            return "unexpected_header";
         case Rejection::NotProxy:
         case Rejection::BadV1:
         case Rejection::V1TooLong:

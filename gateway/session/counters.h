@@ -28,6 +28,7 @@ enum class Rejection : std::uint8_t {
     NoHeader,       ///< a trusted peer sent nothing until the time limit
     HeaderTimeout,  ///< ... or only part of a header
     Incomplete,     ///< the peer closed in mid-header
+    Unexpected,     ///< a client sent one where none is expected, in the place of a command
     NotProxy,       ///< from here on: the decoder's reasons, proxy::Reason in its order
     BadV1,
     V1TooLong,

@@ -33,6 +33,7 @@ Outcome outcomeOf(Violation violation) noexcept {
         case Violation::BareLf:
             return {Refusal::BareLf, CloseReason::BareLf};
         case Violation::ForbiddenCommand:
+        case Violation::ProxyHeader:
             return {Refusal::ForbiddenCommand, CloseReason::ForbiddenCommand};
         case Violation::BadCommand:
         case Violation::TooLong:
@@ -265,6 +266,9 @@ Next RelayPhase::onViolation() {
 
 Next RelayPhase::endViolated() {
     const Outcome outcome = outcomeOf(*filter_->violation());
+    // A balancer that is not trusted, more likely than an attack: whoever runs it has to hear of it.
+    if (filter_->violation() == Violation::ProxyHeader)
+        report::rejected(context_.host, context_.record.arrival, Rejection::Unexpected, {}, 0);
     // What the filter has not let go on would stand before it.
     relay().dropUnseen(Side::Server);
     reply(outcome.refusal);

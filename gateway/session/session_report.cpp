@@ -28,6 +28,8 @@ std::string_view explain(Rejection rejection) noexcept {
             return "only part of a PROXY header arrived within the time limit";
         case Rejection::Incomplete:
             return "the peer closed the connection in the middle of the PROXY header";
+        case Rejection::Unexpected:
+            return "a PROXY header came in the place of a command";
         default:
             return proxy::describe(static_cast<proxy::Reason>(static_cast<int>(rejection) -
                                                               static_cast<int>(Rejection::NotProxy)));
@@ -40,6 +42,17 @@ std::string hintFor(const AcceptedConnection& arrival, Rejection rejection) {
         case Rejection::UntrustedPeer:
             return fmt::format("if {0} is one of your balancers, add \"{0}\" to trusted of listener \"{1}\"",
                                peer, arrival.listener().name);
+        case Rejection::Unexpected:
+            if (arrival.header_expected)
+                return "one had come before, and was believed: do two balancers add one each?";
+            return arrival.listener().proxy == ProxyMode::Off
+                       ? fmt::format(
+                             "if {0} is one of your balancers, set proxy = \"require\" and trusted = "
+                             "[\"{0}\"] for listener \"{1}\"",
+                             peer, arrival.listener().name)
+                       : fmt::format(
+                             "if {0} is one of your balancers, add \"{0}\" to trusted of listener \"{1}\"",
+                             peer, arrival.listener().name);
         case Rejection::NoHeader:
             return "is the PROXY protocol enabled on the balancer? By default an AWS NLB sends the header "
                    "only with the client's first data, which never comes in protocols where the server "
@@ -370,7 +383,8 @@ void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection re
     line.number("peer_port", arrival.peer.port);
     line.text("reason", toString(rejection));
     line.text("detail", explain(rejection));
-    if (rejection != Rejection::UntrustedPeer) line.number("offset", static_cast<std::int64_t>(offset));
+    if (rejection != Rejection::UntrustedPeer && rejection != Rejection::Unexpected)
+        line.number("offset", static_cast<std::int64_t>(offset));
     if (!first_bytes.empty()) line.text("first_bytes", firstBytesHex(first_bytes, rejection));
     if (const std::string hint = hintFor(arrival, rejection); !hint.empty()) line.text("hint", hint);
     if (suppressed > 0) line.number("suppressed", suppressed);

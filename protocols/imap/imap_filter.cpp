@@ -120,8 +120,13 @@ ImapFilter::Decision ImapFilter::onCommand(std::string_view bytes) {
     if (violation() || extent.state == Extent::State::Partial) return {};
 
     const std::string_view command = bytes.substr(0, extent.bytes);
-    if (command.find('\0') != std::string_view::npos) violate(Violation::BadCommand);
-    if (no_header_ && equalsIgnoreCase(head.tag, "PROXY")) violate(Violation::ForbiddenCommand);
+    if (command.find('\0') != std::string_view::npos)
+        violate(command.starts_with(kHeaderLine) ? Violation::ProxyHeader : Violation::BadCommand);
+    // A tag may be that word; what follows it in a header is no command.
+    if (equalsIgnoreCase(head.tag, "PROXY") &&
+        (no_header_ || equalsIgnoreCase(head.verb, "TCP4") || equalsIgnoreCase(head.verb, "TCP6") ||
+         equalsIgnoreCase(head.verb, "UNKNOWN")))
+        violate(Violation::ProxyHeader);
     arguments = command.substr(std::min(bytes.size() - arguments.size(), command.size()));
     if (kind == Kind::Id) onWords(kind, WordReader(arguments, std::nullopt, Lists::Allowed));
     if (violation()) return {};

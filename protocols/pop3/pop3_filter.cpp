@@ -93,7 +93,7 @@ Pop3Filter::Decision Pop3Filter::onCommand(std::string_view bytes) {
     }
     const std::string_view line = withoutLineEnd(bytes.substr(0, *end));
     if (line.find('\0') != std::string_view::npos || (response && hasControls(line))) {
-        violate(Violation::BadCommand);
+        violate(!response && bytes.starts_with(kHeaderLine) ? Violation::ProxyHeader : Violation::BadCommand);
         return {};
     }
     if (response) {
@@ -103,10 +103,9 @@ Pop3Filter::Decision Pop3Filter::onCommand(std::string_view bytes) {
     const std::string_view verb = line.substr(0, line.find(' '));
     const std::string_view arguments = line.substr(std::min(verb.size() + 1, line.size()));
     const Kind kind = kindOf(verb, arguments);
-    if (no_header_ && (kind == Kind::XClient || equalsIgnoreCase(verb, "PROXY"))) {
-        violate(Violation::ForbiddenCommand);
-        return {};
-    }
+    if (equalsIgnoreCase(verb, "PROXY")) violate(Violation::ProxyHeader);
+    if (no_header_ && kind == Kind::XClient) violate(Violation::ForbiddenCommand);
+    if (violation()) return {};
     // A password may hold any character but those that end a line. Behind a second space Dovecot sees no mechanism, and
     // says +OK before it lists those it has.
     const bool odd = kind == Kind::Pass

@@ -77,10 +77,12 @@ SieveFilter::Decision SieveFilter::onCommand(std::string_view bytes) {
         extent.state == Extent::State::Malformed || extent.literal || (extent.unasked && !safe);
     if (extent.state == Extent::State::TooLong) {
         violate(Violation::TooLong);
+    } else if (!response && (command.starts_with(kHeaderLine) || equalsIgnoreCase(verb, "PROXY"))) {
+        violate(Violation::ProxyHeader);
     } else if (command.find('\0') != std::string_view::npos || extent.state == Extent::State::Lost ||
                (response && malformed)) {
         violate(Violation::BadCommand);
-    } else if (no_header_ && (kind == Kind::XClient || equalsIgnoreCase(verb, "PROXY"))) {
+    } else if (no_header_ && kind == Kind::XClient) {
         violate(Violation::ForbiddenCommand);
     } else if (!response && (malformed || !isVerb(verb))) {
         return {.action = Action::Refuse, .bytes = extent.bytes};

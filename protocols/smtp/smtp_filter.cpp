@@ -42,6 +42,11 @@ constexpr std::string_view kArgumentError = "501 5.5.4 ";
 constexpr std::string_view kFrom = "FROM:";
 constexpr std::string_view kTo = "TO:";
 
+std::optional<Violation> forbidden(smtp::Verb verb) noexcept {
+    if (verb == smtp::Verb::Proxy) return Violation::ProxyHeader;
+    return verb == smtp::Verb::Foreign ? std::optional(Violation::ForbiddenCommand) : std::nullopt;
+}
+
 std::string_view withoutCr(std::string_view line) noexcept {
     if (line.ends_with('\r')) line.remove_suffix(1);
     return line;
@@ -342,7 +347,7 @@ SmtpFilter::Step SmtpFilter::readLine(std::string_view& bytes, Output& out) {
     if (size > kMaxCommandBytes) {
         const Verb verb = smtp::parseCommand(bytes.substr(0, kMaxCommandBytes)).verb;
         const bool auth = sasl_.prompted() || verb == Verb::Auth;
-        if (!auth && isForbidden(verb)) return violate(Violation::ForbiddenCommand);
+        if (const auto violation = forbidden(verb); violation && !auth) return violate(*violation);
         if (!auth && verb == Verb::Bdat) return violate(Violation::BadCommand);
         if (!auth || size > kMaxAuthBytes) {
             reading_ = Reading::Overlong;
@@ -417,8 +422,7 @@ SmtpFilter::Step SmtpFilter::readAsTls(std::string_view& bytes, Output& out) {
         if (tls_bytes_ + at == kMaxHandshakeBytes) violate(Violation::BadCommand);
         if (ends && tls_verb_size_ > 0 && tls_verb_size_ < kJudged) {
             const Verb verb = smtp::verbOf({tls_verb_.data(), tls_verb_size_});
-            if (verb != Verb::Other)
-                violate(isForbidden(verb) ? Violation::ForbiddenCommand : Violation::BadCommand);
+            if (verb != Verb::Other) violate(forbidden(verb).value_or(Violation::BadCommand));
             tls_verb_size_ = kJudged;
         }
         if (violation_) break;
@@ -459,17 +463,12 @@ SmtpFilter::Step SmtpFilter::cancelAuth(std::size_t whole, std::string_view& byt
     return Step::Done;
 }
 
-bool SmtpFilter::isForbidden(Verb verb) const noexcept {
-    return verb == Verb::Foreign || (screen_.no_header && verb == Verb::Proxy);
-}
-
 SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& bytes, Output& out) {
     // What the server has already is read as Postfix reads it: a NUL ends it, a CR is space.
     const std::size_t read = replaying_ ? line.find('\0') : std::string_view::npos;
     const auto [verb, arguments] = smtp::parseCommand(line.substr(0, read));
-    // No command begins with a NUL, but the third line of a PROXY header in binary.
-    if (isForbidden(verb) || (screen_.no_header && line.starts_with('\0')))
-        return violate(Violation::ForbiddenCommand);
+    if (bytes.starts_with(kHeaderLine)) return violate(Violation::ProxyHeader);
+    if (const auto violation = forbidden(verb)) return violate(*violation);
     if (!replaying_ && hasCrOrNul(line)) {
         if (verb == Verb::Bdat) return violate(Violation::BadCommand);
         return refuse(kSyntaxError, "NUL or bare CR in a command", {verb, arguments}, wholeSize(line, bytes),

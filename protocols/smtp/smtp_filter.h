@@ -135,7 +135,6 @@ class SmtpFilter final : public StreamFilter {
     Step answeredElsewhere(std::size_t whole, std::string_view& bytes);
     Step violate(Violation violation) noexcept;
     bool mustWait() const noexcept;
-    bool isForbidden(smtp::Verb verb) const noexcept;
     void await(Command&& command);
 
     bool resumeBehindOddEnd(int code);

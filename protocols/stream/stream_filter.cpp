@@ -9,6 +9,8 @@ std::string_view toString(Violation violation) noexcept {
             return "bare_lf";
         case Violation::ForbiddenCommand:
             return "forbidden_command";
+        case Violation::ProxyHeader:
+            return "proxy_header";
         case Violation::BadCommand:
             return "bad_command";
         case Violation::TooLong:

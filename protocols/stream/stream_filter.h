@@ -57,7 +57,8 @@ inline constexpr std::size_t kMaxUnfinishedBytes = std::size_t{16} << 10;
 /// Why a session cannot go on: what comes next would not be understood, or must not pass.
 enum class Violation : std::uint8_t {
     BareLf,            ///< a line of a message ends in LF alone, and the listener rejects that
-    ForbiddenCommand,  ///< how gateways tell a server who the client is: XCLIENT, XFORWARD, a PROXY header, ...
+    ForbiddenCommand,  ///< how gateways tell a server who the client is: XCLIENT, XFORWARD, ...
+    ProxyHeader,  ///< ... and a PROXY header, where none is expected: no command of any mail protocol is like it
     BadCommand,  ///< the client's bytes are not what the protocol allows, and the stream cannot be saved
     TooLong,     ///< a line or a literal without end
     PlaintextAfterStartTls,  ///< bytes in the clear behind a STARTTLS that the gateway takes (CVE-2011-0411)
@@ -65,6 +66,9 @@ enum class Violation : std::uint8_t {
     UnexpectedReply,  ///< the server's: no command explains it, so the two read the client's bytes differently
     NoMemory,         ///< for what has to be known to go on
 };
+
+/// The third line of a PROXY header in binary (specification 2.2), which is like no command.
+inline constexpr std::string_view kHeaderLine{"\0\r\n", 3};
 
 /// In log and journal.
 std::string_view toString(Violation violation) noexcept;
@@ -103,7 +107,7 @@ struct TlsPolicy {
 struct ScreenConfig {
     BareLfPolicy bare_lf = BareLfPolicy::Pass;
     /// The server gets no PROXY header from us: it may wait for one, or trust our address to name the client
-    /// (a PROXY header; POP3's and ManageSieve's XCLIENT, the fields of IMAP's ID that name a client).
+    /// (TCP: a PROXY header; POP3's and ManageSieve's XCLIENT, the fields of IMAP's ID that name a client).
     bool no_header = false;
     /// gateway.name, in replies of ours.
     std::string_view gateway = {};

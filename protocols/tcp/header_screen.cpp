@@ -15,7 +15,7 @@ Rest HeaderScreen::onBytes(Side from, std::string_view bytes, Output& out) noexc
         const bool header = (v1_ && seen_ == proxy::wire::kV1Signature.size()) ||
                             (v2_ && seen_ == proxy::wire::kV2Signature.size());
         if (header) {
-            violation_ = Violation::ForbiddenCommand;
+            violation_ = Violation::ProxyHeader;
             passed = at;
         }
         if (header || opaque_) break;

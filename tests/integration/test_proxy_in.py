@@ -125,6 +125,13 @@ class Rejections(unittest.TestCase):
                 line = gateway.wait_event("proxy.rejected", peer="127.0.1.1", reason=reason)
                 self.assertEqual(line["listener"], "imap")
 
+    def test_a_balancer_that_is_taken_for_a_client_is_told_of(self):
+        for header in (proxyclient.header_v1("192.0.2.1"), proxyclient.header_v2("192.0.2.1")):
+            with proxyclient.connect(gateway.port("direct"), header, source="127.0.1.7") as client:
+                self.assertIn(b"521 5.5.1", proxyclient.read_to_end(client))
+        line = gateway.wait_event("proxy.rejected", peer="127.0.1.7", reason="unexpected_header")
+        self.assertIn("127.0.1.7", line["hint"])
+
     def test_an_untrusted_peer_is_closed_without_a_word(self):
         with proxyclient.connect(gateway.port("smtp"), source="127.0.1.2") as client:
             self.assertEqual(proxyclient.read_to_end(client), b"")

@@ -9,6 +9,11 @@
 namespace mailgate::test {
 
 /// What the filter knows in the end. Fails the test when that depends on how the bytes were split.
+/// PROXY headers, in the form of each version, of a balancer that nobody expects one from.
+inline const std::string kHeaders[] = {
+    "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "PROXY UNKNOWN\r\n",
+    std::string("\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\xc0\0\2\1\xc0\0\2\2\0\1\0\2", 28)};
+
 inline Observed observe(const ProtocolTraits& protocol, const Turns& turns, const ScreenConfig& screen = {}) {
     const Observed whole = playWhole(protocol, turns, screen);
     const std::string expected = toString(whole);

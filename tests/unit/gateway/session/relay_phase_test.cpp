@@ -278,6 +278,15 @@ TEST_F(RelayPhaseTest, AViolationIsToldInItsTurnAndStaysInTheRecord) {
     EXPECT_EQ(context_->record.violation, Violation::ForbiddenCommand);
 }
 
+TEST_F(RelayPhaseTest, AHeaderOfWhoIsNotTrustedForItIsTold) {
+    begin();
+    const Next step = clientSends(*phase_, "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nEHLO a\r\n");
+    EXPECT_EQ(expectStep<next::Linger>(step).reason, CloseReason::ForbiddenCommand);
+    EXPECT_THAT(client_->heard(), StartsWith("521 5.5.1"));
+    EXPECT_EQ(server_->heard(), "");
+    EXPECT_THAT(host_->events.text, HasSubstr("\"reason\":\"unexpected_header\""));
+}
+
 class BareLfModes : public RelayPhaseTest {
   protected:
     /// A message has a line that ends in LF alone; what comes of it.

@@ -248,6 +248,7 @@ TEST_F(SessionReportTest, ARejectionSaysWhyAndWhatToDo) {
          "add \\\"10.0.0.9\\\" to trusted of listener \\\"front\\\""},
         {Rejection::NoHeader, "sent nothing within the time limit", "on_first_ack"},
         {Rejection::NotProxy, "", "must send a PROXY header: enable it there"},
+        {Rejection::Unexpected, "in the place of a command", "do two balancers add one each?"},
     };
     for (const Case& each : cases) {
         host_->events.text.clear();
@@ -263,8 +264,23 @@ TEST_F(SessionReportTest, ARejectionSaysWhyAndWhatToDo) {
         EXPECT_THAT(log(), MatchesRegex(".*\"detail\":\"[^\"]+\".*\n"))
             << toString(static_cast<Rejection>(i));
         EXPECT_EQ(log().find("\"offset\":9") != std::string::npos,
-                  static_cast<Rejection>(i) != Rejection::UntrustedPeer)
+                  static_cast<Rejection>(i) != Rejection::UntrustedPeer &&
+                      static_cast<Rejection>(i) != Rejection::Unexpected)
             << "of him nothing was read";
+    }
+}
+
+TEST_F(SessionReportTest, AHeaderOfWhoIsNotTrustedSaysWhatToWrite) {
+    for (const auto& [proxy, hint] :
+         {std::pair{ProxyMode::Off,
+                    "set proxy = \\\"require\\\" and trusted = [\\\"10.0.0.9\\\"] for listener \\\"front"},
+          std::pair{ProxyMode::Mixed, "add \\\"10.0.0.9\\\" to trusted of listener \\\"front"}}) {
+        Config config = makeConfig();
+        config.listeners[0].proxy = proxy;
+        arrive(std::move(config), false);
+        host_->events.text.clear();
+        report::rejected(*host_, record().arrival, Rejection::Unexpected, "", 0);
+        EXPECT_THAT(log(), HasSubstr(hint));
     }
 }
 

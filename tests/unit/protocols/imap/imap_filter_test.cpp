@@ -441,11 +441,18 @@ INSTANTIATE_TEST_SUITE_P(Forms, ImapFilterId,
                                            "a ID (\"name\" NIL {16+}\r\nx-originating-ip \"1\")\r\n",
                                            "a ID (\"name\" NIL {16}\r\n", "a ID ((x-originating-ip 1))\r\n"));
 
-TEST(ImapFilter, LetsNoHeaderPassWhereTheServerMayWaitForOne) {
-    EXPECT_EQ(observe(imap::kImap, greetedThen({client("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")}),
-                      ScreenConfig{.no_header = true})
-                  .violation,
-              Violation::ForbiddenCommand);
+TEST(ImapFilter, TakesNoProxyHeaderForACommand) {
+    for (const std::string& header : kHeaders) {
+        const Observed seen = observe(imap::kImap, greetedThen({client(header + "a NOOP\r\n")}));
+        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
+        for (const char* part : {"PROXY", "QUIT", "NOOP"})
+            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
+    }
+    // As a tag, that word is as good as any other one, but where the server may wait for a header.
+    const Turns tagged = greetedThen({client("PROXY NOOP\r\n")});
+    EXPECT_FALSE(observe(imap::kImap, tagged).violation);
+    EXPECT_EQ(observe(imap::kImap, tagged, ScreenConfig{.no_header = true}).violation,
+              Violation::ProxyHeader);
 }
 
 TEST(ImapFilter, BelievesNoTlsBeforeTheServerSpeaksIt) {

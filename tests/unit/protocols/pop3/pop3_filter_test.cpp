@@ -194,8 +194,7 @@ TEST(Pop3Filter, CountsNoFailedLoginWhereThePasswordWasNotJudged) {
 
 TEST(Pop3Filter, TellsNoServerWhoTheClientIs) {
     const ScreenConfig screen{.no_header = true};
-    for (const char* line :
-         {"XCLIENT ADDR=203.0.113.99\r\n", "xClient\r\n", "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"}) {
+    for (const char* line : {"XCLIENT ADDR=203.0.113.99\r\n", "xClient\r\n"}) {
         const Observed seen = observe(pop3::kPop3, greetedThen({client(line)}), screen);
         EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
         EXPECT_EQ(seen.sent[kServer], "");
@@ -210,6 +209,15 @@ TEST(Pop3Filter, TellsNoServerWhoTheClientIs) {
     EXPECT_TRUE(observe(pop3::kPop3, capa)
                     .sent[kClient]
                     .ends_with("USER\r\nXCLIENT ADDR PORT\r\nSASL PLAIN\r\n.\r\n"));
+}
+
+TEST(Pop3Filter, TakesNoProxyHeaderForACommand) {
+    for (const std::string& header : kHeaders) {
+        const Observed seen = observe(pop3::kPop3, greetedThen({client(header + "NOOP\r\n")}));
+        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
+        for (const char* part : {"PROXY", "QUIT", "NOOP"})
+            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
+    }
 }
 
 TEST(Pop3Filter, KnowsWhereALineMayBePutIn) {

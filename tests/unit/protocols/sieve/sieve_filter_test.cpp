@@ -185,7 +185,7 @@ TEST(SieveFilter, CountsNoFailedLoginWhereThePasswordWasNotJudged) {
 
 TEST(SieveFilter, TellsNoServerWhoTheClientIs) {
     const ScreenConfig screen{.no_header = true};
-    for (const char* line : {"XCLIENT \"ADDR=203.0.113.99\"\r\n", "xclient ADDR=x\r\n", "PROXY TCP4\r\n"}) {
+    for (const char* line : {"XCLIENT \"ADDR=203.0.113.99\"\r\n", "xclient ADDR=x\r\n"}) {
         const Observed seen = observe(sieve::kSieve, greetedThen({client(line)}), screen);
         EXPECT_EQ(seen.violation, Violation::ForbiddenCommand);
         EXPECT_EQ(seen.sent[kServer], "");
@@ -195,6 +195,15 @@ TEST(SieveFilter, TellsNoServerWhoTheClientIs) {
         const Observed seen =
             observe(sieve::kSieve, {server("\"SIEVE\" \"x\"\r\n" + std::string(offer) + "OK\r\n")}, screen);
         EXPECT_EQ(seen.sent[kClient], "\"SIEVE\" \"x\"\r\nOK\r\n");
+    }
+}
+
+TEST(SieveFilter, TakesNoProxyHeaderForACommand) {
+    for (const std::string& header : kHeaders) {
+        const Observed seen = observe(sieve::kSieve, greetedThen({client(header + "NOOP\r\n")}));
+        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
+        for (const char* part : {"PROXY", "QUIT", "NOOP"})
+            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
     }
 }
 

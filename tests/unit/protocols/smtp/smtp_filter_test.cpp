@@ -1105,11 +1105,13 @@ TEST(SmtpScreen, TakesADotLineForContentWhenABareLfIsBeforeIt) {
     EXPECT_FALSE(seen.facts.transactions.at(0).accepted);
 }
 
-TEST(SmtpScreen, RefusesAProxyHeaderWhereTheServerMayWaitForOne) {
-    const Turns header{client("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n")};
-    EXPECT_FALSE(observe(smtp::kSmtp, greetedThen(header)).violation);
-    EXPECT_EQ(observe(smtp::kSmtp, greetedThen(header), {.no_header = true}).violation,
-              Violation::ForbiddenCommand);
+TEST(SmtpScreen, TakesNoProxyHeaderForACommand) {
+    for (const std::string& header : kHeaders) {
+        const Observed seen = observe(smtp::kSmtp, greetedThen({client(header + "NOOP\r\n")}));
+        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
+        for (const char* part : {"PROXY", "QUIT", "NOOP"})
+            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
+    }
 }
 
 struct ForbiddenCase {

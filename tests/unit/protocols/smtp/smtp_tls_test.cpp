@@ -174,7 +174,7 @@ TEST(SmtpTls, KeepsWhatHasToWaitFromTheServer) {
     for (const std::string line :
          {"MAIL FROM:<a@b.c>\r\n", "RCPT TO:<a@b.c>\r\n", "DATA\r\n", "AUTH PLAIN AGEAYg==\r\n",
           "auth login\r\n", "VRFY a\r\n", "HELP\r\n", "X\r\n", "BDAT 6 LAST\r\nNOOP\r\n", "BDAT 0 LAST\r\n",
-          "BURL imap://x LAST\r\n", "\r\n", "PROXY TCP4 1.2.3.4\r\n"}) {
+          "BURL imap://x LAST\r\n", "\r\n"}) {
         const Observed seen = observe(smtp::kSmtp,
                                       {server(kHello), client("EHLO a\r\n"), server("250 CHUNKING\r\n"),
                                        client(line + "NOOP x\r\n"), server("250 ok\r\n")},
