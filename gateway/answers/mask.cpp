@@ -86,6 +86,22 @@ Found nibblesIn(std::string_view text) {
     return {at, whole ? journal::masked(Network{whole->bytes, 128}).toString() : "::/48"};
 }
 
+std::string decimalOf(const AddressBytes& address) {
+    std::string digits = "0";  // the least first
+    for (const std::uint8_t byte : address) {
+        unsigned carry = byte;
+        for (char& digit : digits) {
+            carry += static_cast<unsigned>(digit - '0') * 256;
+            digit = static_cast<char>('0' + carry % 10);
+            carry /= 10;
+        }
+        for (; carry > 0; carry /= 10)
+            digits += static_cast<char>('0' + carry % 10);
+    }
+    std::reverse(digits.begin(), digits.end());
+    return digits;
+}
+
 /// The client's own address as one number, as programs take it for one.
 Found numberIn(std::string_view text, const Network& client) {
     constexpr std::size_t kV4At = 12;
@@ -96,12 +112,10 @@ Found numberIn(std::string_view text, const Network& client) {
     const std::size_t prefix = startsWithIgnoreCase(text, "0x") ? 2 : 0;
     const std::string_view run = leading(text.substr(prefix), isHexDigit);
     if (equalsIgnoreCase(run, hex)) return {prefix + run.size(), maskedNetwork(client).toString()};
-    if (!client.isV4()) return {};
-    std::uint32_t number = 0;
-    for (std::size_t at = kV4At; at < client.address.size(); ++at)
-        number = number << 8 | client.address[at];
+    AddressBytes number = client.address;
+    if (client.isV4()) std::fill(number.begin(), number.begin() + kV4At, std::uint8_t{0});
     const std::string_view decimal = leading(text, isDigit);
-    if (decimal.empty() || decimal.size() != run.size() || plainNumber(decimal) != fmt::to_string(number))
+    if (decimal.empty() || decimal.size() != run.size() || plainNumber(decimal) != decimalOf(number))
         return {};
     return {decimal.size(), maskedNetwork(client).toString()};
 }
@@ -121,7 +135,10 @@ Found v4In(std::string_view text, const Network& client) {
     }
     if (numbers.size() < kOctets) return {};
     if (text[at - 1] == '.') --at;
-    if (isBehind(text.substr(at), ".in-addr.arpa")) std::reverse(numbers.begin(), numbers.end());
+    const bool is_reverse = isBehind(text.substr(at), ".in-addr.arpa");
+    // Any four of them may be one, and in either order.
+    if (numbers.size() > kOctets && !is_reverse) return {at, "0.0.0.0/24"};
+    if (is_reverse) std::reverse(numbers.begin(), numbers.end());
     const auto dotted = [&](std::size_t first, std::size_t second, std::size_t third, std::size_t fourth) {
         std::string joined;
         for (const std::size_t index : {first, second, third, fourth})
@@ -132,6 +149,23 @@ Found v4In(std::string_view text, const Network& client) {
     if (dotted(3, 2, 1, 0) == client.toString()) return {at, maskedNetwork(client).toString()};
     numbers[3] = "0/24";
     return {at, dotted(0, 1, 2, 3)};
+}
+
+/// A name in a part of a /24, as RFC 2317 has them: "177.128/25.2.0.192.in-addr.arpa", also with "128-255".
+Found classlessIn(std::string_view text) {
+    std::vector<std::string_view> numbers;
+    std::size_t at = 0;
+    for (const std::string_view between : {".", "/-", ".", ".", ".", ""}) {
+        const std::string_view number = leading(text.substr(at), isDigit);
+        at += number.size();
+        numbers.push_back(plainNumber(number.empty() ? "0" : number));
+        if (number.empty()) return {};
+        if (between.empty()) break;
+        if (at >= text.size() || between.find(text[at]) == std::string_view::npos) return {};
+        ++at;
+    }
+    if (!isBehind(text.substr(at), ".in-addr.arpa")) return {};
+    return {at, fmt::format("{}.{}.{}.0/24", numbers[5], numbers[4], numbers[3])};
 }
 
 /// As inet_pton(3) takes it: groups without needless zeroes.
@@ -181,9 +215,14 @@ Found addressAt(std::string_view text, std::size_t at, const Network& client) {
     const char before = at == 0 ? ' ' : text[at - 1];
     Found found;
     const bool begins = isHexDigit(text[at]) && !isHexDigit(before);
-    if (text[at] == ':' ? !isAlphanumeric(before) : begins) found = v6In(text.substr(at));
+    // No group has more than four digits: what is in front of these is not of it.
+    constexpr std::size_t kMostOfGroup = 4;
+    const bool begins_group = begins || leading(text.substr(at), isHexDigit).size() == kMostOfGroup;
+    if (text[at] == ':' ? !isAlphanumeric(before) : begins_group) found = v6In(text.substr(at));
     if (found.length == 0 && begins && !isAlphanumeric(before)) found = nibblesIn(text.substr(at));
-    if (found.length == 0 && begins) found = numberIn(text.substr(at), client);
+    const bool begins_number = begins || (isDigit(text[at]) && !isDigit(before));
+    if (found.length == 0 && begins_number) found = numberIn(text.substr(at), client);
+    if (found.length == 0 && isDigit(text[at]) && !isDigit(before)) found = classlessIn(text.substr(at));
     if (found.length == 0 && isDigit(text[at]) && !isDigit(before)) found = v4In(text.substr(at), client);
     return found;
 }

@@ -43,7 +43,7 @@ await page.emulateMedia({colorScheme: 'light'});
 await page.goto(`${base}/sessions/live`);
 await quiet(500);
 await take(page, 'under-way');
-await page.goto(`${base}/sessions?q=${encodeURIComponent('@partner.example')}`);
+await page.goto(`${base}/sessions?q=${encodeURIComponent('@partner.example')}&gateways=all`);
 await take(page, 'sessions');
 await page.click('tbody tr:last-child a');
 await page.waitForLoadState();

@@ -6,6 +6,8 @@
 
 #include <gmock/gmock.h>
 
+#include <tuple>
+
 namespace mailgate::answers {
 namespace {
 
@@ -67,7 +69,7 @@ TEST(Mask, FindsAnAddressInWhateverWayItIsWritten) {
              {"7.2.0.192.dsl.example", "192.0.2.0/24.dsl.example"},
              {"10.1.2.3.", "10.1.2.0/24."},
              {"[10.1.2.3] 10.1.2.11", "[10.1.2.0/24] 10.1.2.0/24"},
-             {"1.2.3.4.5 x", "1.2.3.0/24 x"},
+             {"1.2.3.4.5 x", "0.0.0.0/24 x"},
              {"x@[IPv6:2001:db8:7:7::1]", "x@[IPv6:2001:db8:7::/48]"},
              {"x@[IPv6:2001:db8:7:7:0:0:0:1]", "x@[IPv6:2001:db8:7::/48]"},
              {"x@[IPv6:2001:0db8:0007:0007:0000:0000:0000:0001]", "x@[IPv6:2001:db8:7::/48]"},
@@ -151,7 +153,7 @@ TEST(Mask, FindsTheClientsOwnAsANumber) {
          {"3221225991", "[3221225991]", "0xc0000207", "c0000207.dsl.example", "x@03221225991"})
         EXPECT_THAT(maskedText(number, address("192.0.2.7")), HasSubstr("192.0.2.0/24")) << number;
     EXPECT_EQ(maskedText("20010db8000700070000000000000001", address("2001:db8:7:7::1")), "2001:db8:7::/48");
-    for (const char* other : {"3221225990", "32212259910", "c0000207f", "a3221225991", "0xc0000206", "4711"})
+    for (const char* other : {"3221225990", "32212259910", "c0000207f", "0xc0000206", "4711"})
         EXPECT_EQ(maskedText(other, address("192.0.2.7")), other);
 }
 
@@ -167,6 +169,21 @@ TEST(Mask, KnowsWhatWouldTellAnAddress) {
         EXPECT_TRUE(tellsAddressOfHelo(name)) << name;
     for (const char* name : {"", ".", ".example.net", "mx1.example.net", "..a", "192-0-2-1.isp.example"})
         EXPECT_FALSE(tellsAddressOfHelo(name)) << name;
+}
+
+TEST(Mask, FindsAddressesWithOtherThingsAround) {
+    const char* const v6 = "2001:db8:51:aaaa:bbbb:cccc:dddd:e177";
+    for (const auto& [text, client, left] :
+         {std::tuple("a2001:0db8:0051:aaaa:bbbb:cccc:dddd:e177", v6, "a2001:db8:51::/48"),
+          std::tuple("x92001:db8:51::e177.isp.example", v6, "x92001:db8:51::/48.isp.example"),
+          std::tuple("h-42540766411381321800068981371120247159", v6, "h-2001:db8:51::/48"),
+          std::tuple("a3221226161", "192.0.2.177", "a192.0.2.0/24"),
+          std::tuple("177.128/25.2.0.192.in-addr.arpa", "192.0.2.177", "192.0.2.0/24.in-addr.arpa"),
+          std::tuple("177.128-255.2.0.192.in-addr.arpa", "192.0.2.177", "192.0.2.0/24.in-addr.arpa"),
+          std::tuple("1.177.2.0.192", "192.0.2.177", "0.0.0.0/24")}) {
+        EXPECT_EQ(maskedText(text, address(client)), left) << text;
+        EXPECT_EQ(maskedText(left, address(client)), left) << "once more";
+    }
 }
 
 }  // namespace
