@@ -13,8 +13,6 @@
 namespace mailgate {
 namespace {
 
-constexpr std::int64_t kPause = 60, kPauseAfterFailure = 10;
-
 /// What a row is sealed for, so that none can stand in another's place.
 std::string purposeOf(const store::FleetState& state, std::int64_t period) {
     return fmt::format("mailgate ticket key of {}, period {}", state.fleet, period);
@@ -40,7 +38,8 @@ void FleetTickets::look(store::FleetStore& fleet, const store::FleetState& state
     } catch (const store::StoreError& error) {
         failure = error.what();
     }
-    pause_ = failure.empty() ? kPause : kPauseAfterFailure;
+    constexpr std::int64_t kEvery = 60, kAfterFailure = 10;
+    pause_ = failure.empty() ? kEvery : kAfterFailure;
     report(failure);
 }
 

@@ -29,8 +29,8 @@ class FleetTickets {
         std::function<void(const std::string& why)> failed{};  ///< once, until they are shared again
     };
 
-    FleetTickets(TicketSeal seal, std::shared_ptr<TicketKeys> keys, Events events)
-        : seal_(std::move(seal)), keys_(std::move(keys)), events_(std::move(events)) {}
+    FleetTickets(const TicketSeal& seal, std::shared_ptr<TicketKeys> keys, Events events)
+        : seal_(seal), keys_(std::move(keys)), events_(std::move(events)) {}
 
     /// Once a minute by the database's clock, and else nothing; always on the same thread. While the database cannot be reached the
     /// last keys go on, up to the end of their time.

@@ -93,7 +93,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     TlsListeners::Row certificates = tls_.make(config);
     const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
     TlsUpstreams::Row server_tls = server_tls_.make(config);
-    std::optional<TicketSeal> ticket_seal = ticketSealOf(config);
+    const std::optional<TicketSeal> ticket_seal = ticketSealOf(config);
     dropPrivileges(config.user);
 
     log_ = std::make_unique<EventLog>(config.log);
@@ -110,8 +110,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     reloader_ = std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_,
                                                           *state_, *checker_, tls_, server_tls_, workers_});
     if (ticket_seal)
-        tickets_ =
-            std::make_unique<FleetTickets>(*std::move(ticket_seal), tls_.tickets(), ticketEvents(*log_));
+        tickets_ = std::make_unique<FleetTickets>(*ticket_seal, tls_.tickets(), ticketEvents(*log_));
     makeFleet(config);
     makeShipper(config);
     control_ = std::make_unique<GatewayControl>(GatewayControl::Parts{*log_, rules_, journal_.get(), *state_,

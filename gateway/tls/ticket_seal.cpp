@@ -81,7 +81,7 @@ bool bytesOf(std::string_view hex, std::span<unsigned char> bytes) noexcept {
     return true;
 }
 
-int lengthOf(std::size_t size) noexcept {
+int intOf(std::size_t size) noexcept {
     return static_cast<int>(size);
 }
 
@@ -133,13 +133,13 @@ std::optional<std::string> TicketSeal::seal(const TicketKey& key, std::string_vi
     std::array<unsigned char, kSealed> sealed{};
     const CipherContext context(EVP_CIPHER_CTX_new());
     int length = 0;
-    if (!context || RAND_bytes(sealed.data(), lengthOf(kNonce)) != 1 ||
+    if (!context || RAND_bytes(sealed.data(), intOf(kNonce)) != 1 ||
         EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key_.data(), sealed.data()) != 1 ||
-        EVP_EncryptUpdate(context.get(), nullptr, &length, bytesOf(purpose), lengthOf(purpose.size())) != 1 ||
+        EVP_EncryptUpdate(context.get(), nullptr, &length, bytesOf(purpose), intOf(purpose.size())) != 1 ||
         EVP_EncryptUpdate(context.get(), sealed.data() + kNonce, &length, clear.bytes.data(),
-                          lengthOf(kKeyBytes)) != 1 ||
+                          intOf(kKeyBytes)) != 1 ||
         EVP_EncryptFinal_ex(context.get(), sealed.data() + kNonce + kKeyBytes, &length) != 1 ||
-        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, lengthOf(kTag),
+        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_GET_TAG, intOf(kTag),
                             sealed.data() + kNonce + kKeyBytes) != 1)
         return std::nullopt;
     return hexOf(sealed);
@@ -153,10 +153,10 @@ std::optional<TicketKey> TicketSeal::open(std::string_view sealed, std::string_v
     int length = 0;
     if (!context ||
         EVP_DecryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key_.data(), bytes.data()) != 1 ||
-        EVP_DecryptUpdate(context.get(), nullptr, &length, bytesOf(purpose), lengthOf(purpose.size())) != 1 ||
+        EVP_DecryptUpdate(context.get(), nullptr, &length, bytesOf(purpose), intOf(purpose.size())) != 1 ||
         EVP_DecryptUpdate(context.get(), clear.bytes.data(), &length, bytes.data() + kNonce,
-                          lengthOf(kKeyBytes)) != 1 ||
-        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, lengthOf(kTag),
+                          intOf(kKeyBytes)) != 1 ||
+        EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_AEAD_SET_TAG, intOf(kTag),
                             bytes.data() + kNonce + kKeyBytes) != 1 ||
         EVP_DecryptFinal_ex(context.get(), clear.bytes.data(), &length) != 1)
         return std::nullopt;

@@ -57,7 +57,7 @@ TEST_F(HelpTest, ASynopsisHasWhatTheCommandTakes) {
     EXPECT_EQ(synopsisOf(command({"access", "test"})),
               "*access test* _ADDR_... [--listener _NAME_]... [--json]");
     EXPECT_EQ(synopsisOf(command({"server", "drain"})),
-              "*server drain* [_UPSTREAM_/_SERVER_] [--host _HOST_]");
+              "*server drain* [_UPSTREAM_/_SERVER_] [--host _HOST_] [--everywhere]");
     EXPECT_EQ(synopsisOf(command({"serve"})), "*serve*");
     EXPECT_THAT(synopsisOf(command({"access", "import"})), HasSubstr(" [--verdict *allow*|*deny*] "));
     EXPECT_THAT(optionsReference(app_),
