@@ -30,6 +30,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"certificates", "WARN,CRIT"},
                                                                      {"silent", "WARN,CRIT"},
                                                                      {"lag", "WARN,CRIT"},
+                                                                     {"journal-lag", "WARN,CRIT"},
                                                                      {"client-rate", "N"},
                                                                      {"client-sessions", "N"},
                                                                      {"columns", "NAME,..."},

@@ -25,11 +25,14 @@ struct CheckLimits {
     Threshold sessions{80, 95};           ///< percent of max_sessions, or more
     Threshold journal{95, std::nullopt};  ///< percent of journal.max_size, or more
     Threshold certificates{14, 3};        ///< days left, or fewer
+    /// Seconds since all of the journal was in the fleet's database, or more.
+    Threshold journal_lag{answers::kJournalLateFrom, std::nullopt};
 };
 
 struct FleetLimits {
     Threshold silent{20, 300};  ///< seconds since a gateway was heard of, or more
     Threshold lag{10, 300};     ///< seconds since the first change that it has not applied, or more
+    Threshold journal_lag{answers::kJournalLateFrom, std::nullopt};  ///< as CheckLimits has it
 };
 
 enum class CheckState : int { Ok = 0, Warning = 1, Critical = 2, Unknown = 3 };

@@ -378,6 +378,8 @@ void addStatusCommand(CLI::App& root, Context& context) {
           addThreshold(*command, *checks, "--certificates", limits->certificates,
                        "days that certificates have left", kFalls)})
         option->excludes(of_fleet);
+    addThreshold(*command, *checks, "--journal-lag", limits->journal_lag,
+                 "seconds since all of a journal was in the fleet's database");
     const auto fleet_limits = std::make_shared<FleetLimits>();
     for (CLI::Option* option :
          {addThreshold(*command, *checks, "--silent", fleet_limits->silent,
@@ -386,6 +388,7 @@ void addStatusCommand(CLI::App& root, Context& context) {
                        "seconds for which a gateway has not applied a change of the rules")})
         option->needs(of_fleet);
     command->callback([&context, json, view, fleet, check, limits, fleet_limits] {
+        fleet_limits->journal_lag = limits->journal_lag;
         if (*check && *fleet)
             printCheck(context, [&] { return checkTheFleet(context, *fleet_limits); });
         else if (*check)

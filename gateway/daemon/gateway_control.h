@@ -54,6 +54,9 @@ class GatewayControl final : public admin::Control {
     store::FleetStatus fleet() override {
         return parts_.fleet ? parts_.fleet->status() : store::FleetStatus{};
     }
+    store::ShipperStatus fleetJournal() override {
+        return parts_.shipper ? parts_.shipper->status() : store::ShipperStatus{};
+    }
 
   private:
     std::string kept(const Generation& generation, std::string_view upstream, std::string_view server,
