@@ -100,7 +100,7 @@ _mailgate() {
         backup) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
         restore*) words="--parts"
                   [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; } ;;
-        status) words="--check --fleet --silent --lag --sessions --journal --certificates --drained --json --wide --utc --no-pager" ;;
+        status) words="--check --fleet --silent --lag --sessions --journal --journal-lag --certificates --drained --json --wide --utc --no-pager" ;;
         tls) words="status test" ;;
         "tls status") words="--json --wide --columns --utc --no-pager" ;;
         "tls test"*) words="--starttls --server-name --ca --json" ;;

@@ -187,9 +187,14 @@ Response Api::health(const Request&) {
 namespace {
 
 /// Clients are served whether the fleet's database is there or not.
-std::string readyText(const store::FleetStatus& fleet) {
-    if (!fleet.configured || fleet.connected || fleet.failure.empty()) return "ready\n";
-    return fmt::format("ready\nfleet: the rules are {:.0f} s old: {}\n", fleet.lag_seconds, fleet.failure);
+std::string readyText(const store::FleetStatus& fleet, const store::ShipperStatus& journal) {
+    std::string text = "ready\n";
+    if (fleet.configured && !fleet.connected && !fleet.failure.empty())
+        text += fmt::format("fleet: the rules are {:.0f} s old: {}\n", fleet.lag_seconds, fleet.failure);
+    if (journal.configured && !journal.connected && !journal.failure.empty())
+        text += fmt::format("fleet: the journal has not come for {:.0f} s: {}\n", journal.lag_seconds,
+                            journal.failure);
+    return text;
 }
 
 }  // namespace
@@ -202,7 +207,7 @@ Response Api::ready(const Request& request) {
     }
     switch (control_.ready(listener)) {
         case Readiness::Ready:
-            return plainResponse(200, readyText(control_.fleet()));
+            return plainResponse(200, readyText(control_.fleet(), control_.fleetJournal()));
         case Readiness::NotReady:
             return plainResponse(503, "not ready\n");
         case Readiness::NoServer:

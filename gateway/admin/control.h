@@ -150,8 +150,9 @@ class Control {
     /// Ready once workers accept and the rules are loaded, until a stop begins, while `listener` has a server; with no name,
     /// while any has. Waits for nothing.
     virtual Readiness ready(std::string_view listener) = 0;
-    /// How the gateway stands to its fleet. Waits for nothing.
+    /// How the gateway, and its journal, stand to its fleet. Waits for nothing.
     virtual store::FleetStatus fleet() { return {}; }
+    virtual store::ShipperStatus fleetJournal() { return {}; }
 };
 
 }  // namespace mailgate::admin

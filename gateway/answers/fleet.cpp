@@ -68,6 +68,10 @@ bool isSilent(const Member& member) {
     return member.silent_secs >= kSilentFrom;
 }
 
+bool isJournalLate(const Member& member) {
+    return member.journal_secs.value_or(0) >= kJournalLateFrom;
+}
+
 std::string_view stateOf(const FleetView& view, const Member& member) {
     if (member.damaged) return "damaged";
     if (changesAhead(view, member.position) > 0) return "ahead";
@@ -76,10 +80,11 @@ std::string_view stateOf(const FleetView& view, const Member& member) {
 }
 
 bool isWell(const FleetView& view) {
-    if (!view.answered || (view.here && !view.failure.empty())) return false;
+    if (!view.answered || !view.failure.empty()) return false;
     if (view.differences && view.differences->changed > 0) return false;
     return std::none_of(view.members.begin(), view.members.end(), [&](const Member& member) {
-        return member.damaged || isSilent(member) || changesAhead(view, member.position) > 0;
+        return member.damaged || isSilent(member) || changesAhead(view, member.position) > 0 ||
+               isJournalLate(member);
     });
 }
 
@@ -116,6 +121,7 @@ Object::Ptr memberAsJson(const FleetView& view, const Member& member) {
     object->set("ahead", changesAhead(view, member.position));
     object->set("damaged", member.damaged);
     object->set("missing", missingAsJson(member.missed));
+    object->set("journal_seconds", member.journal_secs ? Var(*member.journal_secs) : Var());
     object->set("state", std::string(stateOf(view, member)));
     return object;
 }

@@ -45,9 +45,13 @@ std::int64_t changesAhead(const FleetView& view, std::int64_t version);
 /// Seconds. Members announce themselves every five.
 inline constexpr std::int64_t kSilentFrom = 20;
 bool isSilent(const store::Member& member);
+/// Seconds. The database hears every fifteen that it has all of a journal.
+inline constexpr std::int64_t kJournalLateFrom = 300;
+bool isJournalLate(const store::Member& member);
 /// "up", "behind", "silent", "ahead" of the database or "damaged"; the last that is true of these.
 std::string_view stateOf(const FleetView& view, const store::Member& member);
-/// The database has answered, all gateways are heard of and have no rules that it does not know, and this one has the fleet's.
+/// The database has answered, all gateways are heard of, have no rules that it does not know and bring their journals, and this one
+/// has joined and has the fleet's rules.
 bool isWell(const FleetView& view);
 
 /// As `fleet status --json` has it (docs/json.md); what is not known is null.

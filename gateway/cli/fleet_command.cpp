@@ -293,7 +293,8 @@ void addFleetCommand(CLI::App& root, Context& context) {
     CLI::App* status =
         fleet->add_subcommand("status",
                               "Print the fleet's gateways; exit status 0: all are well, 1: "
-                              "one is silent, this one has other rules, or the database is silent");
+                              "one is silent or its journal does not come, this one has not joined or "
+                              "has other rules, or the database is silent");
     const auto json = std::make_shared<bool>(false);
     status->add_flag("--json", *json, "Print JSON");
     const auto view = std::make_shared<ViewOptions>();

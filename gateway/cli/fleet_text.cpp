@@ -33,6 +33,8 @@ std::string stateText(const FleetView& view, const Member& member) {
     if (const auto changes = changesBehind(view, member.position); changes > 0)
         state += fmt::format(", {} behind{}", counted(static_cast<std::size_t>(changes), "change"),
                              member.behind_secs > 0 ? fmt::format(" for {} s", member.behind_secs) : "");
+    if (answers::isJournalLate(member))
+        state += fmt::format(", its journal has not come for {} s", *member.journal_secs);
     return state;
 }
 
@@ -95,9 +97,10 @@ std::string memberTable(const FleetView& view, const Object* gateway, const View
                        time(member.started),
                        time(member.seen),
                        fmt::to_string(member.position),
-                       Cell(stateText(view, member), bad                 ? Colour::Bad
-                                                     : state == "behind" ? Colour::Warning
-                                                                         : Colour::Good)};
+                       Cell(stateText(view, member), bad ? Colour::Bad
+                                                     : state == "behind" || answers::isJournalLate(member)
+                                                         ? Colour::Warning
+                                                         : Colour::Good)};
         if (gateway) row.insert(row.begin() + 4, member.name == view.self ? textOf(*gateway, "live") : "-");
         table.add(std::move(row));
     }

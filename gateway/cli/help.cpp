@@ -31,6 +31,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"drained", "DURATION"},
                                                                      {"silent", "WARN,CRIT"},
                                                                      {"lag", "WARN,CRIT"},
+                                                                     {"journal-lag", "WARN,CRIT"},
                                                                      {"client-rate", "N"},
                                                                      {"client-sessions", "N"},
                                                                      {"columns", "NAME,..."},

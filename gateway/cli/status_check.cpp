@@ -66,6 +66,12 @@ std::string roughly(std::int64_t seconds) {
     return answers::durationText(seconds);
 }
 
+/// As perfdata has them.
+std::string seconds(std::string_view name, std::int64_t value, const Threshold& limit) {
+    const auto text = [](const std::optional<unsigned>& part) { return part ? fmt::to_string(*part) : ""; };
+    return fmt::format("{}={}s;{};{};0", name, value, text(limit.warning), text(limit.critical));
+}
+
 std::string_view wordFor(CheckState state) {
     constexpr std::string_view kWords[] = {"OK", "WARNING", "CRITICAL", "UNKNOWN"};
     return kWords[static_cast<std::size_t>(state)];
@@ -185,6 +191,8 @@ class Check {
                   fmt::format("the fleet's rules may be others by now, {} s old: {}",
                               static_cast<std::int64_t>(fleet->optValue<double>("lag_seconds", 0)),
                               textOf(*fleet, "failure")));
+        if (const Object::Ptr journal = fleet ? fleet->getObject("journal") : nullptr)
+            checkFleetJournal(*journal);
         if (rules) measured(fmt::format("rules={};;;0", numberOf(*rules, "count")));
         if (const Array::Ptr alarms = status_.getArray("address_alarms"))
             for (unsigned i = 0; i < alarms->size(); ++i)
@@ -199,6 +207,16 @@ class Check {
             found(CheckState::Warning, fmt::format("{} access rule{} listener {}, which there is not", count,
                                                    count == 1 ? " names" : "s name", name));
         }
+    }
+
+    void checkFleetJournal(const Object& journal) {
+        const auto lag = static_cast<std::int64_t>(journal.optValue<double>("lag_seconds", 0));
+        measured(seconds("fleet_journal_lag", lag, limits_.journal_lag));
+        const std::string failure = textOf(journal, "failure");
+        found(atLeast(static_cast<double>(lag), limits_.journal_lag),
+              fmt::format("the journal has not been whole in the fleet's database for {} s, {} behind{}{}",
+                          lag, counted(numberOf(journal, "behind"), "record"), failure.empty() ? "" : ": ",
+                          failure));
     }
 
     void checkSessions() {
@@ -280,7 +298,7 @@ CheckResult checkFleet(const answers::FleetView& view, std::string_view unanswer
     const auto found = [&](CheckState state, std::string text) {
         if (state != CheckState::Ok) findings.push_back({state, std::move(text)});
     };
-    std::int64_t most_silent = 0, longest_lag = 0;
+    std::int64_t most_silent = 0, longest_lag = 0, latest_journal = 0;
     for (const store::Member& member : view.members) {
         most_silent = std::max(most_silent, member.silent_secs);
         longest_lag = std::max(longest_lag, member.behind_secs);
@@ -291,6 +309,10 @@ CheckResult checkFleet(const answers::FleetView& view, std::string_view unanswer
                   "{} has not applied {} of the rules for {} s", member.name,
                   counted(static_cast<std::size_t>(answers::changesBehind(view, member.position)), "change"),
                   member.behind_secs));
+        const std::int64_t journal = member.journal_secs.value_or(0);
+        latest_journal = std::max(latest_journal, journal);
+        found(atLeast(static_cast<double>(journal), limits.journal_lag),
+              fmt::format("the journal of {} has not come for {} s", member.name, journal));
         if (member.damaged)
             found(CheckState::Warning,
                   fmt::format("the database has a row of {} that no gateway writes", member.name));
@@ -306,17 +328,12 @@ CheckResult checkFleet(const answers::FleetView& view, std::string_view unanswer
                                                counted(view.differences->changed, "rule"),
                                                view.differences->changed == 1 ? "is" : "are", view.self,
                                                view.differences->changed == 1 ? "it" : "them"));
-    const auto seconds = [](const char* name, std::int64_t value, const Threshold& limit) {
-        const auto text = [](const std::optional<unsigned>& part) {
-            return part ? fmt::to_string(*part) : "";
-        };
-        return fmt::format(" {}={}s;{};{};0", name, value, text(limit.warning), text(limit.critical));
-    };
     return resultOf(
         std::move(findings),
         fmt::format("{}, rules version {}", counted(view.members.size(), "gateway"), view.fleet.version),
-        fmt::format(" gateways={};;;0{}{}", view.members.size(),
-                    seconds("silent", most_silent, limits.silent), seconds("lag", longest_lag, limits.lag)));
+        fmt::format(" gateways={};;;0 {} {} {}", view.members.size(),
+                    seconds("silent", most_silent, limits.silent), seconds("lag", longest_lag, limits.lag),
+                    seconds("journal_lag", latest_journal, limits.journal_lag)));
 }
 
 CheckResult checkFailed(CheckState state, std::string_view why) {

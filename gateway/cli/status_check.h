@@ -28,11 +28,14 @@ struct CheckLimits {
     Threshold certificates{14, 3};        ///< days left, or fewer
     std::optional<std::int64_t> drained{
         86'400};  ///< seconds for which a server has been drained, or more: a warning
+    /// Seconds since all of the journal was in the fleet's database, or more.
+    Threshold journal_lag{answers::kJournalLateFrom, std::nullopt};
 };
 
 struct FleetLimits {
     Threshold silent{20, 300};  ///< seconds since a gateway was heard of, or more
     Threshold lag{10, 300};     ///< seconds since the first change that it has not applied, or more
+    Threshold journal_lag{answers::kJournalLateFrom, std::nullopt};  ///< as CheckLimits has it
 };
 
 enum class CheckState : int { Ok = 0, Warning = 1, Critical = 2, Unknown = 3 };

@@ -417,6 +417,8 @@ void addStatusCommand(CLI::App& root, Context& context) {
                 formatDuration(std::chrono::seconds(*limits->drained))))
         ->needs(checks)
         ->excludes(of_fleet);
+    addThreshold(*command, *checks, "--journal-lag", limits->journal_lag,
+                 "seconds since all of a journal was in the fleet's database");
     const auto fleet_limits = std::make_shared<FleetLimits>();
     for (CLI::Option* option :
          {addThreshold(*command, *checks, "--silent", fleet_limits->silent,
@@ -425,6 +427,7 @@ void addStatusCommand(CLI::App& root, Context& context) {
                        "seconds for which a gateway has not applied a change of the rules")})
         option->needs(of_fleet);
     command->callback([&context, json, view, fleet, check, limits, fleet_limits] {
+        fleet_limits->journal_lag = limits->journal_lag;
         if (*check && *fleet)
             printCheck(context, [&] { return checkTheFleet(context, *fleet_limits); });
         else if (*check)

@@ -188,6 +188,10 @@ void Gateway::makeConsole(const ConsoleConfig& config, const std::shared_ptr<Tls
     console_ = std::make_unique<console::Console>(config, parts);
 }
 
+static bool shipsJournal(const Config& config) {
+    return !config.fleet.url.empty() && config.fleet.journal && config.journal.enabled;
+}
+
 void Gateway::makeFleet(const Config& config) {
     if (config.fleet.url.empty()) return;
     store::FleetFollower::Events events = fleetEvents(*log_);
@@ -222,13 +226,15 @@ void Gateway::makeFleet(const Config& config) {
         [store_url = config.store_url] {
             return store::openReplica(store_url, {.use = store::RuleStore::Use::Assist});
         },
-        store::FleetFollower::Options{
-            .name = config.name, .release = MAILGATE_VERSION, .poll = config.fleet.poll},
+        store::FleetFollower::Options{.name = config.name,
+                                      .release = MAILGATE_VERSION,
+                                      .ships = shipsJournal(config),
+                                      .poll = config.fleet.poll},
         std::move(events));
 }
 
 void Gateway::makeShipper(const Config& config) {
-    if (config.fleet.url.empty() || !config.fleet.journal || !config.journal.enabled) return;
+    if (!shipsJournal(config)) return;
     const auto days = [](std::chrono::milliseconds kept) {
         return std::chrono::ceil<std::chrono::days>(kept).count();
     };

@@ -157,7 +157,7 @@ admin::Status GatewayControl::status() {
     status.rules_without_listener.assign(table->unknownListeners().begin(), table->unknownListeners().end());
     status.rules_expiring = parts_.rules.expiring;
     status.fleet = fleet();
-    if (parts_.shipper) status.fleet_journal = parts_.shipper->status();
+    status.fleet_journal = fleetJournal();
     if (parts_.tickets) status.fleet_tickets = parts_.tickets->status();
     status.log_lines_lost = parts_.log.lost();
     if (parts_.journal) {

@@ -62,6 +62,9 @@ class GatewayControl final : public admin::Control {
     store::FleetStatus fleet() override {
         return parts_.fleet ? parts_.fleet->status() : store::FleetStatus{};
     }
+    store::ShipperStatus fleetJournal() override {
+        return parts_.shipper ? parts_.shipper->status() : store::ShipperStatus{};
+    }
 
   private:
     /// Keeps it for the next start; what is to be said of that, if anything. `order`: none, it is ready.

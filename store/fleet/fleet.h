@@ -52,6 +52,9 @@ struct Member {
     /// No gateway writes such a row: what is too long was cut, and a time or a number that is none is 0.
     bool damaged = false;
     MissedRecords missed{};  ///< of its journal
+    bool ships = true;       ///< its journal goes to the database
+    /// Since the database had all of that, or the gateway was started; none: nothing of it goes there, or it is not known.
+    std::optional<std::int64_t> journal_secs{};
 };
 
 /// A key for session tickets as it is where gateways meet: sealed, with what all of them have and the database has not.

@@ -82,7 +82,11 @@ bool FleetFollower::Impl::stops() {
 
 void FleetFollower::Impl::announce(std::int64_t position) {
     if (position == announced && steady_clock::now() < next_announcement) return;
-    fleet->announce({options.name, options.release, started, position});
+    fleet->announce({.name = options.name,
+                     .release = options.release,
+                     .started = started,
+                     .position = position,
+                     .ships = options.ships});
     announced = position;
     next_announcement = steady_clock::now() + options.announce;
 }

@@ -33,6 +33,7 @@ class FleetFollower {
     struct Options {
         std::string name;     ///< the member's
         std::string release;  ///< mailgate's version
+        bool ships = true;    ///< the gateway's journal goes to the fleet's database
         std::chrono::milliseconds poll{500};
         std::chrono::milliseconds announce{5'000};
         std::chrono::milliseconds upkeep{3'600'000};

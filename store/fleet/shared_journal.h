@@ -71,6 +71,8 @@ class SharedJournal {
 
     /// In which of the gateway's journals that record is, or of those whose row is gone; none: it is not there.
     virtual std::optional<std::int64_t> journalOf(JournalKind kind, const journal::SpoolPlace& record) = 0;
+    /// Whether it is there at all, under whichever gateway's name: as one that was renamed brought it, or that this one is a copy of.
+    virtual bool has(JournalKind kind, const journal::SpoolPlace& record) = 0;
     /// Of a journal; 0: there is none.
     virtual std::int64_t lastKey(std::int64_t journal, JournalKind kind) = 0;
     /// Unix milliseconds: of what ended before, nothing is kept.

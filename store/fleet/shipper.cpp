@@ -87,6 +87,7 @@ struct JournalShipper::Impl {
     void lookAfter();
     void noteBehind();
     void reportFailure(const std::string& why);
+    void reportFailure(const StoreError& error);
     void reportSuccess(std::size_t records);
     void wait(milliseconds time);
     void pause();
@@ -101,7 +102,7 @@ struct JournalShipper::Impl {
     const Events events;
 
     // The thread's own.
-    std::unique_ptr<journal::Spool> spool;             ///< none after a failure
+    std::unique_ptr<journal::Spool> spool;             ///< none after a failure of its own
     std::string fleet_id;                              ///< as last known
     std::optional<SharedJournal::Journal> journal;     ///< at the database; none: it has to be taken up
     std::optional<SpoolPosition> position;             ///< as last known
@@ -149,12 +150,12 @@ void JournalShipper::Impl::requireMembership() {
 
 void JournalShipper::Impl::openSpool() {
     if (spool && !spool->isReplaced()) return;
-    // Nobody writes to what was removed any more: the rest of it goes first.
-    if (spool && journal)
-        while (!stops() && journal && shipNext()) {
+    // Nobody writes to what was removed any more: the rest of it goes first, once the database is there.
+    if (spool)
+        while (!stops() && shipNext()) {
         }
     journal.reset();
-    // After a failure it is the same file, as far as is known, and what has come of it counts on.
+    // After a failure of its own it is the same file, as far as is known, and what has come of it counts on.
     if (spool) {
         position.reset();
         seen.clear();
@@ -358,8 +359,13 @@ void JournalShipper::Impl::reportSuccess(std::size_t records) {
     if (!std::exchange(reported, {}).empty() && events.found) events.found(behind);
 }
 
+/// A database that cannot be reached says nothing of the file; were that removed meanwhile, nobody else would have it any more.
+void JournalShipper::Impl::reportFailure(const StoreError& error) {
+    if (error.kind() != StoreError::Kind::Open) spool.reset();
+    reportFailure(std::string(error.what()));
+}
+
 void JournalShipper::Impl::reportFailure(const std::string& why) {
-    spool.reset();
     journal.reset();
     fleet->discard();
     {
@@ -386,10 +392,14 @@ void JournalShipper::Impl::run() {
         try {
             turn();
             continue;
+        } catch (const StoreError& error) {
+            reportFailure(error);
         } catch (const std::bad_alloc&) {
+            spool.reset();
             reportFailure("out of memory");
         } catch (const std::exception& error) {
-            reportFailure(error.what());
+            spool.reset();
+            reportFailure(std::string(error.what()));
         }
         pause();
     }

@@ -82,17 +82,16 @@ class Shared {
         return next;
     }
     bool anyIsThere(JournalKind kind, const std::vector<SpoolPlace>& records) {
-        return std::any_of(records.begin(), records.end(), [&](const SpoolPlace& record) {
-            return fleet_.journalOf(kind, record).has_value();
-        });
+        return std::any_of(records.begin(), records.end(),
+                           [&](const SpoolPlace& record) { return fleet_.has(kind, record); });
     }
     /// Nothing is known of a record that was removed here, or that is too old to be kept there.
     bool isReached(JournalKind kind, const SpoolPlace& place) {
         if (place.key == 0 || spool_.find(kind, place) != Spool::Standing::Same || isTooOld(kind, place))
             return true;
         const SpoolPlace before = spool_.lastUpTo(kind, place.key - 1);
-        return fleet_.journalOf(kind, place) || before.key == 0 || isTooOld(kind, before) ||
-               fleet_.journalOf(kind, before);
+        return fleet_.has(kind, place) || before.key == 0 || isTooOld(kind, before) ||
+               fleet_.has(kind, before);
     }
     bool isTooOld(JournalKind kind, const SpoolPlace& place) const {
         return has_any_ && place.id < leastId(std::max<std::int64_t>(fleet_.keptSinceMs(kind), 0));
@@ -105,7 +104,7 @@ class Shared {
         while (beyond - shared > 1) {
             const std::int64_t middle = shared + (beyond - shared) / 2;
             const SpoolPlace here = spool_.lastUpTo(kind, middle);
-            if (here.key <= shared || isTooOld(kind, here) || fleet_.journalOf(kind, here) ||
+            if (here.key <= shared || isTooOld(kind, here) || fleet_.has(kind, here) ||
                 anyIsThere(kind, after(kind, here)))
                 shared = middle;
             else
@@ -171,7 +170,11 @@ TakenUp takeUp(SharedJournal& fleet, Spool& spool) {
     const std::int64_t number = known.empty() ? 1 : known.front().number + 1;
     const auto fresh = fleet.create(number, text, id);
     if (id) return {fresh, "its row in mailgate.journal was gone: it goes on behind its last record"};
-    if (known.empty()) return {fresh};
+    const bool is_new = std::all_of(position.places.begin(), position.places.end(),
+                                    [](const SpoolPlace& place) { return place.key == 0; });
+    if (known.empty() && is_new) return {fresh};
+    if (known.empty())
+        return {fresh, "what it has there already came under another name: it goes on behind that"};
     return {fresh, "it is another one than before, made anew or from a backup: it goes on where they part"};
 }
 

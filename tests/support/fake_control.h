@@ -93,6 +93,7 @@ class FakeControl : public Control {
     }
 
     store::FleetStatus fleet() override { return now.fleet; }
+    store::ShipperStatus fleetJournal() override { return now.fleet_journal; }
 
     Status now;
     std::vector<LiveSession> live;

@@ -102,6 +102,13 @@ class FakeSharedJournal final : public SharedJournal {
         }
         return std::nullopt;
     }
+    bool has(JournalKind kind, const journal::SpoolPlace& record) override {
+        const auto guard = reached();
+        return std::any_of(database_->records.begin(), database_->records.end(), [&](const auto& one) {
+            return std::get<1>(one.first) == kind && std::get<2>(one.first) == record.key &&
+                   one.second == record.id;
+        });
+    }
     std::int64_t lastKey(std::int64_t journal, JournalKind kind) override {
         const auto guard = reached();
         std::int64_t last = 0;

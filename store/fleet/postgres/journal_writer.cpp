@@ -58,6 +58,7 @@ class PostgresJournal final : public SharedJournal {
     std::optional<JournalWriter> writer() override;
     bool claim(const std::optional<JournalWriter>& from, const std::vector<std::string>& lineage) override;
     std::optional<std::int64_t> journalOf(JournalKind kind, const journal::SpoolPlace& record) override;
+    bool has(JournalKind kind, const journal::SpoolPlace& record) override;
     std::int64_t lastKey(std::int64_t journal, JournalKind kind) override;
     std::int64_t keptSinceMs(JournalKind kind) const override {
         const bool refused = kind == JournalKind::Refused;
@@ -214,6 +215,16 @@ std::optional<std::int64_t> PostgresJournal::journalOf(JournalKind kind, const j
             {owner_.gateway, fmt::to_string(record.key), record.id}, soon());
         if (rows.size() == 0) return std::nullopt;
         return rows.number(0, 0);
+    });
+}
+
+bool PostgresJournal::has(JournalKind kind, const journal::SpoolPlace& record) {
+    return attempt([&](Connection& connection) {
+        return connection
+                   .query(fmt::format("SELECT 1 FROM mailgate.{} WHERE id = $2 AND key = $1::bigint LIMIT 1",
+                                      tableOf(kind)),
+                          {fmt::to_string(record.key), record.id}, soon())
+                   .size() > 0;
     });
 }
 

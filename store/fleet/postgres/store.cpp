@@ -327,10 +327,13 @@ std::vector<SharedSet> PostgresFleet::sets() {
 void PostgresFleet::announce(const Member& self) {
     attempt([&](Connection& connection) {
         connection.query(
-            "INSERT INTO mailgate.member(name, release, started, position, seen) VALUES ($1, $2, $3::bigint,"
-            " $4::bigint, now()) ON CONFLICT (name) DO UPDATE SET release = excluded.release,"
-            " started = excluded.started, position = excluded.position, seen = excluded.seen",
-            {self.name, self.release, fmt::to_string(self.started), fmt::to_string(self.position)}, soon());
+            "INSERT INTO mailgate.member(name, release, started, position, seen, ships) VALUES ($1, $2,"
+            " $3::bigint, $4::bigint, now(), $5::boolean) ON CONFLICT (name) DO UPDATE SET"
+            " release = excluded.release, started = excluded.started, position = excluded.position,"
+            " seen = excluded.seen, ships = excluded.ships",
+            {self.name, self.release, fmt::to_string(self.started), fmt::to_string(self.position),
+             self.ships ? "t" : "f"},
+            soon());
     });
 }
 
@@ -362,7 +365,10 @@ std::vector<Member> PostgresFleet::members() {
                 " coalesce((SELECT greatest(floor(extract(epoch FROM now()))::bigint - c.at, 0)"
                 " FROM mailgate.change_log c WHERE c.version = CASE WHEN m.position BETWEEN 0 AND {3} THEN"
                 " m.position + 1 END ORDER BY c.seq LIMIT 1), 0),"
-                " coalesce(records, 0), coalesce(exact, true), coalesce(from_ms, 0), coalesce(to_ms, 0)"
+                " coalesce(records, 0), coalesce(exact, true), coalesce(from_ms, 0), coalesce(to_ms, 0),"
+                " CASE WHEN ships THEN greatest(floor(extract(epoch FROM now() - greatest("
+                " CASE WHEN started BETWEEN 0 AND extract(epoch FROM now()) THEN to_timestamp(started) END,"
+                " (SELECT max(current) FROM mailgate.journal c WHERE c.gateway = name)))), 0)::bigint END"
                 " FROM mailgate.member m LEFT JOIN (SELECT j.gateway, sum(l.records)::bigint AS records,"
                 " bool_and(l.exact) AS exact, min(l.from_ms) AS from_ms, max(l.to_ms) AS to_ms"
                 " FROM mailgate.missed l JOIN mailgate.journal j ON j.id = l.journal GROUP BY j.gateway) "
@@ -375,7 +381,8 @@ std::vector<Member> PostgresFleet::members() {
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
                                rows.number(row, 4), rows.number(row, 5), rows.number(row, 7),
-                               rows.number(row, 6) != 0, missedOf(rows, row, 8)});
+                               rows.number(row, 6) != 0, missedOf(rows, row, 8), true,
+                               rows.optionalNumber(row, 12)});
         return members;
     });
 }

@@ -91,7 +91,13 @@ TEST(Fleet, IsWellWhereAllHaveItsRules) {
     EXPECT_EQ(stateOf(view, view.members[0]), "damaged");
     EXPECT_FALSE(isWell(view));
     view.members[0].damaged = false;
-    view.failure = "another fleet";
+    view.members[0].journal_secs = kJournalLateFrom - 1;
+    EXPECT_TRUE(isWell(view));
+    view.members[0].journal_secs = kJournalLateFrom;
+    EXPECT_FALSE(isWell(view));
+    view.members[0].journal_secs.reset();
+    view.failure = "it has left";
+    view.here.reset();
     EXPECT_FALSE(isWell(view));
     EXPECT_FALSE(isWell(viewOf(false)));
 }

@@ -158,9 +158,9 @@ answers::FleetView soundFleet() {
 TEST(StatusCheck, AFleetIsInOrderWhereAllAreHeardOfAndHaveItsRules) {
     const CheckResult sound = checkFleet(soundFleet(), "", {});
     EXPECT_EQ(sound.state, CheckState::Ok);
-    EXPECT_EQ(
-        sound.line,
-        "MAILGATE OK - 2 gateways, rules version 7 | gateways=2;;;0 silent=4s;20;300;0 lag=0s;10;300;0");
+    EXPECT_EQ(sound.line,
+              "MAILGATE OK - 2 gateways, rules version 7 | gateways=2;;;0 silent=4s;20;300;0 lag=0s;10;300;0 "
+              "journal_lag=0s;300;;0");
     const CheckResult unanswered = checkFleet({}, "the database does not answer", {});
     EXPECT_EQ(unanswered.state, CheckState::Critical);
     EXPECT_EQ(unanswered.line, "MAILGATE CRITICAL - the database does not answer");
@@ -196,6 +196,28 @@ TEST(StatusCheck, WhatAFleetsGatewayHasAndTheDatabaseDoesNotIsTold) {
     EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Critical);
     view.here.reset();
     EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Warning) << "it has not joined yet";
+}
+
+TEST(StatusCheck, AJournalThatDoesNotGetToTheFleetIsTold) {
+    answers::FleetView view = soundFleet();
+    view.members[1].journal_secs = 299;
+    EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Ok);
+    view.members[1].journal_secs = 300;
+    EXPECT_EQ(checkFleet(view, "", {}).state, CheckState::Warning);
+    EXPECT_THAT(checkFleet(view, "", {}).line, HasSubstr("the journal of mx-2 has not come for 300 s"));
+    EXPECT_EQ(checkFleet(view, "", {.journal_lag = {100, 300}}).state, CheckState::Critical);
+
+    admin::Status status = soundStatus();
+    status.fleet = {.configured = true, .connected = true};
+    status.fleet_journal = {.configured = true, .connected = true, .lag_seconds = 299};
+    EXPECT_EQ(resultFor(status).state, CheckState::Ok);
+    EXPECT_THAT(resultFor(status).line, HasSubstr(" fleet_journal_lag=299s;300;;0"));
+    status.fleet_journal = {
+        .configured = true, .failure = "another gateway called mx-1", .behind = 2, .lag_seconds = 300};
+    EXPECT_EQ(resultFor(status).state, CheckState::Warning);
+    EXPECT_THAT(
+        resultFor(status).line,
+        HasSubstr("whole in the fleet's database for 300 s, 2 records behind: another gateway called"));
 }
 
 TEST(StatusCheck, ValuesAreJudgedByTheirThresholds) {

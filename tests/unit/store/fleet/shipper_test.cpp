@@ -285,6 +285,20 @@ TEST_F(JournalShipperTest, TheRestOfAFileThatWasRemovedGoesFirst) {
     await([&] { return gateway.told(&ShippingGateway::placed) == 1; });
 }
 
+TEST_F(JournalShipperTest, SoDoesThatOfOneRemovedWhileTheDatabaseWasAway) {
+    append("own", 3);
+    ShippingGateway& gateway = start("p");
+    awaitAll();
+    change([](SharedJournals& there) { there.gone = true; });
+    append("own", 4);
+    await([&] { return gateway.shipper->status().behind == 4; });
+    for (const char* const end : {"", "-wal", "-shm"})
+        std::filesystem::remove(file("own") + end);
+    append("own", 2);  // a new file
+    change([](SharedJournals& there) { there.gone = false; });
+    awaitAll();
+}
+
 TEST_F(JournalShipperTest, WhatWasRemovedBeforeItCameIsMissed) {
     append("own", 3);
     ShippingGateway& gateway = start("p");

@@ -139,6 +139,19 @@ TEST_F(TakeUpTest, AJournalFromABackupGoesOnAsOneMoreWhereTheyPart) {
     EXPECT_EQ(bring("restored"), "");
 }
 
+TEST_F(TakeUpTest, UnderAnotherNameItGoesOnBehindWhatHasCome) {
+    append("own", 4);
+    bring("own");
+    database_->rows.back().gateway = "the name before";
+    append("own", 2);
+    EXPECT_THAT(bring("own"), HasSubstr("came under another name"));
+    EXPECT_EQ(database_->sessions(), written("own"));
+    EXPECT_EQ(database_->rows.size(), 2u);
+    append("own", 1);
+    EXPECT_EQ(bring("own"), "");
+    EXPECT_EQ(database_->sessions(), written("own"));
+}
+
 TEST_F(TakeUpTest, WhatTheDatabaseCouldNotHaveLeavesNoDoubt) {
     append("own", 3);
     bring("own");
