@@ -232,7 +232,7 @@ class FleetJournalAnswers : public testing::Test {
             url(), {.gateway = gateway, .process = "test", .keep_days = 90, .keep_refused_days = 14});
         shared->fleet();  // which tells it the day
         const auto journal = shared->create(1, "", std::nullopt);
-        ASSERT_TRUE(shared->claim(std::nullopt));
+        ASSERT_TRUE(shared->claim(std::nullopt, {"test"}));
         std::int64_t key = 0;
         for (const JournalSession& record : records)
             shared->add(journal.id, ++key, record);

@@ -19,9 +19,9 @@ TEST(Violation, HasAWordOfItsOwnThatIsFitForLogs) {
         })) << word;
         words.insert(word);
     }
-    EXPECT_EQ(words, (std::set<std::string_view>{"bare_lf", "forbidden_command", "bad_command", "too_long",
-                                                 "unexpected_reply", "no_memory", "plaintext_after_starttls",
-                                                 "tls_required"}));
+    EXPECT_EQ(words, (std::set<std::string_view>{"bare_lf", "forbidden_command", "proxy_header",
+                                                 "bad_command", "too_long", "unexpected_reply", "no_memory",
+                                                 "plaintext_after_starttls", "tls_required"}));
     EXPECT_EQ(toString(static_cast<Violation>(200)), "");
 }
 
