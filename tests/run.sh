@@ -33,12 +33,12 @@ tidy() {
   if command -v run-clang-tidy-14 >/dev/null; then tests/style/tidy.sh; else echo "== clang-tidy 14 is not here: not run"; fi
 }
 
-# build_meanwhile PRESET [COMMAND]: the tests wait more than they compute, so the next build, and then the command, take what
-# they leave of the processors. built: it is needed now; what failed in there fails the run.
+# build_meanwhile PRESET [STEP [COMMAND…]]: the tests wait more than they compute, so the next build, and then the step, take what
+# they leave of the processors; the command is one more of them. built: it is needed now; what failed in there fails the run.
 building=
 build_meanwhile() {
   mkdir -p build
-  { renice -n 15 -p $BASHPID >/dev/null; build "$1"; "${@:2}"; } >"build/$1.log" 2>&1 &
+  { (renice -n 15 -p $BASHPID >/dev/null; build "$1"; "${2-true}"); "${@:3}"; } >"build/$1.log" 2>&1 &
   building="$! build/$1.log"
 }
 built() {
@@ -67,9 +67,9 @@ again=()
 if [ $quick = yes ]; then
   build release
 else
-  # What has passed under the address sanitizer does the same in the release build. There, what measures, packages, kills or
-  # carries everything runs once more.
-  again=(--tests-regex '^(integration|console|style|bench)\.' --label-exclude '^integration$')
+  # What has passed under the address sanitizer does the same in the release build. There, what measures or kills it runs once
+  # more and alone; what packages it or carries everything, beside the others' tests.
+  again=(--tests-regex '^(integration|console|style|bench)\.' --label-exclude '^(integration|beside)$')
   export ASAN_OPTIONS=strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
   # Deadlines are four times as long under a sanitizer, so three or four tests at a time may share two processors.
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
@@ -79,7 +79,7 @@ else
 
   built
   unit_tests=OFF
-  build_meanwhile release tidy
+  build_meanwhile release tidy check release 1 --label-regex '^beside$'
   # The package is made of the release build alone. The fuzz targets read what is in tests/fuzz/corpus; new inputs are for
   # tests/fuzz/run.sh to look for: whether a change passes must not hang on chance.
   check asan 4 --exclude-regex '^(integration\.package|style\..*)$'
