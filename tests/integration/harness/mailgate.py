@@ -141,7 +141,8 @@ class Mailgate:
     def events(self, event=None, **fields):
         """The log's lines as dictionaries, whole lines only, those that have these values."""
         text = self.log_text()
-        lines = [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()]
+        lines = [json.loads(line) for line in text[:text.rfind("\n") + 1].splitlines()
+                 if event is None or f'"{event}"' in line]
         return [line for line in lines if (event is None or line["event"] == event)
                 and all(line.get(key) == value for key, value in fields.items())]
 

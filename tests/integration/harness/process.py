@@ -20,15 +20,19 @@ _PR_SET_PDEATHSIG = 1
 
 
 def wait_until(condition, what, deadline=DEADLINE, interval=0.01):
-    """The first true value of `condition()`; AssertionError that names `what` after `deadline` seconds."""
-    end = time.monotonic() + deadline
+    """The first true value of `condition()`; AssertionError that names `what` after `deadline` seconds. Asking takes the
+    processors' time from who is waited for: the longer it goes on, and the longer an answer takes, the rarer."""
+    begin = time.monotonic()
+    end = begin + deadline
     while True:
+        asked = time.monotonic()
         value = condition()
         if value:
             return value
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise AssertionError(f"waited {deadline:.0f} s for: {what() if callable(what) else what}")
-        time.sleep(interval)
+        time.sleep(max(interval, min((now - begin) / 20, 0.1), min(now - asked, 0.25)))
 
 
 def wait_for_port(port, address="127.0.0.1", deadline=DEADLINE):
