@@ -76,8 +76,21 @@ std::string missingQuotes(std::string_view value) {
     return fmt::format("what is no number, true or false needs quotes: {}", inQuotes(value));
 }
 
-std::string doubleTable(std::string_view name) {
-    if (mayComeOften(name)) return needsTwoBrackets(name);
+/// Of a heading that cannot be one of several any more, the line before `before` that has made it so.
+std::string doubleTable(std::string_view name, std::string_view toml, std::size_t before) {
+    if (mayComeOften(name)) {
+        for (std::size_t number = 1; number < before; ++number) {
+            const std::string_view line = withoutBlanks(lineOf(toml, number));
+            const std::size_t brackets = std::min(line.find_first_not_of('['), line.size());
+            const std::string_view heading = line.substr(brackets, line.find(']') - brackets);
+            if (brackets == 1 && heading == name)
+                return fmt::format("line {}: {}", number, needsTwoBrackets(name));
+            if (brackets > 0 && heading.starts_with(name) && heading.substr(name.size()).starts_with('.'))
+                return fmt::format("[[{}]] has to come before what belongs to it, which begins in line {}",
+                                   name, number);
+        }
+        return needsTwoBrackets(name);
+    }
     return fmt::format("the table {} is here for the second time: put its keys into one", inQuotes(name));
 }
 
@@ -114,12 +127,13 @@ std::string syntaxError(std::string_view toml, const toml::parse_error& error) {
             return fmt::format("the quote that closes the text of column {} is missing", column);
     }
     if (holds(description, "could not determine value type") || holds(description, "floating-point") ||
-        holds(description, "decimal integer") || holds(description, "parsing boolean")) {
+        holds(description, "decimal integer") || holds(description, "parsing boolean") ||
+        holds(description, "parsing time") || holds(description, "parsing date")) {
         if (const std::string_view value = bareValue(line, where.column); !value.empty())
             return missingQuotes(value);
     }
     if (holds(description, "table header: cannot redefine existing"))
-        return doubleTable(quotedName(description));
+        return doubleTable(quotedName(description), toml, where.line);
     if (holds(description, "key-value pair: cannot redefine existing"))
         return fmt::format("the key {} is already set above", inQuotes(quotedName(description)));
     if (holds(description, "expected value, saw '\\n'")) return "a value is missing at the end of the line";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/toml_reader.h"
 
+#include "gateway/config/syntax_error.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 
@@ -354,11 +355,22 @@ TableReader TableReader::table(std::string_view key) {
 std::vector<TableReader> TableReader::tables(std::string_view key) {
     const toml::node* node = find(key);
     if (node == nullptr) return {};
-    const std::string expected = fmt::format("an array of tables, [[{}]]", pathOf(key));
+    const bool heads = mayComeOften(pathOf(key));
+    const std::string expected = heads ? fmt::format("an array of tables, [[{}]]", pathOf(key))
+                                       : fmt::format("an array of tables, {} = [{{ ... }}]", key);
     const auto* array = node->as_array();
     if (array == nullptr) {
-        wrongKind(key, *node, expected,
-                  node->is_table() ? ": two brackets, because there may be more than one" : "");
+        std::string remedy;
+        if (const auto* table = node->as_table(); table != nullptr && heads) {
+            // So is it where there is no heading but those of what belongs to it.
+            const bool headless =
+                !table->empty() && std::all_of(table->begin(), table->end(), [](const auto& item) {
+                    return item.second.is_array_of_tables();
+                });
+            remedy = headless ? fmt::format(": [[{}]] has to come before what belongs to it", pathOf(key))
+                              : ": two brackets, because there may be more than one";
+        }
+        wrongKind(key, *node, expected, remedy);
         return {};
     }
     std::vector<TableReader> readers;

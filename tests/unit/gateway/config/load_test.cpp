@@ -217,9 +217,9 @@ TEST(Config, ASlipIsToldInWordsThatHelp) {
         {"[[listener]]\ntrusted = [10.0.0.0/8]\n", "needs quotes: \"10.0.0.0/8\""},
         {"[gateway]\nname = gw\"\n", "a quote is missing at the beginning of \"gw\""},
         {"[listener]\nname = \"a\"\n[[listener]]\n",
-         ":3:1: there may be more than one: write [[listener]] with"},
+         ":3:1: line 1: there may be more than one: write [[listener]] with"},
         {"[listener]\nname = \"a\"\n[listener]\n",
-         ":3:1: there may be more than one: write [[listener]] with"},
+         ":3:1: line 1: there may be more than one: write [[listener]] with"},
         {"[log]\n[log]\n", ":2:1: the table \"log\" is here for the second time"},
         {"[log]\nlevel = \"error\"\nlevel = \"debug\"\n", ":3:9: the key \"level\" is already set above"},
         {"[log]\nlevel = \u201cerror\u201d\n", ":2:9: these quotes are typographic ones, write \" or '"},
@@ -500,6 +500,16 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"[[listener]]\nprotocol = \"imap\"\nbare_lf_exclude = \"192.0.2.0/24\"\n",
                   ":3:19: listener.bare_lf_exclude: is for smtp and lmtp listeners only"},
         WrongText{"[listener]\n", "listener: expected an array of tables, [[listener]], found a table"},
+        WrongText{"[[upstream.server]]\nname = \"a\"\n",
+                  ":1:1: upstream: expected an array of tables, [[upstream]], found a table: [[upstream]] "
+                  "has to come "
+                  "before what belongs to it"},
+        WrongText{"[[upstream.server]]\nname = \"a\"\n[[upstream]]\nname = \"u\"\n",
+                  ": [[upstream]] has to come before what belongs to it, which begins in line 1"},
+        WrongText{"[[listener]]\naddress = 127.0.0.1:25\n", "needs quotes: \"127.0.0.1:25\""},
+        WrongText{"[[listener]]\ntls = \"implicit\"\ncertificates = { certificate = \"a\" }\n",
+                  ":3:16: listener.certificates: expected an array of tables, certificates = [{ ... }], "
+                  "found a table"},
         WrongText{"listener = [1]\n", ":1:13: listener: expected an array of tables, [[listener]], found 1"},
         WrongText{"[gateway]\nmax_sessions = 0\n", "expected a whole number from 1 to 10000000, found 0"},
         WrongText{"[timeouts]\nhold = \"8d\"\n", "expected a duration from 0s to 7d, found \"8d\""},

@@ -235,9 +235,7 @@ TEST(TableReaderTest, TablesInsideHaveTheirPathAndPlace) {
     EXPECT_EQ(document.errors(),
               "f:3:1: t.b: expected a table, [t.b], found an array of tables\n"
               "f:6:1: t.b.y: unknown key\n"
-              "f:7:1: t.c: expected an array of tables, [[t.c]], found a table: two brackets, because there "
-              "may be more "
-              "than one");
+              "f:7:1: t.c: expected an array of tables, c = [{ ... }], found a table");
 }
 
 TEST(TableReaderTest, AKeyThatNobodyAskedForIsUnknown) {
