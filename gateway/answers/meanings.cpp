@@ -94,10 +94,11 @@ std::string_view withoutTag(std::string_view address) noexcept {
 }
 
 /// What is meant in what people paste: the id in a refusal, the address in "unknown[192.0.2.1]:40000" and in
-/// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>".
+/// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>", the queue id in "3B6E2A880B1:".
 std::string_view essenceOf(std::string_view text) {
     if (const auto id = between(text, "[id ", "]"); mayBeSessionId(id)) return id;
     if (const auto id = text.substr(0, text.find(']')); mayBeSessionId(id)) return id;
+    if (const auto id = between(text, "id ", " "); text.starts_with("id ") && mayBeSessionId(id)) return id;
     if (const auto id = between(text, "queued as ", " "); !id.empty()) return id;
     if (const auto address = withoutTag(between(text, "[", "]")); isAddress(address)) return address;
     if (const auto address = withoutTag(text); isAddress(address)) return address;
@@ -105,7 +106,7 @@ std::string_view essenceOf(std::string_view text) {
         return address;
     if (const auto mailbox = between(text, " <", ">"); mailbox.find('@') != std::string_view::npos)
         return mailbox;
-    return text;
+    return text.size() > 1 && text.back() == ':' ? text.substr(0, text.size() - 1) : text;
 }
 
 }  // namespace
@@ -124,11 +125,13 @@ std::string shellWord(std::string_view text) {
 }
 
 std::vector<Meaning> meaningsOf(std::string_view text) {
-    constexpr std::string_view kField = "message-id:";
+    // As a header and as Postfix's cleanup(8) name it.
+    constexpr std::string_view kFields[] = {"message-id:", "message-id="};
     text = trimmed(text);
     if (text.empty()) return {};
-    if (startsWithIgnoreCase(text, kField))
-        return {meaning(kMessageId, messageId(text.substr(kField.size())))};
+    for (const std::string_view field : kFields)
+        if (startsWithIgnoreCase(text, field))
+            return {meaning(kMessageId, messageId(text.substr(field.size())))};
     const std::string_view pasted = text;
     text = essenceOf(text);
     const auto network = parseNetwork(text);

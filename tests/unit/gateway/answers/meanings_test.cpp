@@ -51,6 +51,10 @@ TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
         EXPECT_EQ(meaningsOf(text)[0].command, "mailgate sessions --client 2001:db8::1") << text;
     EXPECT_EQ(meaningsOf("250 2.0.0 Ok: queued as 94B2DA7E11B")[0].filter.queue_id, "94B2DA7E11B");
     EXPECT_EQ(meaningsOf("Ok: queued as 94B2DA7E11B (x)")[0].filter.queue_id, "94B2DA7E11B");
+    EXPECT_EQ(meaningsOf("94B2DA7E11B:")[0].filter.queue_id, "94B2DA7E11B");
+    EXPECT_EQ(meaningsOf("message-id=<1@partner.example>")[0].filter.message_id, "1@partner.example");
+    EXPECT_EQ(meaningsOf("id 01M8DZABCDEFGHJKMNPQRSTVWX")[0].session_id, "01M8DZABCDEFGHJKMNPQRSTVWX");
+    EXPECT_EQ(meaningsOf("2001:db8::")[0].command, "mailgate sessions --client 2001:db8::");
     EXPECT_EQ(meaningsOf("Bob <bob@example.net>")[1].command, "mailgate sessions --from bob@example.net");
     EXPECT_EQ(meaningsOf("<b>x</b>").back().filter.helo, "<b>x</b>") << "as --helo has it";
 }
