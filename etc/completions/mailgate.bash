@@ -41,11 +41,19 @@ _mailgate() {
         --role) mapfile -t COMPREPLY < <(compgen -W "viewer operator admin" -- "$cur"); return ;;
         --by) [[ " ${COMP_WORDS[*]} " = *" history "* ]] && return
               mapfile -t COMPREPLY < <(compgen -W "client network sender recipient user helo end" -- "$cur"); return ;;
+        --format) local formats="auto mailgate plain cidr access nginx ipset nft haproxy drop csv"
+                  [[ " ${COMP_WORDS[*]} " = *" report "* ]] && formats="csv json"
+                  [[ " ${COMP_WORDS[*]} " = *" export "* ]] || { mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$cur"); return; } ;;
+        --verdict) mapfile -t COMPREPLY < <(compgen -W "allow deny" -- "$cur"); return ;;
+        --protocol) mapfile -t COMPREPLY < <(compgen -W "smtp lmtp imap pop3 sieve tcp" -- "$cur"); return ;;
+        --tls) mapfile -t COMPREPLY < <(compgen -W "starttls implicit passthrough balancer none" -- "$cur"); return ;;
+        --starttls) mapfile -t COMPREPLY < <(compgen -W "smtp lmtp imap pop3 sieve" -- "$cur"); return ;;
+        --parts) mapfile -t COMPREPLY < <(compgen -W "rules journal rules,journal rules,journal,configuration" -- "$cur"); return ;;
         --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
         --set) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_sets)" -- "$cur"); return ;;
         --end) mapfile -t COMPREPLY < <(compgen -W "client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle" -- "$cur"); return ;;
         --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
-        --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
+        --reply | --host | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do

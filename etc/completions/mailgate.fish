@@ -101,7 +101,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused-recipi
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l reply -x -d 'part of a reply'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l protocol -x -a 'smtp lmtp imap pop3 sieve tcp' -d protocol
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l helo -x -d 'name or .domain'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l tls -x -a 'starttls implicit none' -d TLS
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l tls -x -a 'starttls implicit passthrough balancer none' -d TLS
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l end -x -a 'client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle' -d 'close reason'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l rule -x -d 'network of the rule'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'

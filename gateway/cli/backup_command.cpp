@@ -199,7 +199,12 @@ void restore(const Context& context, const std::string& folder, const Parts& par
     const std::vector<Replacement> replacements = replacementsFor(context, backup, parts);
     if (replacements.empty()) throw BackupError(fmt::format("{}: has nothing of that", printable(folder)));
     std::optional<Reporter> reporter(std::in_place);
-    verifyBackup(backup, folder, reporter->callback());
+    // Of a damaged one, what is whole can still be had.
+    Backup wanted = backup;
+    wanted.files.erase(std::remove_if(wanted.files.begin(), wanted.files.end(),
+                                      [&parts](const BackupFile& file) { return !parts.has(file.kind); }),
+                       wanted.files.end());
+    verifyBackup(wanted, folder, reporter->callback());
     for (const Replacement& replacement : replacements)
         if (replacement.file->kind != Kind::Configuration) requireOutOfUse(replacement.target);
     putInPlace(replacements, folder, reporter->callback());

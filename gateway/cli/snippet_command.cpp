@@ -31,6 +31,14 @@ void addSnippetCommand(CLI::App& root, Context& context) {
         if (snippet.name == "dovecot")
             one->add_option("--version", *version, "Version of Dovecot: 2.3 (default) or 2.4")
                 ->check(oneOf({"2.3", "2.4"}));
+        else  // of mailgate itself, it would be
+            one->add_option_function<std::string>("--version",
+                                                  [name = snippet.name](const std::string&) {
+                                                      throw CLI::ValidationError(fmt::format(
+                                                          "snippet {} has no option \"--version\"", name));
+                                                  })
+                ->expected(0, 1)
+                ->group("");
     }
 }
 

@@ -187,6 +187,8 @@ void printText(const TlsTest& test, const std::string& name, const Endpoint& ser
     fmt::print("{} {}\n", test.server, addressOf(server));
     if (!report.failure.empty()) {
         fmt::print("  => {}\n", report.failure);
+        if (test.starttls.empty() && report.failure.find("does not speak TLS") != std::string::npos)
+            fmt::print("     from the first byte on: is it --starttls smtp, lmtp, imap, pop3 or sieve?\n");
         return;
     }
     fmt::print("  {:<12} {}, {}\n", "TLS", report.version, report.cipher);

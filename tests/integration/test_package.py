@@ -272,6 +272,10 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete("access", "list", "--columns", "last"), ["last-hit"])
         self.assertEqual(self.complete("help", "access", "und"), ["undo"])
         self.assertIn("--limit", self.complete("who", "bob", "--li"))
+        self.assertEqual(self.complete("access", "import", "--format", "dr"), ["drop"])
+        self.assertEqual(self.complete("access", "import", "--verdict", "d"), ["deny"])
+        self.assertEqual(self.complete("sessions", "--tls", "pass"), ["passthrough"])
+        self.assertEqual(self.complete("restore", "--parts", "j"), ["journal"])
         said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
         self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
 

@@ -716,6 +716,7 @@ class Commands(unittest.TestCase):
         code, text = self.tls_test(postfix.plain_port)
         self.assertEqual(code, 1, text)
         self.assertIn("does not speak TLS", text)
+        self.assertIn("--starttls", text)
         refusing = scratch.start(Backend(lambda connection: connection.send(b"554 5.7.1 no\r\n"), reads_header=False))
         code, text = self.tls_test(refusing.port, "--starttls", "smtp")
         self.assertEqual(code, 1, text)

@@ -123,6 +123,17 @@ TEST_F(BackupCommandTest, ADamagedBackupIsRefusedAndNothingChanges) {
     refused("is no backup");
 }
 
+TEST_F(BackupCommandTest, WhatIsWholeInADamagedBackupComesBack) {
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    const fs::path copy = fs::path(backup_) / "rules.db";
+    std::string bad = contentOf(copy);
+    bad[bad.size() / 2] ^= 1;
+    std::ofstream(copy, std::ios::binary) << bad;
+    EXPECT_EQ(run({"restore", backup_}).exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(run({"restore", backup_, "--parts", "configuration"}).exit_code, kDone);
+}
+
 TEST_F(BackupCommandTest, OthersMayNotLookIntoItAndWhatIsMissingIsSaid) {
     const mode_t before = ::umask(0);
     const test::Ran made = run({"backup", backup_});

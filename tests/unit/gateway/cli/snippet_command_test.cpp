@@ -209,6 +209,8 @@ TEST_F(SnippetCommandTest, AListenerThatReadsNoHeaderIsLeftOut) {
 
 TEST_F(SnippetCommandTest, AKindIsNeeded) {
     EXPECT_EQ(run({"snippet"}).exit_code, kUsage);
+    EXPECT_THAT(run({"snippet", "postfix", "--version", "3.4"}).errors,
+                HasSubstr("has no option \"--version\""));
     EXPECT_THAT(run({"snippet", "postfx"}).errors, HasSubstr("did you mean \"postfix\"?"));
     configure("nonsense = 1\n");
     EXPECT_EQ(run({"snippet", "nginx"}).exit_code, kBadConfiguration);
