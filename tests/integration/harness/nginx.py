@@ -36,6 +36,8 @@ class Nginx:
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $remote_addr;
       proxy_set_header X-Forwarded-Proto $scheme;
+      client_max_body_size 16m;
+      proxy_read_timeout 300s;
       proxy_pass http://127.0.0.1:{server_port};
     }}
   }}
