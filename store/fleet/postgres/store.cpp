@@ -55,7 +55,7 @@ std::int64_t plausible(std::int64_t number, std::string_view what) {
 
 SharedRule ruleOf(const Rows& rows, std::size_t row) {
     SharedRule rule;
-    rule.id = plausible(rows.number(row, 0), "the number of a rule");
+    rule.id = rows.number(row, 0);
     rule.network = rows.text(row, 1);
     rule.verdict = rows.text(row, 2);
     rule.listener = rows.text(row, 3);
@@ -405,7 +405,9 @@ std::vector<FleetDrain> PostgresFleet::drains() {
 
 bool PostgresFleet::setDrain(const FleetDrain& drain, bool is_drained) {
     return attempt([&](Connection& connection) {
-        connection.run(fmt::format("BEGIN; {}; {}", kLockTimeout, kFrozenTimeout), soon());
+        connection.run(
+            fmt::format("BEGIN ISOLATION LEVEL READ COMMITTED; {}; {}", kLockTimeout, kFrozenTimeout),
+            soon());
         // First, so that who sees the new count sees the change too.
         connection.query("UPDATE mailgate.meta SET drains = drains + 1 WHERE id = 1", {},
                          steady_clock::now() + kLockAnswer);
@@ -460,7 +462,9 @@ void PostgresFleet::wait(milliseconds at_most) {
 
 FleetState PostgresFleet::lock() {
     return attempt([&](Connection& connection) {
-        connection.run(fmt::format("BEGIN; {}; {}", kLockTimeout, kFrozenTimeout), soon());
+        connection.run(
+            fmt::format("BEGIN ISOLATION LEVEL READ COMMITTED; {}; {}", kLockTimeout, kFrozenTimeout),
+            soon());
         try {
             FleetState state = readState(connection, " FOR UPDATE");
             locked_ = true;

@@ -144,7 +144,10 @@ void absorb(Database& database) {
 }
 
 /// What the table's constraints do not say.
+/// The file counts on from its rules' numbers: one that nobody can have reached would leave it no more.
 bool isReadable(const SharedRule& rule) {
+    constexpr std::int64_t kMost = std::int64_t{1} << 53;
+    if (rule.id <= 0 || rule.id > kMost) return false;
     if (isRuleName(rule.network)) return std::holds_alternative<std::string>(rows::nameOfRow(rule.network));
     return std::holds_alternative<Network>(parseNetwork(rule.network));
 }

@@ -11,6 +11,8 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
+
 namespace mailgate::store {
 namespace {
 
@@ -18,6 +20,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
+using testing::UnorderedElementsAre;
 
 AccessRule denied(const std::string& network, const std::string& note = "") {
     AccessRule rule;
@@ -297,6 +300,26 @@ TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsLeftOutAndTheOthersAreNot) {
     EXPECT_EQ(b_.replica()->differences().changed, 3u);
     EXPECT_TRUE(b_.push(Prefer::Here).pushed);  // takes them from the fleet
     EXPECT_EQ(database_->rules.size(), 1u);
+}
+
+TEST_F(FleetSharingTest, ARuleWhoseNumberCannotBeIsLeftOutLikewise) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    for (const std::int64_t id : {std::int64_t{-5}, std::numeric_limits<std::int64_t>::max()}) {
+        SharedRule odd = database_->rules.at(1);
+        odd.id = id;
+        odd.network = id < 0 ? "192.0.2.5/32" : "192.0.2.6/32";
+        database_->rules.emplace(id, odd);
+        SharedEntry entry = database_->log.back();
+        entry.rule_id = id;
+        database_->log.push_back(entry);
+    }
+    EXPECT_THAT(b_.follow(), UnorderedElementsAre("rule -5 for 192.0.2.5/32",
+                                                  "rule 9223372036854775807 for 192.0.2.6/32"));
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one"));
+    b_.rules()->put(std::vector{denied("192.0.2.7/32", "two")}, "bob");
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one", "2 192.0.2.7 two"));
+    EXPECT_TRUE(b_.push(Prefer::Here).pushed);
+    EXPECT_EQ(database_->rules.size(), 2u);
 }
 
 // ---- pushing
