@@ -19,6 +19,7 @@
 #include <charconv>
 #include <condition_variable>
 #include <cstring>
+#include <future>
 #include <mutex>
 #include <new>
 #include <system_error>
@@ -255,8 +256,34 @@ bool Connection::awaitQuietly(short events, Deadline deadline) {
     }
 }
 
+/// Whoever waits for a lock does not see that nobody waits for the answer any more: the server's process would stay, and the next try's
+/// beside it, until no more are let in. PQcancel() cannot be told how long to take: it runs on a thread that may outlive this.
+void Connection::cancel() noexcept {
+    constexpr milliseconds kPatience{200};
+    constexpr int kMost = 16;
+    static std::atomic<int> running{0};
+    try {
+        const std::shared_ptr<PGcancel> order(PQgetCancel(handle_.get()), PQfreeCancel);
+        if (!order || running >= kMost) return;
+        const auto sent = std::make_shared<std::promise<void>>();
+        const std::future<void> done = sent->get_future();
+        std::thread([order, sent] {
+            ++running;
+            char why[256];
+            PQcancel(order.get(), why, sizeof why);
+            --running;
+            sent->set_value();
+        }).detach();
+        done.wait_for(kPatience);
+    } catch (const std::exception&) {
+        // No memory, or no more threads: it stays until the lock is let go of.
+    }
+}
+
 void Connection::await(short events, Deadline deadline) {
-    if (!awaitQuietly(events, deadline)) fail("the server does not answer");
+    if (awaitQuietly(events, deadline)) return;
+    cancel();
+    fail("the server does not answer");
 }
 
 void Connection::fail(const std::string& why) {

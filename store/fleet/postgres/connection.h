@@ -79,6 +79,7 @@ class Connection {
     /// Throws StoreError when the time is over, or when it was interrupted.
     void await(short events, Deadline deadline);
     bool awaitQuietly(short events, Deadline deadline);
+    void cancel() noexcept;
     void flush(Deadline deadline);
     pg_result* nextResult(Deadline deadline);
     std::shared_ptr<pg_result> results(Deadline deadline);

@@ -35,7 +35,7 @@ constexpr int kRemovedAtOnce = 5'000;
 /// What a power cut of the database loses, it loses together with how far it had come: it comes again. A gateway that has died
 /// in the middle does not keep its successor waiting.
 constexpr std::string_view kBegin =
-    "BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s';"
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '5s';"
     " SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL statement_timeout = '60s'";
 
 /// With blanks between.
