@@ -503,6 +503,17 @@ class Outages(unittest.TestCase):
         gateways[1].access("remove", "192.0.2.20")
         wait_refused("192.0.2.20", expected=False)
 
+    def test_who_gives_up_waiting_for_a_lock_leaves_no_process_behind(self):
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'mailgate' AND wait_event_type = 'Lock'"
+        with database.holding("LOCK TABLE mailgate.meta", "mailgate"):
+            with concurrent.futures.ThreadPoolExecutor() as several:
+                for given_up in several.map(lambda _: gateways[0].run("fleet", "verify"), range(8)):
+                    self.assertIn("does not answer", given_up.stderr)
+            # The gateways look for changes and ship their journals, which waits as well, once each.
+            wait_until(lambda: int(database.sql(waiting)) <= 2 * len(gateways), "those that were given up to be gone")
+        for gateway in gateways:
+            wait_until(lambda gateway=gateway: standing(gateway)["connected"], "the database again")
+
     def test_a_newer_schema_is_refused_in_words(self):
         database.sql("UPDATE mailgate.meta SET schema = 99, needs = 99", "mailgate")
         before = len(gateways[0].events("fleet.failed"))
@@ -523,7 +534,7 @@ class Outages(unittest.TestCase):
         insisted(gateways[0], "access", "deny", "192.0.2.160")
         wait_refused("192.0.2.160")
         database.sql("BEGIN; DROP TABLE mailgate.writer, mailgate.missed, mailgate.ticket_key, mailgate.drain;"
-                     " DROP INDEX mailgate.mail_message_id_beyond_ascii; ALTER TABLE mailgate.meta DROP COLUMN drains;"
+                     " DROP INDEX mailgate.mail_message_id_beyond_ascii; ALTER TABLE mailgate.meta DROP COLUMN drains; ALTER TABLE mailgate.member DROP COLUMN ships;"
                      " UPDATE mailgate.meta SET schema = 3; COMMIT", "mailgate")
         words = "has schema 3, and this version of mailgate needs 4: mailgate fleet migrate"
         for gateway in gateways:
@@ -559,7 +570,7 @@ class Outages(unittest.TestCase):
         right = make_gateway("verified", url(options=f"?host=db.example.net&hostaddr=127.0.0.1&{verified}")
                              .replace("@127.0.0.1:", "@:"))
         right.write_config()
-        self.assertIn(" gateways, rules version ", ran(right, "fleet", "status"))
+        self.assertIn(" gateways, rules version ", ran(right, "fleet", "status", status=1), "it has not joined")
         wrong = make_gateway("deceived", url(options=f"?{verified}"))
         wrong.write_config()
         refused = wrong.run("fleet", "status")

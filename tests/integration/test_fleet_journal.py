@@ -319,7 +319,7 @@ class Others(unittest.TestCase):
         send(gateway, "203.0.113.6", 2)
         wait_until(lambda: len(there_of(gateway)[0]) == len(before) + 2, lambda: f"those of a new journal: {standing(gateway)}")
         self.assertEqual(there_of(gateway)[0], sorted([*before, *written_by(gateway)[0]]))
-        sql("UPDATE mailgate.writer SET process = 'another' WHERE gateway = 'restored'")
+        sql("UPDATE mailgate.writer SET process = 'another', lineage = 'another' WHERE gateway = 'restored'")
         send(gateway, "203.0.113.6")
         wait_until(lambda: "another gateway called restored" in (standing(gateway)["failure"] or ""), "the other one in the status")
         self.assertIn("another gateway called restored", gateway.wait_event("fleet.journal_failed")["detail"])
