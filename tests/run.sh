@@ -33,20 +33,20 @@ tidy() {
   if command -v run-clang-tidy-14 >/dev/null; then tests/style/tidy.sh; else echo "== clang-tidy 14 is not here: not run"; fi
 }
 
-# build_meanwhile PRESET [STEP [COMMAND…]]: the tests wait more than they compute, so the next build, and then the step, take what
-# they leave of the processors; the command is one more of them. built: it is needed now; what failed in there fails the run.
-building=
-build_meanwhile() {
+# meanwhile COMMAND…: the tests wait more than they compute, so what comes next takes what they leave of the processors.
+# done_meanwhile: it is needed now; what failed in there fails the run. behind COMMAND…: after all else, to the end of this shell.
+meanwhile() {
   mkdir -p build
-  { (renice -n 15 -p $BASHPID >/dev/null; build "$1"; "${2-true}"); "${@:3}"; } >"build/$1.log" 2>&1 &
-  building="$! build/$1.log"
+  "$@" >build/meanwhile.log 2>&1 &
+  working=$!
 }
-built() {
-  local id log
-  read -r id log <<<"$building"
-  building=
-  wait "$id" || { cat "$log"; exit 1; }
-  cat "$log"
+done_meanwhile() {
+  wait "$working" || { cat build/meanwhile.log; exit 1; }
+  cat build/meanwhile.log
+}
+behind() {
+  renice -n 15 -p $BASHPID >/dev/null
+  "$@"
 }
 trap wait EXIT
 
@@ -63,6 +63,16 @@ check() {
   echo "== ${folder#build/}: tested in $((SECONDS - started)) s"
 }
 
+# What is shipped: its build, and what of its tests may run beside others; clang-tidy with them.
+shipped() {
+  (behind build release)
+  (behind tidy) >build/tidy.log 2>&1 &
+  local tidying=$!
+  check release 1 --label-regex '^beside$'
+  wait "$tidying" || { cat build/tidy.log; exit 1; }
+  cat build/tidy.log
+}
+
 again=()
 if [ $quick = yes ]; then
   build release
@@ -74,16 +84,16 @@ else
   # Deadlines are four times as long under a sanitizer, so three or four tests at a time may share two processors.
   # The thread sanitizer sees what has threads; the parsers are the other builds' business.
   build tsan thread_tests
-  build_meanwhile asan
+  meanwhile behind build asan
   check tsan 3 --label-regex '^threads$'
 
-  built
+  done_meanwhile
   unit_tests=OFF
-  build_meanwhile release tidy check release 1 --label-regex '^beside$'
+  meanwhile shipped
   # The package is made of the release build alone. The fuzz targets read what is in tests/fuzz/corpus; new inputs are for
   # tests/fuzz/run.sh to look for: whether a change passes must not hang on chance.
   check asan 4 --exclude-regex '^(integration\.package|style\..*)$'
-  built
+  done_meanwhile
 fi
 
 echo "== until here: $SECONDS s"
