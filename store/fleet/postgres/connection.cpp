@@ -282,7 +282,8 @@ void Connection::cancel() noexcept {
 
 void Connection::await(short events, Deadline deadline) {
     if (awaitQuietly(events, deadline)) return;
-    cancel();
+    // What may have been committed is not known to whoever asked; that it would be taken back by chance helps nobody.
+    if (!committing_) cancel();
     fail("the server does not answer");
 }
 
@@ -355,6 +356,7 @@ std::shared_ptr<pg_result> Connection::results(Deadline deadline) {
 
 Rows Connection::query(const std::string& sql, const std::vector<std::string>& parameters,
                        Deadline deadline) {
+    committing_ = false;
     std::vector<const char*> values;
     values.reserve(parameters.size());
     for (const std::string& parameter : parameters)
@@ -366,6 +368,7 @@ Rows Connection::query(const std::string& sql, const std::vector<std::string>& p
 }
 
 void Connection::run(const std::string& script, Deadline deadline) {
+    committing_ = script == "COMMIT";
     requireSent(PQsendQuery(handle_.get(), script.c_str()));
     flush(deadline);
     results(deadline);

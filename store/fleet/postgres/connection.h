@@ -93,6 +93,7 @@ class Connection {
     const Interrupt& interrupt_;
     std::unique_ptr<pg_conn, void (*)(pg_conn*)> handle_;
     bool broken_ = false;
+    bool committing_ = false;  ///< what was sent last is to commit
 };
 
 /// A line of COPY's text format is made of these, with tabs between.
