@@ -373,7 +373,8 @@ void probed(SessionHost& host, const SessionRecord& record, bool up) {
 
 void rejected(SessionHost& host, const AcceptedConnection& arrival, Rejection rejection,
               std::string_view first_bytes, std::size_t offset) {
-    host.counters().rejections.add(rejection, arrival.peer.address);
+    // A session that was admitted is counted by its end, and its peer may be any client.
+    if (rejection != Rejection::Unexpected) host.counters().rejections.add(rejection, arrival.peer.address);
     std::uint32_t suppressed = 0;
     if (!host.log().enabled(LogLevel::Warning)) return;
     if (!host.mayLogRejection(arrival.peer.address, rejection, suppressed)) return;
