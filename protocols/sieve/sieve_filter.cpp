@@ -72,7 +72,8 @@ SieveFilter::Decision SieveFilter::onCommand(std::string_view bytes) {
     if (extent.state == Extent::State::Partial) return {};
 
     const std::string_view command = bytes.substr(0, extent.bytes);
-    const bool safe = response ? isStrings(command, 1) : isSafe(verb, command.substr(verb.size()));
+    const bool safe = response ? isStrings(command, 1)
+                               : isSafe(verb, command.substr(std::min(verb.size(), command.size())));
     const bool malformed =
         extent.state == Extent::State::Malformed || extent.literal || (extent.unasked && !safe);
     if (extent.state == Extent::State::TooLong) {
