@@ -354,15 +354,19 @@ bool Server::makeRoomFor(const SlowClient& client) {
     if (of(kClientPrefix) >= kMaxSlowOfClient) return false;
     if (!client.is_known && of(kSitePrefix) >= kMaxSlowOfSite) return false;
     if (waiting.size() < kMaxSlow) return true;
-    const auto giving_way = whoGivesWay(waiting, served, client.address);
-    auto place = slow_.ready.end();
-    if (giving_way) place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(*giving_way);
-    if (place == slow_.ready.end() || place->slow_client->is_known)
-        place =
-            !client.is_known ? slow_.ready.end() : std::ranges::find_if(slow_.ready, [](const Ready& one) {
-                return !one.slow_client->is_known;
-            });
-    if (place == slow_.ready.end()) return false;
+    // Among those that are not known; who is known has its place as if it were served.
+    std::vector<IpAddress> unknown, others = served;
+    std::vector<std::size_t> places;
+    for (std::size_t at = 0; at < slow_.ready.size(); ++at) {
+        const SlowClient& one = *slow_.ready[at].slow_client;
+        (one.is_known ? others : unknown).push_back(one.address);
+        if (!one.is_known) places.push_back(at);
+    }
+    if (unknown.empty()) return false;
+    auto giving_way = whoGivesWay(unknown, others, client.address);
+    if (!giving_way && client.is_known) giving_way = whoHasMost(unknown);
+    if (!giving_way) return false;
+    const auto place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(places[*giving_way]);
     Ready refused = std::move(*place);
     slow_.ready.erase(place);
     refused.slow_client.reset();
@@ -372,6 +376,7 @@ bool Server::makeRoomFor(const SlowClient& client) {
 
 /// Where requests take long, whoever sends them, or whoever reads the answers, leaves a thread for others.
 bool Server::mayBeServed(const Ready& ready) const {
+    if (ready.peer == IpAddress{}) return true;  // a Unix socket: all are one, and there are no others
     const Network client = around(ready.peer, kClientPrefix);
     return std::count_if(served_.begin(), served_.end(), [&](const auto& one) {
                return one.second.lane == &usual_ && client.contains(one.second.peer.bytes);
@@ -516,6 +521,9 @@ void Server::work(Lane& lane) {
         std::optional<Ready> ready;
         lane.changed.wait(lock, [&] { return stopping_ || (ready = takeFrom(lane)); });
         if (stopping_) return;
+        // It has its place before anybody else counts them; serve() says the rest.
+        served_[std::this_thread::get_id()] = {-1, Clock::time_point::max(), &lane, ready->peer,
+                                               ready->slow_client};
         lock.unlock();
         serve(*ready, &lane);
         ready.reset();

@@ -5,7 +5,7 @@
 /// small, and the TLS handshake before it is done. Until then it costs a descriptor and
 /// waits with the others in one thread, for at most kHeadLimit from its beginning, however its bytes trickle in; when
 /// too many wait, the oldest of whoever has most of them is closed (fair_places.h). After that, the time to send a small body and to take the response is limited
-/// as a whole, too. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
+/// as a whole, too; what the kernel has of it goes on until the peer takes none for as long. /readyz and /healthz are answered by the one waiting thread itself, so slow or silent peers
 /// cannot delay a balancer. Requests that take long whoever sends them may have threads of their own, and those whose body
 /// is still to come have: somebody known may send it slowly, too, and delays such requests alone. Of the places of those that
 /// take long one client has few, and all networks have an equal share.
