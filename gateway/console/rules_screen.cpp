@@ -211,12 +211,14 @@ class Order {
     }
     /// What it would do; `status`: 200, or why it was not done.
     api::Response preview(Pending pending, const Answer& answer, int status) const {
-        if (status == kChangedMeanwhile && objectsOf(*answer.object, "changes").empty())
+        if (status == kChangedMeanwhile && !isTrue(*body_, "cut") &&
+            objectsOf(*answer.object, "changes").empty())
             return done(question_, answer);  // it was pressed twice
         if (status == kChangedMeanwhile)
             pending.warning =
-                "Nothing was done: somebody else has changed rules that this is about. This is what it "
-                "would do now. " +
+                "Nothing was done now: rules that this is about have changed since, by somebody else, or by "
+                "this "
+                "form if it was sent twice. This is what it would do now. " +
                 pending.warning;
         std::erase_if(pending.fields, [](const auto& field) { return field.first == "etag"; });
         pending.fields.emplace_back("etag", answer.etag);

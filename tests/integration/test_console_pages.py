@@ -145,7 +145,7 @@ class Rules(unittest.TestCase):
         mine = add(self.operator, networks="192.0.2.24", verdict="deny", note="mine").form("/rules/add")
         admin.submit(add(admin, networks="192.0.2.24", verdict="deny", note="theirs", expires_at="7d").form("/rules/add"), "Add")
         late = self.operator.submit(mine, "Add", 412)
-        self.assertIn("somebody else has changed rules", late.words)
+        self.assertIn("by somebody else, or by this form", late.words)
         self.assertIn("0 rules to be added, 1 changed", late.words)
         self.assertIn("theirs", listed("--match", "192.0.2.24"))
         self.operator.submit(late.form("/rules/add"), "Add")
