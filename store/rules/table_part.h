@@ -50,10 +50,10 @@ struct KeyV4 {
         return {static_cast<std::uint32_t>(bigEndian(address.data() + 12, 4))};
     }
     static constexpr KeyV4 highest() noexcept { return {~std::uint32_t(0)}; }
-    /// The first address behind the network that begins here; the lowest one behind the last.
+    /// The first address behind the network of that size that this is in; the lowest one behind the last.
     KeyV4 behind(unsigned prefix_length) const noexcept {
         const std::uint64_t size = std::uint64_t(1) << (32 - prefix_length);
-        return {static_cast<std::uint32_t>(value + size)};
+        return {static_cast<std::uint32_t>((value & ~(size - 1)) + size)};
     }
     unsigned sharedBits(KeyV4 other) const noexcept {
         return static_cast<unsigned>(std::countl_zero(value ^ other.value));
@@ -71,8 +71,12 @@ struct KeyV6 {
     static constexpr KeyV6 highest() noexcept { return {~std::uint64_t(0), ~std::uint64_t(0)}; }
     KeyV6 behind(unsigned prefix_length) const noexcept {
         if (prefix_length == 0) return {0, 0};
-        if (prefix_length <= 64) return {high + (std::uint64_t(1) << (64 - prefix_length)), low};
-        const std::uint64_t next = low + (std::uint64_t(1) << (128 - prefix_length));
+        const auto stepped = [](std::uint64_t part, unsigned bits) {
+            const std::uint64_t size = std::uint64_t(1) << (64 - bits);
+            return (part & ~(size - 1)) + size;
+        };
+        if (prefix_length <= 64) return {stepped(high, prefix_length), 0};
+        const std::uint64_t next = stepped(low, prefix_length - 64);
         return {next == 0 ? high + 1 : high, next};
     }
     unsigned sharedBits(KeyV6 other) const noexcept {

@@ -315,6 +315,22 @@ bool naivelyLetsIn(const std::vector<AccessRule>& rules, const std::string& list
     });
 }
 
+TEST(AccessTable, FindsWhatIsLetInBetweenDenialsThatOverlap) {
+    for (const std::string begin : {"192.0.2.", "2001:db8::"}) {
+        const bool is_v4 = begin.back() == '.';
+        AccessTable::Builder builder(kThreeListeners);
+        std::int64_t id = 0;
+        const auto add = [&](const char* v4, const char* v6, Verdict verdict) {
+            builder.add(++id, network(begin + (is_v4 ? v4 : v6)), verdict, "", std::nullopt);
+        };
+        add("0/24", "0/120", Verdict::Allow);
+        add("0/25", "0/121", Verdict::Deny);
+        add("0/26", "0/122", Verdict::Deny);
+        add("192/26", "c0/122", Verdict::Deny);
+        EXPECT_TRUE(builder.build(1)->letsSomebodyIn(0, kNow)) << begin;
+    }
+}
+
 TEST(AccessTable, AgreesWithLookingAtEveryRule) {
     for (unsigned seed = 1; seed <= 40; ++seed) {
         SCOPED_TRACE(seed);
