@@ -24,13 +24,16 @@ void FleetDrains::look(store::FleetStore& fleet, const store::FleetState& state)
     if (failed_ && state.now < retry_at_ && state.now > retry_at_ - 2 * kPauseAfterFailure) return;
     retry_at_ = state.now + kPauseAfterFailure;
     try {
-        if (version_ != state.drains) {
+        // From time to time too: of a database that was restored, another state may have the same number.
+        constexpr std::int64_t kReadAgain = 60;
+        if (version_ != state.drains || state.now < read_at_ || state.now - read_at_ >= kReadAgain) {
             DrainedServers wishes;
             for (store::FleetDrain& drain : fleet.drains())
                 wishes[{std::move(drain.upstream), std::move(drain.server)}] = {drain.since,
                                                                                 std::move(drain.by)};
             wishes_ = std::move(wishes);
             version_ = state.drains;
+            read_at_ = state.now;
         }
         carryOut();
         failed_ = false;
@@ -42,8 +45,14 @@ void FleetDrains::look(store::FleetStore& fleet, const store::FleetState& state)
 void FleetDrains::carryOut() {
     const auto here = gateway_.servers();
     DrainedServers wished;
-    for (const auto& [server, order] : wishes_)
-        if (here.contains(server)) wished.emplace(server, order);
+    for (const auto& [server, order] : wishes_) {
+        const auto known = here.find(server);
+        if (known == here.end()) continue;
+        // Ordered once more, of a server that the first order drains: that one goes on, and nobody gets sessions meanwhile.
+        const auto before = done_.find(server);
+        const bool goes_on = before != done_.end() && known->second == before->second;
+        wished.emplace(server, goes_on ? before->second : order);
+    }
     if (wished == done_ && is_kept_) return;
     for (const auto& [server, before] : done_) {
         const auto known = here.find(server);

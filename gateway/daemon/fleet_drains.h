@@ -49,6 +49,7 @@ class FleetDrains {
     bool is_kept_ = true;        ///< in the file, too
     DrainedServers wishes_;      ///< the fleet's, as last read
     std::int64_t version_ = -1;  ///< of these
+    std::int64_t read_at_ = 0;   ///< by the database's clock
     std::int64_t retry_at_ = 0;  ///< by the database's clock, after a failure
     bool failed_ = false;
 };
