@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 
@@ -39,6 +40,16 @@ void writeWhole(const std::string& file, const std::string& text) {
     if (std::fwrite(text.data(), 1, text.size(), out.get()) != text.size() || std::fflush(out.get()) != 0 ||
         ::fsync(handle) != 0)
         failFile(file);
+}
+
+/// A new name is on the disk once its folder is.
+void syncFolderOf(const std::string& file) {
+    const std::string folder = std::filesystem::path(file).parent_path().string();
+    const int handle = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (handle < 0) failFile(file);
+    const bool is_synced = ::fsync(handle) == 0;
+    ::close(handle);
+    if (!is_synced) failFile(file);
 }
 
 std::ptrdiff_t placeOf(const std::vector<std::string>& lineage, const std::string& process) noexcept {
@@ -75,6 +86,7 @@ void Lineage::add(const std::string& process) {
     const std::string fresh = file_ + "-new";
     writeWhole(fresh, text);
     if (std::rename(fresh.c_str(), file_.c_str()) != 0) failFile(file_);
+    syncFolderOf(file_);
 }
 
 Claim claimOf(const JournalWriter& writer, const std::string& process,

@@ -159,6 +159,7 @@ void JournalShipper::Impl::openSpool() {
     if (spool) {
         position.reset();
         seen.clear();
+        told_missed.clear();
     }
     spool.reset();
     spool = open();
@@ -361,7 +362,8 @@ void JournalShipper::Impl::reportSuccess(std::size_t records) {
 
 /// A database that cannot be reached says nothing of the file; were that removed meanwhile, nobody else would have it any more.
 void JournalShipper::Impl::reportFailure(const StoreError& error) {
-    if (error.kind() != StoreError::Kind::Open) spool.reset();
+    const bool is_last_hold = spool && spool->isReplaced() && error.kind() != StoreError::Kind::Damaged;
+    if (error.kind() != StoreError::Kind::Open && !is_last_hold) spool.reset();
     reportFailure(std::string(error.what()));
 }
 

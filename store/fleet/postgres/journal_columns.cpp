@@ -109,9 +109,10 @@ REVOKE ALL ON FUNCTION mailgate.make_day(integer), mailgate.drop_old_days() FROM
 /// writer: which process writes the journals of a gateway, which one did before, and of which it descends, with blanks between
 /// (store/fleet/lineage.h). ships: the gateway's journal goes there. missed: what a gateway
 /// has removed before it could bring it; `exact`: it is known how many records that were, else they are that many at most;
-/// from_ms: 0 where it is not known. The index: what is not in ASCII may be there in another spelling than it is looked for.
+/// from_ms: 0 where it is not known. First, as it takes long, and holds up none but journals, the index: what is not in ASCII may be there in another spelling than it is looked for.
 constexpr std::string_view kTables4 = R"(
-ALTER TABLE mailgate.member ADD COLUMN ships boolean NOT NULL DEFAULT false;
+CREATE INDEX mail_message_id_beyond_ascii ON mailgate.mail(at_ms)
+  WHERE octet_length(message_id) <> char_length(message_id);
 CREATE TABLE mailgate.writer(
   gateway   text PRIMARY KEY,
   process   text NOT NULL,
@@ -128,8 +129,7 @@ CREATE TABLE mailgate.missed(
   to_ms   bigint NOT NULL,
   PRIMARY KEY (journal, piece)
 );
-CREATE INDEX mail_message_id_beyond_ascii ON mailgate.mail(at_ms)
-  WHERE octet_length(message_id) <> char_length(message_id);
+ALTER TABLE mailgate.member ADD COLUMN ships boolean NOT NULL DEFAULT false;
 )";
 
 template <typename Record>
