@@ -44,7 +44,12 @@ void reload(Context& context, bool json) {
     }
     const auto answer = withProgress("reloading", [&] { return gateway.post("/v1/reload"); });
     const auto detail = answer->optValue<std::string>("detail", "done");
-    const std::vector<std::string> warnings = warningsOfRules(*gateway.get("/v1/status"), config);
+    std::vector<std::string> warnings;
+    try {
+        warnings = warningsOfRules(*gateway.get("/v1/status"), config);
+    } catch (const admin::ClientError&) {
+        // It was reloaded all the same.
+    }
     if (json) return printJson(config.file, detail, warnings);
     fmt::print("{}: reloaded: {}\n", config.file, detail);
     for (const std::string& warning : warnings)
