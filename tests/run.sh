@@ -65,6 +65,7 @@ check() {
 
 # What is shipped: its build, and what of its tests may run beside others; clang-tidy with them.
 shipped() {
+  trap wait EXIT
   (behind build release)
   (behind tidy) >build/tidy.log 2>&1 &
   local tidying=$!
