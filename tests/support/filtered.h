@@ -28,6 +28,13 @@ inline Observed observe(const ProtocolTraits& protocol, const Turns& turns, cons
     return whole;
 }
 
+/// With a NOOP behind it: neither has reached the server.
+inline void expectEndsAtHeader(const Observed& observed) {
+    EXPECT_EQ(observed.violation, Violation::ProxyHeader);
+    for (const char* part : {"PROXY", "QUIT", "NOOP"})
+        EXPECT_EQ(observed.sent[1].find(part), std::string::npos) << observed.sent[1];
+}
+
 /// No fact holds `secret`, in the clear or in the base64 that crossed the wire.
 inline void expectAbsent(const Observed& observed, std::string_view secret) {
     EXPECT_EQ(knownIn(observed).find(secret), std::string::npos) << knownIn(observed);

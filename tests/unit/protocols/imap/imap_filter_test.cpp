@@ -442,12 +442,8 @@ INSTANTIATE_TEST_SUITE_P(Forms, ImapFilterId,
                                            "a ID (\"name\" NIL {16}\r\n", "a ID ((x-originating-ip 1))\r\n"));
 
 TEST(ImapFilter, TakesNoProxyHeaderForACommand) {
-    for (const std::string& header : kHeaders) {
-        const Observed seen = observe(imap::kImap, greetedThen({client(header + "a NOOP\r\n")}));
-        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
-        for (const char* part : {"PROXY", "QUIT", "NOOP"})
-            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
-    }
+    for (const std::string& header : kHeaders)
+        expectEndsAtHeader(observe(imap::kImap, greetedThen({client(header + "a NOOP\r\n")})));
     // As a tag, that word is as good as any other one, but where the server may wait for a header.
     const Turns tagged = greetedThen({client("PROXY NOOP\r\n")});
     EXPECT_FALSE(observe(imap::kImap, tagged).violation);

@@ -212,12 +212,8 @@ TEST(Pop3Filter, TellsNoServerWhoTheClientIs) {
 }
 
 TEST(Pop3Filter, TakesNoProxyHeaderForACommand) {
-    for (const std::string& header : kHeaders) {
-        const Observed seen = observe(pop3::kPop3, greetedThen({client(header + "NOOP\r\n")}));
-        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
-        for (const char* part : {"PROXY", "QUIT", "NOOP"})
-            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
-    }
+    for (const std::string& header : kHeaders)
+        expectEndsAtHeader(observe(pop3::kPop3, greetedThen({client(header + "NOOP\r\n")})));
 }
 
 TEST(Pop3Filter, KnowsWhereALineMayBePutIn) {

@@ -199,12 +199,8 @@ TEST(SieveFilter, TellsNoServerWhoTheClientIs) {
 }
 
 TEST(SieveFilter, TakesNoProxyHeaderForACommand) {
-    for (const std::string& header : kHeaders) {
-        const Observed seen = observe(sieve::kSieve, greetedThen({client(header + "NOOP\r\n")}));
-        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
-        for (const char* part : {"PROXY", "QUIT", "NOOP"})
-            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
-    }
+    for (const std::string& header : kHeaders)
+        expectEndsAtHeader(observe(sieve::kSieve, greetedThen({client(header + "NOOP\r\n")})));
 }
 
 TEST(SieveFilter, KnowsWhereALineMayBePutIn) {

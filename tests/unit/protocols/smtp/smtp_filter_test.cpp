@@ -1106,12 +1106,8 @@ TEST(SmtpScreen, TakesADotLineForContentWhenABareLfIsBeforeIt) {
 }
 
 TEST(SmtpScreen, TakesNoProxyHeaderForACommand) {
-    for (const std::string& header : kHeaders) {
-        const Observed seen = observe(smtp::kSmtp, greetedThen({client(header + "NOOP\r\n")}));
-        EXPECT_EQ(seen.violation, Violation::ProxyHeader);
-        for (const char* part : {"PROXY", "QUIT", "NOOP"})
-            EXPECT_EQ(seen.sent[kServer].find(part), std::string::npos) << seen.sent[kServer];
-    }
+    for (const std::string& header : kHeaders)
+        expectEndsAtHeader(observe(smtp::kSmtp, greetedThen({client(header + "NOOP\r\n")})));
 }
 
 struct ForbiddenCase {
