@@ -206,7 +206,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     const Asked asked(context, arguments, command);
     const AskedJournal source =
         openJournal(asked.config, arguments.whose, {asked.filter.since_ms, asked.filter.until_ms});
-    const journal::Position end = source->end();
+    const journal::Position end = arguments.follow ? source->end() : journal::Position();
     const std::size_t limit = limitOf(arguments);
     const auto sessions = withProgress(kSearching, [&] { return source->newest(asked.filter, limit); });
     if (sessions.empty() && !asked.needed.broken) requireKnownNames(asked.config, asked.filter, &*source);
