@@ -357,6 +357,39 @@ TEST_F(FleetJournalAnswers, TheSameSessionsForAnyFilter) {
     EXPECT_GT(found, 50u) << "the filters are for something that is there";
 }
 
+// Which are counted without a look at the records.
+TEST_F(FleetJournalAnswers, AsManyForOneConditionAlone) {
+    std::vector<JournalFilter> filters(1);
+    const auto add = [&](auto set) { set(filters.emplace_back()); };
+    for (const auto& texts : {kAddresses, kDomains})
+        for (const std::string& text : texts) {
+            add([&](JournalFilter& filter) { filter.from = text; });
+            add([&](JournalFilter& filter) { filter.to = text; });
+            add([&](JournalFilter& filter) { filter.refused_to = text; });
+        }
+    for (const std::string& id : kIds)
+        if (!id.empty()) add([&](JournalFilter& filter) { filter.queue_id = id; });
+    for (const std::string& user : kUsers)
+        add([&](JournalFilter& filter) { filter.user = user; });
+    for (const std::string& client : kNetworks) {
+        add([&](JournalFilter& filter) { filter.client = network(client); });
+        add([&](JournalFilter& filter) { filter.balancer = network(client); });
+    }
+    for (const std::string& end : kEnds)
+        add([&](JournalFilter& filter) { filter.end = end; });
+    add([&](JournalFilter& filter) { filter.failed_login = true; });
+    add([&](JournalFilter& filter) { filter.refused_only = true; });
+    add([&](JournalFilter& filter) { filter.since_ms = filter.until_ms = someTime(); });
+    const auto here = journal::openSource(file("all"));
+    const auto there = openFleetJournal(url(), {});
+    for (const JournalFilter& asked : filters) {
+        SCOPED_TRACE(textOf(asked));
+        const std::size_t all = here->count(asked, kAll);
+        EXPECT_EQ(there->count(asked, kAll), all);
+        EXPECT_EQ(there->count(asked, 3), std::min<std::size_t>(all, 3));
+    }
+}
+
 TEST_F(FleetJournalAnswers, EachSaysWhoseItIsAndOneGatewayCanBeAsked) {
     std::map<std::string, std::size_t> counts;
     for (const JournalSession& session : openFleetJournal(url(), {})->newest({}, kAll))

@@ -116,6 +116,20 @@ class Commands(unittest.TestCase):
         self.assertGreater(report["sessions"], 0)
         self.assertEqual(len(report["gateways"]), 2)
 
+    def test_few_answers_are_waited_for(self):
+        database.sql("ALTER ROLE mailgate SET log_statement = 'all'")
+        try:
+            self.assertEqual(gateway.run("sessions", "--queue-id", "none-of-them").returncode, 1)
+        finally:
+            database.sql("ALTER ROLE mailgate RESET log_statement")
+        log = database.log.read_text()
+        process = re.search(r"\[(\d+)\] DETAIL: .*'none-of-them'", log).group(1)
+        statements = re.findall(rf"\[{process}\] LOG:  (?:statement|execute [^:]+): (.*)", log)
+        self.assertEqual(sum("m.queue_id" in one for one in statements), 1, "a session's own mails and further ones are looked for at once")
+        self.assertFalse([one for one in statements if "max(key)" in one], "only who follows has to know where the journals end")
+        # Whether the tables are known; the gateways, what is missing of them; the mail; and two COMMITs.
+        self.assertLessEqual(len(statements), 7, statements)
+
     def test_a_gateway_that_is_late_is_named(self):
         database.sql("UPDATE mailgate.journal SET current = now() - interval '12 minutes 30 seconds' WHERE gateway = 'mx-1'", "mailgate")
         try:

@@ -356,6 +356,7 @@ std::shared_ptr<pg_result> Connection::results(Deadline deadline) {
 
 Rows Connection::query(const std::string& sql, const std::vector<std::string>& parameters,
                        Deadline deadline) {
+    hear(deadline);
     committing_ = false;
     std::vector<const char*> values;
     values.reserve(parameters.size());
@@ -367,11 +368,25 @@ Rows Connection::query(const std::string& sql, const std::vector<std::string>& p
     return Rows(results(deadline));
 }
 
-void Connection::run(const std::string& script, Deadline deadline) {
+void Connection::send(const std::string& script, Deadline deadline) {
+    hear(deadline);
     committing_ = script == "COMMIT";
     requireSent(PQsendQuery(handle_.get(), script.c_str()));
     flush(deadline);
-    results(deadline);
+}
+
+void Connection::hear(Deadline deadline) {
+    if (std::exchange(unheard_, false)) results(deadline);
+}
+
+Rows Connection::run(const std::string& script, Deadline deadline) {
+    send(script, deadline);
+    return Rows(results(deadline));
+}
+
+void Connection::runUnheard(const std::string& script, Deadline deadline) {
+    send(script, deadline);
+    unheard_ = true;
 }
 
 void Connection::copy(const std::string& sql, std::string_view lines, milliseconds patience) {

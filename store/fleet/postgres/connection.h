@@ -63,8 +63,10 @@ class Connection {
     /// Throws StoreError; after one that the server has not sent the connection is broken(). BadRow: the server cannot have
     /// these values.
     Rows query(const std::string& sql, const std::vector<std::string>& parameters, Deadline deadline);
-    /// Of one or more statements without parameters.
-    void run(const std::string& script, Deadline deadline);
+    /// Of one or more statements without parameters; the last one's rows.
+    Rows run(const std::string& script, Deadline deadline);
+    /// Of what nobody waits for: what fails is thrown by whatever is asked next.
+    void runUnheard(const std::string& script, Deadline deadline);
     /// COPY … FROM STDIN of lines in the text format. `patience`: for each step.
     void copy(const std::string& sql, std::string_view lines, std::chrono::milliseconds patience);
 
@@ -83,6 +85,8 @@ class Connection {
     void flush(Deadline deadline);
     pg_result* nextResult(Deadline deadline);
     std::shared_ptr<pg_result> results(Deadline deadline);
+    void send(const std::string& script, Deadline deadline);
+    void hear(Deadline deadline);
     void requireSent(int sent);
     [[noreturn]] void fail(const std::string& why);
     [[noreturn]] void failConnection();
@@ -94,6 +98,7 @@ class Connection {
     std::unique_ptr<pg_conn, void (*)(pg_conn*)> handle_;
     bool broken_ = false;
     bool committing_ = false;  ///< what was sent last is to commit
+    bool unheard_ = false;     ///< and its answer is still to come
 };
 
 /// A line of COPY's text format is made of these, with tabs between.

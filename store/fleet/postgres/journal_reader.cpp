@@ -31,6 +31,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+constexpr std::size_t kMostAtOnce = 2'000;  ///< records
+constexpr std::int64_t kDayMs = 86'400'000;
+
 /// Where a row is, and its place in the order.
 struct Place {
     std::int64_t at_ms = 0;
@@ -116,7 +119,7 @@ class JournalReader final : public FleetJournal {
     auto snapshot(const Work& work);
     Connection& connected();
     Rows ask(const std::string& sql, const std::vector<std::string>& parameters);
-    void readJournals();
+    void takeJournals(const Rows& rows);
     void addJournals(Conditions& conditions, std::string_view alias) const;
 
     enum class Order : std::uint8_t { NewestFirst, None };
@@ -125,6 +128,7 @@ class JournalReader final : public FleetJournal {
     std::vector<Place> places(JournalKind kind, const JournalFilter& filter, Order order, Ended ended,
                               const std::optional<Place>& before, std::size_t limit);
     std::optional<std::vector<Place>> fewPlaces(JournalKind kind, const JournalFilter& filter);
+    JournalFilter sinceYesterday(JournalFilter filter) const;
     std::vector<Place> placesAfter(JournalKind kind, const JournalFilter& filter, LastKeys& keys,
                                    std::size_t limit);
     std::vector<JournalSession> recordsAt(JournalKind kind, const std::vector<Place>& places);
@@ -132,6 +136,8 @@ class JournalReader final : public FleetJournal {
     std::vector<JournalSession> ownSessions(std::vector<JournalSession> records, const JournalFilter& filter);
     void addFurtherMail(std::vector<JournalSession>& sessions, const JournalFilter& filter);
     std::vector<JournalSession> newestOf(JournalKind kind, const JournalFilter& filter, std::size_t limit);
+    std::size_t countRows(JournalKind kind, const JournalFilter& filter, std::size_t at_most);
+    std::optional<std::size_t> countByMail(const JournalFilter& filter);
     template <typename Visit>
     void visitKind(JournalKind kind, const JournalFilter& filter, std::size_t first_page, Visit visit);
 
@@ -141,6 +147,9 @@ class JournalReader final : public FleetJournal {
     std::unique_ptr<Connection> connection_;
     bool is_postgres_ = false;            ///< which knows its own settings
     std::vector<KnownJournal> journals_;  ///< that are asked
+    std::int64_t now_ms_ = 0;             ///< by the database's clock
+    /// Of the question that is asked: what was found by its mail alone.
+    std::optional<std::vector<Place>> few_of_mail_;
 };
 
 Connection& JournalReader::connected() {
@@ -148,8 +157,7 @@ Connection& JournalReader::connected() {
     connection_.reset();
     const auto deadline = std::min(steady_clock::now() + options_.connect, options_.until);
     auto fresh = std::make_unique<Connection>(info_, deadline, interrupt_);
-    requireKnown(*fresh, info_.shown, deadline);
-    is_postgres_ = isPostgres(*fresh, deadline);
+    is_postgres_ = requireKnown(*fresh, info_.shown, deadline);
     connection_ = std::move(fresh);
     return *connection_;
 }
@@ -159,6 +167,12 @@ constexpr std::string_view kBySearching =
     "; SET LOCAL enable_partitionwise_join = on; SET LOCAL enable_seqscan = off";
 constexpr const char* kByReading = "SET LOCAL enable_seqscan = on";
 
+constexpr std::string_view kJournals =
+    "SELECT id, gateway, floor(extract(epoch FROM now() - current))::bigint, m.schema, m.needs,"
+    " floor(extract(epoch FROM now()) * 1000)::bigint"
+    " FROM mailgate.journal, (SELECT schema, needs FROM mailgate.meta WHERE meta.id = 1) m"
+    " ORDER BY gateway, number";
+
 /// The server gives up before we do, and says so; but that all together take too long only we know.
 template <typename Work>
 auto JournalReader::snapshot(const Work& work) {
@@ -166,14 +180,15 @@ auto JournalReader::snapshot(const Work& work) {
         Connection& connection = connected();
         const auto now = steady_clock::now();
         const auto left = std::chrono::duration_cast<milliseconds>(options_.until - now);
-        connection.run(fmt::format("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
-                                   "SET LOCAL statement_timeout = {}{}",
-                                   std::max(std::min(options_.answer, left), milliseconds(1)).count(),
-                                   is_postgres_ ? kBySearching : ""),
-                       std::min(now + options_.connect, options_.until));
-        readJournals();
+        takeJournals(
+            connection.run(fmt::format("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+                                       "SET LOCAL statement_timeout = {}{};{}",
+                                       std::max(std::min(options_.answer, left), milliseconds(1)).count(),
+                                       is_postgres_ ? kBySearching : "", kJournals),
+                           std::min(now + options_.connect, options_.until)));
+        few_of_mail_.reset();
         auto result = work();
-        connection.run("COMMIT", std::min(steady_clock::now() + options_.answer, options_.until));
+        connection.runUnheard("COMMIT", std::min(steady_clock::now() + options_.answer, options_.until));
         return result;
     } catch (const StoreError& error) {
         connection_.reset();
@@ -188,13 +203,11 @@ Rows JournalReader::ask(const std::string& sql, const std::vector<std::string>& 
                               std::min(steady_clock::now() + options_.answer + kGrace, options_.until));
 }
 
-void JournalReader::readJournals() {
-    const Rows rows =
-        ask("SELECT id, gateway, floor(extract(epoch FROM now() - current))::bigint, m.schema, m.needs"
-            " FROM mailgate.journal, (SELECT schema, needs FROM mailgate.meta WHERE meta.id = 1) m"
-            " ORDER BY gateway, number",
-            {});
-    if (rows.size() > 0) requireUsable(rows.number(0, 3), rows.number(0, 4), info_.shown);
+void JournalReader::takeJournals(const Rows& rows) {
+    if (rows.size() > 0) {
+        requireUsable(rows.number(0, 3), rows.number(0, 4), info_.shown);
+        now_ms_ = rows.number(0, 5);
+    }
     journals_.clear();
     for (std::size_t row = 0; row < rows.size(); ++row) {
         if (!options_.gateway.empty() && rows.view(row, 1) != options_.gateway) continue;
@@ -293,13 +306,17 @@ bool isIndexed(JournalKind kind, const JournalFilter& filter) {
 /// All candidates, the newest first, where they are not many. The planner knows little of what is in lists; asked for the newest
 /// it might rather look at everything from the newest on until it has found enough, and of a rare one there never is.
 std::optional<std::vector<Place>> JournalReader::fewPlaces(JournalKind kind, const JournalFilter& filter) {
-    constexpr std::size_t kFew = 2'000;
     if (!isIndexed(kind, filter)) return std::nullopt;
-    std::vector<Place> found = places(kind, filter, Order::None, Ended::Whenever, std::nullopt, kFew);
-    if (found.size() == kFew) return std::nullopt;
+    // The session's mails and further ones are in one table: it is asked once, and not again for each day's further mail.
+    const bool of_mail =
+        kind != JournalKind::Refused && journal::asksForMail(filter) && isOfMailAlone(filter);
+    if (of_mail && few_of_mail_) return few_of_mail_;
+    std::vector<Place> found = places(kind, filter, Order::None, Ended::Whenever, std::nullopt, kMostAtOnce);
+    if (found.size() == kMostAtOnce) return std::nullopt;
     std::ranges::sort(found, std::greater{},
                       [](const Place& place) { return std::tuple(place.at_ms, place.journal, place.key); });
     found.erase(std::unique(found.begin(), found.end()), found.end());
+    if (of_mail) few_of_mail_ = found;
     return found;
 }
 
@@ -355,11 +372,16 @@ std::vector<JournalSession> JournalReader::recordsAt(JournalKind kind, const std
     return records;
 }
 
+JournalFilter JournalReader::sinceYesterday(JournalFilter filter) const {
+    filter.since_ms = std::max(filter.since_ms.value_or(0), now_ms_ - kDayMs);
+    return filter;
+}
+
 /// Calls `visit(record)` for those that pass, the newest first, while it returns true.
 template <typename Visit>
 void JournalReader::visitKind(JournalKind kind, const JournalFilter& filter, std::size_t first_page,
                               Visit visit) {
-    constexpr std::size_t kLeast = 20, kMost = 2'000;  // at once
+    constexpr std::size_t kLeast = 20;
     if (!isCandidate(kind, filter) || (kind == JournalKind::Mail && !journal::asksForMail(filter))) return;
     const auto visitAt = [&](const std::vector<Place>& found) {
         for (JournalSession& record : recordsAt(kind, found)) {
@@ -368,9 +390,11 @@ void JournalReader::visitKind(JournalKind kind, const JournalFilter& filter, std
         }
         return true;
     };
-    std::size_t page = std::clamp(first_page, kLeast, kMost);
-    const auto nextPage = [&] { return std::exchange(page, std::min(page * 4, kMost)); };
+    std::size_t page = std::clamp(first_page, kLeast, kMostAtOnce);
+    const auto nextPage = [&] { return std::exchange(page, std::min(page * 4, kMostAtOnce)); };
     if (const auto few = fewPlaces(kind, filter)) {
+        // Hardly any of them are further mail: in pieces it would take all of these to find none.
+        if (kind == JournalKind::Mail) page = kMostAtOnce;
         for (auto from = few->begin(); from != few->end();) {
             const auto to =
                 from + std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(nextPage()), few->end() - from);
@@ -383,11 +407,15 @@ void JournalReader::visitKind(JournalKind kind, const JournalFilter& filter, std
     const bool has_end = filter.until_ms && (kind == JournalKind::Refused || !isOfMailAlone(filter));
     for (const Ended ended : has_end ? std::vector{Ended::Late, Ended::Soon} : std::vector{Ended::Whenever}) {
         std::optional<Place> before;
+        // Often the last day has enough, and each further one whose tables have to be looked at takes its time.
+        bool lately = !filter.until_ms && sinceYesterday(filter).since_ms != filter.since_ms;
         for (bool is_last = false; !is_last;) {
             const std::size_t wanted = nextPage();
-            std::vector<Place> found = places(kind, filter, Order::NewestFirst, ended, before, wanted);
+            std::vector<Place> found = places(kind, lately ? sinceYesterday(filter) : filter,
+                                              Order::NewestFirst, ended, before, wanted);
             is_last = found.size() < wanted;
-            if (!is_last) before = found.back();
+            if (!found.empty()) before = found.back();
+            if (is_last && std::exchange(lately, false)) is_last = false;
             found.erase(std::unique(found.begin(), found.end()), found.end());
             if (!visitAt(found)) return;
         }
@@ -429,8 +457,7 @@ std::vector<JournalSession> JournalReader::recordsOf(JournalKind kind,
     Conditions conditions;
     conditions.add(fmt::format("s.id = ANY({}::text[])", conditions.bind(arrayOfIds(sessions))));
     // Where they ended, but for clocks that were far off.
-    constexpr std::int64_t kDay = 86'400'000;
-    conditions.add("s.at_ms >= " + conditions.bind(first->started_ms - kDay));
+    conditions.add("s.at_ms >= " + conditions.bind(first->started_ms - kDayMs));
     addJournals(conditions, "s");
     return recordsAt(kind,
                      placesOf(ask(fmt::format("SELECT s.at_ms, s.journal, s.key FROM mailgate.{} s WHERE {}"
@@ -503,10 +530,59 @@ std::vector<JournalSession> JournalReader::newest(const JournalFilter& asked, st
     });
 }
 
+/// The rows' conditions let through what passes, and nothing else: nobody needs to see the records.
+bool areRowsExact(const JournalFilter& filter) {
+    return !journal::asksForMail(filter) && !filter.listener && !filter.protocol && !filter.helo &&
+           !filter.end && !filter.tls && !filter.server;
+}
+
+/// The same of the mail's, where nothing else is asked for.
+bool areMailsExact(const JournalFilter& filter) {
+    return isOfMailAlone(filter) && !filter.since_ms && !filter.reply && !filter.message_id &&
+           !filter.refused_to && filter.to != "@";
+}
+
+std::size_t JournalReader::countRows(JournalKind kind, const JournalFilter& filter, std::size_t at_most) {
+    Conditions conditions;
+    addSessionConditions(conditions, filter, kind == JournalKind::Refused);
+    // Where a clock was far off, at_ms is another time.
+    if (filter.since_ms)
+        conditions.add("s.started_ms + s.duration_ms >= " + conditions.bind(*filter.since_ms));
+    addJournals(conditions, "s");
+    const std::string most = conditions.bind(static_cast<std::int64_t>(at_most));
+    const Rows rows =
+        ask(fmt::format("SELECT count(*) FROM (SELECT 1 FROM mailgate.{} s WHERE {} LIMIT {}) t",
+                        tableOf(kind), conditions.all(), most),
+            conditions.parameters());
+    return static_cast<std::size_t>(rows.number(0, 0));
+}
+
+/// None: there are many, or of some sessions several.
+std::optional<std::size_t> JournalReader::countByMail(const JournalFilter& filter) {
+    if (!areMailsExact(filter)) return std::nullopt;
+    const auto few = fewPlaces(JournalKind::Session, filter);
+    if (!few) return std::nullopt;
+    if (few->empty()) return 0;
+    Conditions conditions;
+    const std::string source = fromPlaces(conditions, tableOf(JournalKind::Mail), *few);
+    const Rows further = ask(fmt::format("SELECT 1 FROM {} WHERE {} LIMIT 1", source, conditions.all()),
+                             conditions.parameters());
+    if (further.size() > 0) return std::nullopt;
+    return few->size();
+}
+
 std::size_t JournalReader::count(const JournalFilter& asked, std::size_t at_most) {
     const JournalFilter filter = storable(asked);
     return snapshot([&] {
         std::size_t count = 0;
+        if (areRowsExact(filter)) {
+            for (const JournalKind kind : {JournalKind::Session, JournalKind::Refused})
+                if (count < at_most && isCandidate(kind, filter))
+                    count += countRows(kind, filter, at_most - count);
+            return count;
+        }
+        if (journal::asksForEnvelope(filter) && !filter.refused_only)
+            if (const auto found = countByMail(filter)) return std::min(*found, at_most);
         std::set<SessionName> names;  // of those whose mails may have records of their own
         const auto take = [&](JournalSession&& session) {
             if (journal::asksForMail(filter)) names.insert(nameOf(session));

@@ -160,6 +160,11 @@ void grantTo(Connection& connection, const std::string& role, bool by_day, Deadl
     connection.run(journalGrants(by_day, quotedName(role)), deadline);
 }
 
+/// By what it says of its version.
+bool isPostgres(std::string_view version) noexcept {
+    return version.starts_with("PostgreSQL") && version.find("-YB-") == std::string_view::npos;
+}
+
 [[noreturn]] void failNewer(const std::string& shown, std::int64_t schema) {
     throw StoreError(
         StoreError::Kind::NewerSchema,
@@ -171,8 +176,7 @@ void grantTo(Connection& connection, const std::string& role, bool by_day, Deadl
 }  // namespace
 
 bool isPostgres(Connection& connection, Deadline deadline) {
-    const std::string version = connection.query("SELECT version()", {}, deadline).text(0, 0);
-    return version.starts_with("PostgreSQL") && version.find("-YB-") == std::string::npos;
+    return isPostgres(connection.query("SELECT version()", {}, deadline).view(0, 0));
 }
 
 bool isByDay(Connection& connection, Deadline deadline) {
@@ -223,8 +227,9 @@ void requireUsable(std::int64_t schema, std::int64_t needs, const std::string& s
     if (needs > kCurrent) failNewer(shown, schema);
 }
 
-void requireKnown(Connection& connection, const std::string& shown, Deadline deadline) {
-    const Rows rows = connection.query("SELECT schema, needs FROM mailgate.meta WHERE id = 1", {}, deadline);
+bool requireKnown(Connection& connection, const std::string& shown, Deadline deadline) {
+    const Rows rows =
+        connection.query("SELECT schema, needs, version() FROM mailgate.meta WHERE id = 1", {}, deadline);
     if (rows.size() == 0)
         throw StoreError(
             StoreError::Kind::Open,
@@ -236,6 +241,7 @@ void requireKnown(Connection& connection, const std::string& shown, Deadline dea
             fmt::format("the fleet's database {} has schema {}, and this version of mailgate needs {}: "
                         "mailgate fleet migrate",
                         shown, rows.number(0, 0), kCurrent));
+    return isPostgres(rows.view(0, 2));
 }
 
 }  // namespace mailgate::store::postgres

@@ -37,7 +37,7 @@ FleetStore::Migration migrate(Connection& connection, const std::string& shown, 
 /// Throws StoreError(NewerSchema) where these tables want a newer mailgate.
 void requireUsable(std::int64_t schema, std::int64_t needs, const std::string& shown);
 
-/// Throws StoreError: Open where there are no tables, NewerSchema.
-void requireKnown(Connection& connection, const std::string& shown, Deadline deadline);
+/// Throws StoreError: Open where there are no tables, NewerSchema. Returns isPostgres(), which is asked for along with it.
+bool requireKnown(Connection& connection, const std::string& shown, Deadline deadline);
 
 }  // namespace mailgate::store::postgres

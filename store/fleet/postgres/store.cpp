@@ -187,8 +187,7 @@ Connection& PostgresFleet::connected() {
     // The same time for all of it: a server that takes connections and answers nothing is one that does not answer.
     const auto deadline = steady_clock::now() + patience_.connect;
     auto fresh = std::make_unique<Connection>(info_, deadline, interrupt_);
-    requireKnown(*fresh, info_.shown, deadline);
-    has_notify_ = isPostgres(*fresh, deadline);
+    has_notify_ = requireKnown(*fresh, info_.shown, deadline);
     connection_ = std::move(fresh);
     listens_ = notifies_ && has_notify_ && isNotified();
     return *connection_;

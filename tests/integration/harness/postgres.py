@@ -51,13 +51,14 @@ class Postgres:
         # A small disk is not for the log alone.
         self._initdb = ["--wal-segsize=1"] if disk_mib else []
         self._settings += ["max_wal_size=4MB", "min_wal_size=2MB"] if disk_mib else []
+        self.log = self.folder.parent / f"{self.folder.name}.log"
         self._new_process()
 
     def _new_process(self):
         settings = [word for setting in self._settings for word in ("-c", setting)]
         prefix = self._network.prefix if self._network else []
         self._process = Process("postgres", [*prefix, *self.as_user, f"{BIN}/postgres", "-D", self._data, *settings],
-                                self.folder.parent / f"{self.folder.name}.log", cwd=self.folder)
+                                self.log, cwd=self.folder)
 
     def start(self):
         if not self._data.exists():
