@@ -19,6 +19,9 @@ struct Meaning {
     store::JournalFilter filter;
     std::string session_id{};  ///< instead of the filter: the beginning of an id
     bool is_slow = false;      ///< the whole journal is read for it: only where nothing else was meant
+
+    /// Of a fleet's journals. Their database has no index of balancers.
+    bool isSlowFor(bool fleet) const noexcept { return is_slow || (fleet && filter.balancer); }
 };
 
 /// One word for a POSIX shell, whatever is in it.

@@ -71,14 +71,14 @@ Found find(journal::Source& source, Meaning meaning, std::size_t limit) {
 }
 
 /// All that there is something of.
-std::vector<Found> findAll(journal::Source& source, const WhoArguments& arguments, const Period& period) {
+std::vector<Found> findAll(const AskedJournal& source, const WhoArguments& arguments, const Period& period) {
     std::vector<Found> all;
     for (Meaning& meaning : meaningsOf(arguments.text)) {
-        if (meaning.is_slow && !all.empty()) continue;
+        if (meaning.isSlowFor(source.isOfFleet()) && !all.empty()) continue;
         meaning.filter.since_ms = period.since_ms;
         meaning.filter.until_ms = period.until_ms;
         meaning.command += arguments.whose.options();
-        if (Found found = find(source, std::move(meaning), arguments.limit); found.count > 0)
+        if (Found found = find(*source, std::move(meaning), arguments.limit); found.count > 0)
             all.push_back(std::move(found));
     }
     return all;
@@ -160,12 +160,12 @@ void who(Context& context, const WhoArguments& arguments) {
     if (meanings.empty()) throw CLI::ValidationError("the text is empty");
     const Config config = neededConfig(context).config;
     const AskedJournal source = openJournal(config, arguments.whose, period);
-    auto all = withProgress("searching the journal", [&] { return findAll(*source, arguments, period); });
+    auto all = withProgress("searching the journal", [&] { return findAll(source, arguments, period); });
     for (const std::string& address :
          all.empty() ? addressesIn(arguments.text) : std::vector<std::string>()) {
         WhoArguments client = arguments;
         client.text = address;
-        all = findAll(*source, client, period);
+        all = findAll(source, client, period);
         if (all.empty()) continue;
         fmt::print(stderr,
                    "note: no session in the journal has that id; these are of {}, which stands in the text\n",

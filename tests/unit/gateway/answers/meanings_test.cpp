@@ -73,7 +73,11 @@ TEST(MeaningsTest, TheFilterIsWhatThatOptionAsksFor) {
     EXPECT_EQ(meanings[2].filter.to, "alice@example.net");
     EXPECT_EQ(meanings[3].filter.user, "alice@example.net");
     EXPECT_FALSE(meanings[1].filter.to);
-    EXPECT_TRUE(meaningsOf("alice").back().is_slow);
+    EXPECT_TRUE(meaningsOf("alice").back().isSlowFor(false));
+    const auto of_address = meaningsOf("192.0.2.7");
+    EXPECT_FALSE(of_address[1].isSlowFor(false));
+    EXPECT_TRUE(of_address[1].isSlowFor(true)) << "a fleet's database has no index of balancers";
+    EXPECT_FALSE(of_address[0].isSlowFor(true));
     EXPECT_EQ(meaningsOf("partner.example")[3].filter.from, "@partner.example");
     EXPECT_EQ(meaningsOf("partner.example")[4].command, "mailgate sessions --to @partner.example");
 }
