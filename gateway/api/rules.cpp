@@ -80,6 +80,9 @@ class Rules {
     Response performAsShown(bool dry_run, int status, const std::function<void()>& work,
                             const Change& then = nullptr);
 
+    /// What `work` changes is changed at once, if who asks is still there once it is its turn.
+    void together(const std::function<void()>& work);
+
     /// Throws Problem unless it is there.
     AccessRule ruleOf(const std::string& text);
 
@@ -99,6 +102,13 @@ Response Rules::perform(bool dry_run, int status, const Change& change) {
     const ChangeGate::Pass pass = passFor(*call_.config);
     const auto ended = change();
     return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
+}
+
+void Rules::together(const std::function<void()>& work) {
+    store_->together([&] {
+        call_.requireAsker();
+        work();
+    });
 }
 
 /// With the sessions of the last week that it would concern, where there is a journal.
@@ -203,9 +213,9 @@ Response Rules::performAsShown(bool dry_run, int status, const std::function<voi
     };
     Response response = perform(dry_run, status, [&]() -> std::optional<std::size_t> {
         if (dry_run || !wanted.empty())
-            store_->together(tagged);
+            together(tagged);
         else
-            work();
+            together(work);
         return then && !dry_run ? then() : std::nullopt;
     });
     return dry_run ? withEtag(std::move(response), tag) : response;
@@ -436,7 +446,7 @@ Response editRule(const Call& call) {
     Rules access(call);
     std::string etag;
     Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.store().together([&] {
+        access.together([&] {
             const AccessRule present = access.ruleOf(call.request.path[1]);
             requireUnchanged(call, present);
             if (!store::isLive(present, access.now()))
@@ -462,7 +472,7 @@ Response removeRule(const Call& call) {
     query.rejectOthers();
     Rules access(call);
     return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.store().together([&] {
+        access.together([&] {
             const AccessRule present = access.ruleOf(call.request.path[1]);
             requireUnchanged(call, present);
             access.service().remove({.rules = {present}});
@@ -489,7 +499,7 @@ Response removeRules(const Call& call) {
     Rules access(call);
     std::string etag;
     Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.store().together([&] {
+        access.together([&] {
             const auto selected = access.service().select({.ids = ids});
             if (selected.rules.size() != ids.size())
                 throw Problem(404, "no_rule",

@@ -342,6 +342,7 @@ Response found(const Call& call, const Asked& asked, const JournalFilter& filter
     JournalFilter taken_filter;
     std::string also;
     for (const answers::Meaning& meaning : answers::meaningsOf(text.asked)) {
+        call.requireAsker();
         if (meaning.is_slow && (taken || !also.empty()) && text.as != meaning.name) continue;
         JournalFilter narrowed = filter;
         narrow(narrowed, meaning);

@@ -226,7 +226,7 @@ class Handler final : public net::HTTPRequestHandler {
         if (credentials.refreshes && isOfPart(*request))
             return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
                                     [&] { return partFor(site_.parts.api, known, *request); });
-        return pageFor(site_.parts.api, known, *request);
+        return pageFor(site_.parts.api, known, *request, [this] { return server_.hasPeerLeft(); });
     }
 
     static api::Response busyPage() {

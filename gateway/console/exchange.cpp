@@ -136,6 +136,7 @@ api::Response answerTo(api::Api& api, http::Server& server, api::Request request
         request.body.assign(most + 1, ' ');  // too large, whatever is in it
     else
         request.body = http::readBody(http, most, server);
+    request.has_left = [&server] { return server.hasPeerLeft(); };
     server.suspendPeerLimit();
     api::Response answered = handled(api, request);
     server.restartPeerLimit();

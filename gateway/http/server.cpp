@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -563,6 +564,15 @@ void Server::serve(const Ready& ready, const Lane* lane) {
 bool Server::mayTakeLong() {
     const std::lock_guard lock(mutex_);
     return served_.at(std::this_thread::get_id()).slow_client.has_value();
+}
+
+bool Server::hasPeerLeft() {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return false;  // what it has closed itself
+    const Served& served = served_.at(std::this_thread::get_id());
+    const bool is_unix = served.peer == IpAddress{};
+    pollfd peer{served.handle, static_cast<short>(is_unix ? 0 : POLLRDHUP), 0};
+    return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 void Server::suspendPeerLimit() {

@@ -112,6 +112,9 @@ class Server {
     /// others get such a request as well, and have to refuse it; likewise one that had to give way to somebody of whose network fewer
     /// wait.
     bool mayTakeLong();
+    /// Whether the peer has closed, so that nobody takes an answer. On a Unix socket both of its directions; TCP does not tell that from
+    /// a client that has only said that nothing more comes, which is taken for gone as well.
+    bool hasPeerLeft();
 
   private:
     struct Waiting {

@@ -12,6 +12,7 @@ import re
 import resource
 import select
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -990,6 +991,37 @@ class Hostile(Console):
     def test_heads_without_end(self):
         self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nX: " + b"a" * 70_000), r"^(HTTP/1\.1 431 |$)")
         self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: a\r\n" * 1000 + b"\r\n"), r"^(HTTP/1\.[01] 400 |$)")
+
+    def test_what_nobody_waits_for_is_not_done(self):
+        """Orders that wait for another writer, as those do that wait for a thread, and whose givers leave meanwhile."""
+        body = '{"network":"203.0.113.99","verdict":"deny"}'
+        form = "step=do&network=203.0.113.99&verdict=deny"
+        orders = [(host, f"{head} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tokens['operator']}\r\n"
+                         f"Content-Length: {len(text)}\r\nContent-Type: application/{kind}\r\n\r\n{text}")
+                  for host, head, kind, text in (((console_port), "POST /api/v1/rules", "json", body),
+                                                 (str(gateway.socket), "POST /api/v1/rules", "json", body),
+                                                 ((console_port), "POST /rules/add", "x-www-form-urlencoded", form))]
+        version = ask("GET", "/rules").json["version"]
+        with contextlib.closing(sqlite3.connect(gateway.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for where, order in orders:
+                with socket.socket(socket.AF_UNIX) if isinstance(where, str) else socket.create_connection(("127.0.0.1", where)) as asker:
+                    if isinstance(where, str):
+                        asker.connect(where)
+                    asker.sendall(order.encode())
+            self.get("/status")
+            other.execute("ROLLBACK")
+        for line in gateway.wait_events(3, "admin.order", order="add rules"):
+            self.assertFalse(line["ok"])
+            self.assertIn("did not wait for the answer", line["detail"])
+        self.assertEqual(ask("GET", "/rules").json["version"], version)
+
+    def test_a_target_has_a_limit(self):
+        for path in ("/api/v1/rules/test?", "/sessions?q="):
+            answer = raw(f"GET {path}{'x' * 16_000} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tokens['viewer']}\r\n\r\n".encode())
+            self.assertRegex(answer, r"^HTTP/1\.[01] 414 ")
+            self.assertIn('"code":"target_too_long"', answer)
+        self.assertEqual(ask("GET", "/rules/test?address=" + "&address=".join(["2001:db8::%x" % n for n in range(200)])).status, 200)
 
     def test_slow_clients_delay_nobody(self):
         with contextlib.ExitStack() as open_ones:

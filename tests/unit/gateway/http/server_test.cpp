@@ -45,7 +45,7 @@ namespace net = Poco::Net;
 using testing::EndsWith;
 using testing::StartsWith;
 
-/// Answers with what was asked; "/wait" when the test opens the gate.
+/// Answers with what was asked; "/wait" when the test opens the gate, "/left" when the peer has left.
 class Echo final : public net::HTTPRequestHandler {
   public:
     Echo(Server& server, std::counting_semaphore<>& waiting, const std::shared_future<void>& gate)
@@ -64,6 +64,14 @@ class Echo final : public net::HTTPRequestHandler {
         if (request.getURI() == "/wait" || (request.getURI() == "/slow" && server_.mayTakeLong())) {
             waiting_.release();
             gate_.wait();
+        }
+        if (request.getURI() == "/left") {
+            waiting_.release();
+            while (!server_.hasPeerLeft())
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            waiting_.release();
+        } else if (server_.hasPeerLeft()) {
+            text += "left ";
         }
         server_.restartPeerLimit();
         response.sendBuffer(text.data(), text.size());
@@ -387,6 +395,17 @@ TEST_F(ServerTest, OneClientLeavesAThreadToOthers) {
     open();
     for (const Descriptor& one : taken)
         EXPECT_THAT(answerTo(one), EndsWith("GET /wait ")) << "each when it is its turn";
+}
+
+TEST_F(ServerTest, SeesThatWhoAskedHasLeft) {
+    const Descriptor stays = sent("GET /wait HTTP/1.0\r\n\r\n");
+    awaitWaiting();
+    Descriptor leaves = sent("GET /left HTTP/1.0\r\n\r\n");
+    awaitWaiting();
+    leaves = Descriptor();
+    awaitWaiting();
+    open();
+    EXPECT_THAT(answerTo(stays), EndsWith("GET /wait ")) << "and not \"left\"";
 }
 
 TEST_F(ServerTest, WhoTakesNoAnswerKeepsNoThread) {
