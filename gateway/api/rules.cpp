@@ -542,38 +542,52 @@ Response importRules(const Call& call) {
     });
 }
 
+namespace {
+
+/// Throws Problem unless it is. `as_shown`: it could be done when it was shown, so that what is in its way has come since.
+void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool by_number, bool as_shown) {
+    using Kind = RuleStore::UndoResult::Kind;
+    const auto since_shown = [&](const Problem& problem) {
+        if (!as_shown) return problem;
+        return Problem(412, "changed_meanwhile",
+                       fmt::format("change {} was not undone: rules that it is about were changed meanwhile",
+                                   result.change),
+                       problem.members);
+    };
+    switch (result.kind) {
+        case Kind::Done:
+            return;
+        case Kind::NotFound:
+            throw Problem(404, "no_change",
+                          by_number
+                              ? fmt::format("there is no change {}", result.change)
+                              : fmt::format("{} has not changed anything", inQuotes(call.request.who.name)));
+        case Kind::Unreadable:
+            throw Problem(409, "cannot_be_undone",
+                          fmt::format("change {} cannot be undone: an earlier version of mailgate made it, "
+                                      "or it changed no rules",
+                                      result.change));
+        case Kind::LaterChanges:
+            throw since_shown(
+                {409, "later_changes",
+                 fmt::format("change {} was not undone: undo the later changes first", result.change),
+                 withoutBraces(answers::historyAsJson(result.entries))});
+        case Kind::InTheWay:
+            throw since_shown(problemOf(rules::Refusal(rules::InTheWay{result.in_the_way})));
+    }
+}
+
+}  // namespace
+
 Response undoChange(const Call& call) {
     BodyValues body(call.request);
     const auto number = body.number("change");
     const bool insist = body.flag("force"), dry_run = body.flag("dry_run");
     body.rejectOthers();
     Rules access(call);
-    return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        using Kind = RuleStore::UndoResult::Kind;
-        const auto result = outcomeOf(access.service().undo(number, insist));
-        switch (result.kind) {
-            case Kind::Done:
-                return std::nullopt;
-            case Kind::NotFound:
-                throw Problem(
-                    404, "no_change",
-                    number ? fmt::format("there is no change {}", *number)
-                           : fmt::format("{} has not changed anything", inQuotes(call.request.who.name)));
-            case Kind::Unreadable:
-                throw Problem(
-                    409, "cannot_be_undone",
-                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, or it "
-                                "changed no rules",
-                                result.change));
-            case Kind::LaterChanges:
-                throw Problem(
-                    409, "later_changes",
-                    fmt::format("change {} was not undone: undo the later changes first", result.change),
-                    withoutBraces(answers::historyAsJson(result.entries)));
-            case Kind::InTheWay:
-                throw problemOf(rules::Refusal(rules::InTheWay{result.in_the_way}));
-        }
-        return std::nullopt;
+    const bool as_shown = !dry_run && !call.request.if_match.empty();
+    return access.performAsShown(dry_run, 200, [&] {
+        requireUndone(call, outcomeOf(access.service().undo(number, insist)), number.has_value(), as_shown);
     });
 }
 

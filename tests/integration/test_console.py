@@ -363,6 +363,20 @@ class Answers(Console):
         self.assertIn("other", ask("GET", "/rules?match=198.51.100.130").body)
         self.assertEqual(ask("POST", "/rules", {**order, "note": "again"}, "operator", {"If-Match": etag}).status, 201)
 
+    def test_a_change_is_undone_as_the_dry_run_has_said(self):
+        deny = {"network": "198.51.100.131", "verdict": "deny"}
+        added = ask("POST", "/rules", deny, "operator").json["changes"][0]["change"]
+        shown = ask("POST", "/rules/undo", {"change": added, "dry_run": True}, "operator")
+        self.assertEqual((shown.status, shown.json["removed"]), (200, 1))
+        ask("POST", "/rules", {**deny, "note": "theirs"}, "admin")
+        late = ask("POST", "/rules/undo", {"change": added}, "operator", {"If-Match": shown.headers["ETag"]})
+        self.assertEqual((late.status, late.json["code"], len(late.json["changes"])), (412, "changed_meanwhile", 1))
+        self.change("POST", "/rules/undo", {"change": added}, 409, token="operator")
+        theirs = late.json["changes"][0]["change"]
+        shown = ask("POST", "/rules/undo", {"change": theirs, "dry_run": True}, "operator").headers["ETag"]
+        self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": '"other"'}).status, 412)
+        self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": shown}).status, 200)
+
     def test_hundreds_of_addresses_are_tested_at_once(self):
         addresses = [f"2001:db8:1111:2222:3333:4444:5555:{number:04x}" for number in range(200)]
         got = ask("GET", "/rules/test?" + urllib.parse.urlencode({"address": addresses}, doseq=True))
