@@ -286,7 +286,7 @@ void Server::look(WaitingList::iterator waiting) {
     Ready ready{std::make_unique<net::StreamSocket>(
                     waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000)
                                  : waiting->socket),
-                waiting->peer, seen.has_body, seen.slow_client};
+                waiting->peer, seen.has_body, seen.slow_client, seen.client_behind};
     waiting_.erase(waiting);
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
         tellOfExhaustion();
@@ -379,8 +379,12 @@ bool Server::makeRoomFor(const SlowClient& client) {
 bool Server::mayBeServed(const Ready& ready) const {
     if (ready.peer == IpAddress{}) return true;  // a Unix socket: all are one, and there are no others
     const Network client = around(ready.peer, kClientPrefix);
+    const auto is_same = [&](const Served& served) {
+        return served.client_behind == ready.client_behind &&
+               (!ready.client_behind.empty() || client.contains(served.peer.bytes));
+    };
     return std::count_if(served_.begin(), served_.end(), [&](const auto& one) {
-               return one.second.lane == &usual_ && client.contains(one.second.peer.bytes);
+               return one.second.lane == &usual_ && is_same(one.second);
            }) < static_cast<std::ptrdiff_t>(kMostOfClient);
 }
 
@@ -436,7 +440,8 @@ Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) 
     if (isProbe(request)) return {Head::Probe};
     if (request.awaits_body) return {Head::AwaitsBody, true};
     auto client = options_.slow_client ? options_.slow_client(request, peer) : std::nullopt;
-    return {Head::Complete, request.has_body, client};
+    return {Head::Complete, request.has_body, client,
+            options_.client_behind ? options_.client_behind(request, peer) : ""};
 }
 
 /// Who opens many closes its own, and not those of others.
@@ -523,8 +528,8 @@ void Server::work(Lane& lane) {
         lane.changed.wait(lock, [&] { return stopping_ || (ready = takeFrom(lane)); });
         if (stopping_) return;
         // It has its place before anybody else counts them; serve() says the rest.
-        served_[std::this_thread::get_id()] = {-1, Clock::time_point::max(), &lane, ready->peer,
-                                               ready->slow_client};
+        served_[std::this_thread::get_id()] = {-1,          Clock::time_point::max(), &lane,
+                                               ready->peer, ready->slow_client,       ready->client_behind};
         lock.unlock();
         serve(*ready, &lane);
         ready.reset();
@@ -539,8 +544,8 @@ void Server::serve(const Ready& ready, const Lane* lane) {
     {
         const std::lock_guard lock(mutex_);
         if (stopping_) return;
-        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, lane, ready.peer,
-                                               ready.slow_client};
+        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, lane,
+                                               ready.peer,   ready.slow_client,         ready.client_behind};
     }
     wake();
     try {
