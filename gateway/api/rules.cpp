@@ -36,8 +36,9 @@ using store::AccessRule;
 using store::RuleStore;
 
 constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
-constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
-constexpr std::size_t kMostAddresses = 200;  ///< to be tested: so many of IPv6 are in a target
+constexpr std::size_t kMostCompared = 300'000;  ///< rules with each other, for which all are in memory
+constexpr std::size_t kMostEntries = 1'000;     ///< of a change, in an answer
+constexpr std::size_t kMostAddresses = 200;     ///< to be tested: so many of IPv6 are in a target
 constexpr std::size_t kMostSubjects =
     10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
@@ -53,6 +54,20 @@ ChangeGate::Pass passFor(const Config& config) {
                       "other changes of the rules are waiting for the fleet's database: nothing was "
                       "changed, try again in a moment");
     return pass;
+}
+
+/// Of what reads all rules, or all of the trail: of as many as there may be that takes seconds.
+ChangeGate::Pass turnToRead(const Call& call) {
+    constexpr std::size_t kMostReaders = 2;
+    constexpr std::chrono::milliseconds kPatience{250};
+    static ChangeGate gate(kMostReaders, kPatience);
+    auto turn = gate.enter(call.request.who.name);
+    if (!turn)
+        throw Problem(
+            503, "busy",
+            "other requests of yours, or of several others, are reading all rules: try again in a moment");
+    call.requireAsker();
+    return turn;
 }
 
 /// The store and the service for one request.
@@ -349,20 +364,25 @@ Response rules(const Call& call) {
         (filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed))
         throw invalid("expired", "cannot be combined with unused, expiring, overlapping and shadowed");
 
+    const auto turn = turnToRead(call);
     Rules access(call);
     if (access.service().unknownSet(filter.set))
         throw Problem(404, "no_set", fmt::format("no set is named {}", inQuotes(*filter.set)));
     if (const auto unknown = access.service().unknownToRules(filter.listeners))
         throw problemOf(rules::Refusal(*unknown));
-    auto list = access.service().list(filter);
-    const std::size_t found = list.size();
-    std::ranges::sort(list, {}, &AccessRule::id);
-    list.erase(list.begin(), std::ranges::upper_bound(list, after, {}, &AccessRule::id));
+    auto listed = access.service().list(filter, {after, limit + 1, kMostCompared});
+    if (listed.too_many > 0)
+        throw Problem(
+            409, "too_many",
+            fmt::format("{} rules are in force, and no more than {} are compared here: mailgate access "
+                        "list {} compares them all",
+                        listed.too_many, kMostCompared, filter.shadowed ? "--shadowed" : "--overlapping"));
+    auto& list = listed.rules;
     const bool is_more = list.size() > limit;
     if (is_more) list.resize(limit);
     const std::int64_t version = access.store().version();
     return withEtag(
-        jsonResponse(fmt::format("{{\"version\":{},\"found\":{},\"next\":{},{}}}", version, found,
+        jsonResponse(fmt::format("{{\"version\":{},\"found\":{},\"next\":{},{}}}", version, listed.found,
                                  is_more ? fmt::format("\"{}\"", list.back().id) : "null",
                                  withoutBraces(answers::rulesAsJson(list, access.service().names())))),
         fmt::format("\"v{}\"", version));
@@ -388,6 +408,7 @@ Response testRules(const Call& call) {
     if (clients.size() > kMostAddresses) throw invalid("address", "is given too often");
     const auto listeners = query.texts("listener");
     query.rejectOthers();
+    const auto turn = turnToRead(call);
     Rules access(call);
     if (const auto unknown = access.service().unknown(listeners)) throw problemOf(rules::Refusal(*unknown));
     return jsonResponse(answers::decisionsAsJson(access.service().test(clients, listeners), access.now(),
@@ -400,12 +421,8 @@ Response ruleHistory(const Call& call) {
     const std::size_t limit = query.limit(kUsualRules, kMostRules);
     const auto before = query.number("cursor"), change = query.number("change");
     query.rejectOthers();
-    auto entries = Rules(call).store().history(network);
-    if (change)
-        std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.change != *change; });
-    std::ranges::reverse(entries);  // the newest first
-    if (before)
-        std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.id >= *before; });
+    const auto turn = turnToRead(call);
+    auto entries = Rules(call).store().newestEntries({network, change, before, limit + 1});
     const bool is_more = entries.size() > limit;
     if (is_more) entries.resize(limit);
     return jsonResponse(fmt::format("{{\"next\":{},{}}}",
@@ -415,6 +432,7 @@ Response ruleHistory(const Call& call) {
 
 Response ruleSets(const Call& call) {
     QueryValues(call.request).rejectOthers();
+    const auto turn = turnToRead(call);
     return jsonResponse(answers::setsAsJson(Rules(call).service().sets()));
 }
 
