@@ -204,6 +204,11 @@ class Answers(Console):
         self.change("POST", "/servers/mail/gone/probe", status=404)
         gateway.wait_event("admin.order", order="drain", target="mail/mail1", user="token operator (console)")
 
+    def test_what_is_not_described_is_refused(self):
+        for target in ("/status", "/servers", "/fleet", "/configuration", "/snippets", "/rules", "/rules/sets", "/sessions", "/sessions/live", "/sessions/day"):
+            with self.subTest(target=target):
+                self.assertEqual(self.get(target + "?nothing=1", 400)["code"], "unknown_parameter")
+
     def test_the_configuration_in_force(self):
         configuration = self.get("/configuration")
         self.assertEqual(configuration["sections"]["gateway"]["workers"], "2")
@@ -245,6 +250,22 @@ class Answers(Console):
             with self.subTest(live=wrong):
                 self.get("/sessions/live?" + wrong, status=400)
         self.assertEqual(len(self.get("/sessions?protocol=smtp&listener=smtp&server=mail1&end=client_quit&from=@partner.example")["sessions"]), 2)
+
+    def test_lists_have_the_beginning_of_what_a_session_sent(self):
+        with proxyclient.SMTP(gateway.port("smtp"), proxyclient.header_v2("198.18.44.1")) as connection:
+            connection.ehlo("many.example")
+            for number in range(5):
+                connection.sendmail(f"list-{number}@many.example", [f"r{one}@example.net" for one in range(7)], b"Subject: x\r\n\r\nx\r\n")
+        wait_until(lambda: ask("GET", "/sessions?client=198.18.44.1").json["sessions"], "the session")
+        for token in ("operator", "viewer"):
+            [listed] = self.get("/sessions?client=198.18.44.1", token=token)["sessions"]
+            self.assertEqual(([one["from"] for one in listed["mail"]], listed["mail_count"]), ([f"list-{number}@many.example" for number in range(3)], 5))
+            self.assertEqual([(len(one["recipients"]), one["truncated"], one["recipient_count"]) for one in listed["mail"]], [(5, True, 7)] * 3)
+        [listed] = self.get("/sessions?from=list-4@many.example")["sessions"]
+        self.assertEqual([one["from"] for one in listed["mail"]], [f"list-{number}@many.example" for number in (0, 1, 4)], "what was asked for is there")
+        [whole] = self.get(f"/sessions/{listed['session']}")["sessions"]
+        self.assertEqual([len(one["recipients"]) for one in whole["mail"]], [7] * 5)
+        self.assertNotIn("mail_count", whole)
 
     def test_a_search_says_what_it_took_the_text_for(self):
         def search(text, **more):
