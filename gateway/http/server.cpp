@@ -283,10 +283,13 @@ void Server::look(WaitingList::iterator waiting) {
     const int fd = waiting->descriptor();
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
     by_descriptor_.erase(fd);
-    Ready ready{std::make_unique<net::StreamSocket>(
-                    waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000)
-                                 : waiting->socket),
-                waiting->peer, seen.has_body, seen.slow_client, seen.client_behind};
+    Ready ready;
+    ready.socket = std::make_unique<net::StreamSocket>(
+        waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000) : waiting->socket);
+    ready.peer = waiting->peer;
+    ready.has_body = seen.has_body;
+    ready.slow_client = seen.slow_client;
+    ready.client_behind = seen.client_behind;
     waiting_.erase(waiting);
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
         tellOfExhaustion();
