@@ -1030,7 +1030,7 @@ class Hostile(Console):
     def test_what_nobody_waits_for_is_not_done(self):
         """Orders that wait for another writer, as those do that wait for a thread, and whose givers leave meanwhile."""
         body = '{"network":"203.0.113.99","verdict":"deny"}'
-        form = "step=do&network=203.0.113.99&verdict=deny"
+        form = "step=do&networks=203.0.113.99&verdict=deny"
         orders = [(host, f"{head} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tokens['operator']}\r\n"
                          f"Content-Length: {len(text)}\r\nContent-Type: application/{kind}\r\n\r\n{text}")
                   for host, head, kind, text in (((console_port), "POST /api/v1/rules", "json", body),
