@@ -18,7 +18,6 @@ namespace {
 
 using credentials::LoginSessions;
 using store::Account;
-using store::Role;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kUnauthorized = 401, kForbidden = 403, kTooMany = 429;
