@@ -18,8 +18,6 @@
 #include <Poco/URI.h>
 #include <fmt/format.h>
 
-#include <poll.h>
-
 #include <optional>
 
 namespace mailgate::admin {
@@ -49,12 +47,6 @@ void send(net::HTTPServerResponse& http, const Response& response) {
     http.set("Cache-Control", "no-store");
     if (!response.allow.empty()) http.set("Allow", response.allow);
     http.sendBuffer(response.body.data(), response.body.size());
-}
-
-/// Whether the peer has closed its end, and not only said that nothing more comes. Then it will read no answer.
-bool hasHungUp(int connection) noexcept {
-    pollfd peer{connection, 0, 0};
-    return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 class Handler final : public net::HTTPRequestHandler {
@@ -95,7 +87,7 @@ class Handler final : public net::HTTPRequestHandler {
             if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
                 return errorResponse(413, fmt::format("the request body is larger than {} bytes", kMaxBody));
             request->body = http::readBody(http, kMaxBody, server_);
-            request->given_up = hasHungUp(fd);
+            request->given_up = server_.hasPeerLeft();
         }
         return handle(*request);
     }

@@ -27,6 +27,8 @@ struct Route {
     std::string_view method, pattern;
     Role least;
     Response (*handle)(const Call&);
+    std::string_view
+        order{};  ///< as the log has one that was not carried out; "*": the path's last segment; empty: it is none
     std::size_t max_body = kMaxBody;
 };
 
@@ -34,8 +36,8 @@ struct Route {
 constexpr Route kRoutes[] = {
     {"GET", "/status", Role::Viewer, status},
     {"GET", "/servers", Role::Viewer, servers},
-    {"POST", "/servers/*/*/probe", Role::Operator, probe},
-    {"POST", "/servers/*/*/*", Role::Operator, setServer},
+    {"POST", "/servers/*/*/probe", Role::Operator, probe, kAny},
+    {"POST", "/servers/*/*/*", Role::Operator, setServer, kAny},
     {"GET", "/fleet", Role::Viewer, fleet},
     {"GET", "/configuration", Role::Admin, configuration},
     {"GET", "/snippets", Role::Admin, snippets},
@@ -44,18 +46,18 @@ constexpr Route kRoutes[] = {
     {"GET", "/sessions/live", Role::Viewer, liveSessions},
     {"GET", "/sessions/day", Role::Viewer, daySessions},
     {"GET", "/sessions/*", Role::Viewer, session},
-    {"DELETE", "/sessions/*", Role::Operator, endSession},
+    {"DELETE", "/sessions/*", Role::Operator, endSession, "kill"},
     {"GET", "/rules", Role::Viewer, rules},
-    {"POST", "/rules", Role::Operator, addRules},
+    {"POST", "/rules", Role::Operator, addRules, "add rules"},
     {"GET", "/rules/test", Role::Viewer, testRules},
     {"GET", "/rules/history", Role::Viewer, ruleHistory},
-    {"POST", "/rules/import", Role::Operator, importRules, kMaxImport},
-    {"POST", "/rules/undo", Role::Operator, undoChange},
-    {"POST", "/rules/remove", Role::Operator, removeRules},
+    {"POST", "/rules/import", Role::Operator, importRules, "import rules", kMaxImport},
+    {"POST", "/rules/undo", Role::Operator, undoChange, "undo"},
+    {"POST", "/rules/remove", Role::Operator, removeRules, "remove rules"},
     {"GET", "/rules/sets", Role::Viewer, ruleSets},
     {"GET", "/rules/*", Role::Viewer, rule},
-    {"PATCH", "/rules/*", Role::Operator, editRule},
-    {"DELETE", "/rules/*", Role::Operator, removeRule},
+    {"PATCH", "/rules/*", Role::Operator, editRule, "edit rule"},
+    {"DELETE", "/rules/*", Role::Operator, removeRule, "remove rule"},
 };
 
 std::vector<std::string_view> segmentsOf(std::string_view pattern) {
@@ -101,6 +103,23 @@ Response methodProblem(const std::vector<const Route*>& routes) {
     return response;
 }
 
+constexpr const char* kGivenUp = "given_up";
+
+/// What of the path is a name, with slashes between them; of an order that names nothing nothing.
+std::string targetOf(const Route& route, const std::vector<std::string>& path) {
+    std::vector<std::string_view> names;
+    const auto segments = segmentsOf(route.pattern);
+    for (std::size_t at = 0; at < segments.size(); ++at)
+        if (segments[at] == kAny && !(route.order == kAny && at + 1 == segments.size()))
+            names.emplace_back(path[at]);
+    return fmt::format("{}", fmt::join(names, "/"));
+}
+
+void logGivenUp(const Call& call, const Route& route, const Problem& problem) {
+    const std::string_view order = route.order == kAny ? call.request.path.back() : route.order;
+    if (!order.empty()) logOrder(call, order, targetOf(route, call.request.path), {false, problem.detail});
+}
+
 int statusOf(store::StoreError::Kind kind) noexcept {
     constexpr int kNoAnswer = 504, kInsufficientStorage = 507, kInternal = 500;
     switch (kind) {
@@ -130,6 +149,11 @@ void logOrder(const Call& call, std::string_view order, std::string_view target,
     line.boolean("ok", outcome.ok);
     if (!outcome.message.empty()) line.text("detail", outcome.message);
     call.parts.log->write(line);
+}
+
+void Call::requireAsker() const {
+    if (request.has_left && request.has_left())
+        throw Problem(409, kGivenUp, "not carried out: who gave it did not wait for the answer");
 }
 
 std::size_t Api::mostBody(const Request& request) {
@@ -171,9 +195,12 @@ Response Api::handle(const Request& request) {
     if (request.body.size() > route.max_body)
         return problemResponse(413, "too_large",
                                fmt::format("the request body is larger than {} bytes", route.max_body));
+    const Call call{parts_, request, parts_.config()};
     try {
-        return route.handle({parts_, request, parts_.config()});
+        call.requireAsker();
+        return route.handle(call);
     } catch (const Problem& problem) {
+        if (problem.code == kGivenUp) logGivenUp(call, route, problem);
         Response response = problemResponse(problem.status, problem.code, problem.detail, problem.members);
         if (problem.status == kUnavailable) response.headers.emplace_back("Retry-After", "2");
         return response;

@@ -4,6 +4,7 @@
 #include "gateway/admin/json.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
+#include "gateway/api/values.h"
 #include "gateway/log/escape.h"
 
 #include <Poco/Dynamic/Var.h>
@@ -68,6 +69,7 @@ class LastAnswer {
 
 Response fleet(const Call& call) {
     static LastAnswer last;
+    QueryValues(call.request).rejectOthers();
     if (call.config->fleet.url.empty())
         throw Problem(404, "no_fleet",
                       "this gateway has its rules for itself: url in [fleet] names the database of a fleet");

@@ -21,6 +21,8 @@ struct Call {
     /// Texts of databases, with paths of files, hosts and accounts.
     bool isToldOfErrors() const noexcept { return request.who.role == store::Role::Admin; }
     bool masks() const noexcept { return request.who.role == store::Role::Viewer; }
+    /// Throws Problem where who asks is gone: what somebody was told has failed is not carried out, and nobody reads what takes long.
+    void requireAsker() const;
 };
 
 Response status(const Call& call);

@@ -5,6 +5,7 @@
 #include "store/accounts/account.h"
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,6 +31,8 @@ struct Request {
     std::vector<std::pair<std::string, std::string>> query;
     std::string if_match;
     std::string body;
+    /// Whether who asks is gone by now, and takes no answer; empty: that is not known.
+    std::function<bool()> has_left{};
 };
 
 struct Response {

@@ -36,8 +36,9 @@ using store::AccessRule;
 using store::RuleStore;
 
 constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
-constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
-constexpr std::size_t kMostAddresses = 200;  ///< to be tested: so many of IPv6 are in a target
+constexpr std::size_t kMostCompared = 300'000;  ///< rules with each other, for which all are in memory
+constexpr std::size_t kMostEntries = 1'000;     ///< of a change, in an answer
+constexpr std::size_t kMostAddresses = 200;     ///< to be tested: so many of IPv6 are in a target
 constexpr std::size_t kMostSubjects =
     10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
@@ -53,6 +54,20 @@ ChangeGate::Pass passFor(const Config& config) {
                       "other changes of the rules are waiting for the fleet's database: nothing was "
                       "changed, try again in a moment");
     return pass;
+}
+
+/// Of what reads all rules, or all of the trail: of as many as there may be that takes seconds.
+ChangeGate::Pass turnToRead(const Call& call) {
+    constexpr std::size_t kMostReaders = 2;
+    constexpr std::chrono::milliseconds kPatience{250};
+    static ChangeGate gate(kMostReaders, kPatience);
+    auto turn = gate.enter(call.request.who.name);
+    if (!turn)
+        throw Problem(
+            503, "busy",
+            "other requests of yours, or of several others, are reading all rules: try again in a moment");
+    call.requireAsker();
+    return turn;
 }
 
 /// The store and the service for one request.
@@ -80,6 +95,9 @@ class Rules {
     Response performAsShown(bool dry_run, int status, const std::function<void()>& work,
                             const Change& then = nullptr);
 
+    /// What `work` changes is changed at once, if who asks is still there once it is its turn.
+    void together(const std::function<void()>& work);
+
     /// Throws Problem unless it is there.
     AccessRule ruleOf(const std::string& text);
 
@@ -99,6 +117,13 @@ Response Rules::perform(bool dry_run, int status, const Change& change) {
     const ChangeGate::Pass pass = passFor(*call_.config);
     const auto ended = change();
     return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
+}
+
+void Rules::together(const std::function<void()>& work) {
+    store_->together([&] {
+        call_.requireAsker();
+        work();
+    });
 }
 
 /// With the sessions of the last week that it would concern, where there is a journal.
@@ -203,9 +228,9 @@ Response Rules::performAsShown(bool dry_run, int status, const std::function<voi
     };
     Response response = perform(dry_run, status, [&]() -> std::optional<std::size_t> {
         if (dry_run || !wanted.empty())
-            store_->together(tagged);
+            together(tagged);
         else
-            work();
+            together(work);
         return then && !dry_run ? then() : std::nullopt;
     });
     return dry_run ? withEtag(std::move(response), tag) : response;
@@ -339,20 +364,25 @@ Response rules(const Call& call) {
         (filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed))
         throw invalid("expired", "cannot be combined with unused, expiring, overlapping and shadowed");
 
+    const auto turn = turnToRead(call);
     Rules access(call);
     if (access.service().unknownSet(filter.set))
         throw Problem(404, "no_set", fmt::format("no set is named {}", inQuotes(*filter.set)));
     if (const auto unknown = access.service().unknownToRules(filter.listeners))
         throw problemOf(rules::Refusal(*unknown));
-    auto list = access.service().list(filter);
-    const std::size_t found = list.size();
-    std::ranges::sort(list, {}, &AccessRule::id);
-    list.erase(list.begin(), std::ranges::upper_bound(list, after, {}, &AccessRule::id));
+    auto listed = access.service().list(filter, {after, limit + 1, kMostCompared});
+    if (listed.too_many > 0)
+        throw Problem(
+            409, "too_many",
+            fmt::format("{} rules are in force, and no more than {} are compared here: mailgate access "
+                        "list {} compares them all",
+                        listed.too_many, kMostCompared, filter.shadowed ? "--shadowed" : "--overlapping"));
+    auto& list = listed.rules;
     const bool is_more = list.size() > limit;
     if (is_more) list.resize(limit);
     const std::int64_t version = access.store().version();
     return withEtag(
-        jsonResponse(fmt::format("{{\"version\":{},\"found\":{},\"next\":{},{}}}", version, found,
+        jsonResponse(fmt::format("{{\"version\":{},\"found\":{},\"next\":{},{}}}", version, listed.found,
                                  is_more ? fmt::format("\"{}\"", list.back().id) : "null",
                                  withoutBraces(answers::rulesAsJson(list, access.service().names())))),
         fmt::format("\"v{}\"", version));
@@ -378,6 +408,7 @@ Response testRules(const Call& call) {
     if (clients.size() > kMostAddresses) throw invalid("address", "is given too often");
     const auto listeners = query.texts("listener");
     query.rejectOthers();
+    const auto turn = turnToRead(call);
     Rules access(call);
     if (const auto unknown = access.service().unknown(listeners)) throw problemOf(rules::Refusal(*unknown));
     return jsonResponse(answers::decisionsAsJson(access.service().test(clients, listeners), access.now(),
@@ -390,12 +421,8 @@ Response ruleHistory(const Call& call) {
     const std::size_t limit = query.limit(kUsualRules, kMostRules);
     const auto before = query.number("cursor"), change = query.number("change");
     query.rejectOthers();
-    auto entries = Rules(call).store().history(network);
-    if (change)
-        std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.change != *change; });
-    std::ranges::reverse(entries);  // the newest first
-    if (before)
-        std::erase_if(entries, [&](const RuleStore::AuditEntry& entry) { return entry.id >= *before; });
+    const auto turn = turnToRead(call);
+    auto entries = Rules(call).store().newestEntries({network, change, before, limit + 1});
     const bool is_more = entries.size() > limit;
     if (is_more) entries.resize(limit);
     return jsonResponse(fmt::format("{{\"next\":{},{}}}",
@@ -405,6 +432,7 @@ Response ruleHistory(const Call& call) {
 
 Response ruleSets(const Call& call) {
     QueryValues(call.request).rejectOthers();
+    const auto turn = turnToRead(call);
     return jsonResponse(answers::setsAsJson(Rules(call).service().sets()));
 }
 
@@ -436,7 +464,7 @@ Response editRule(const Call& call) {
     Rules access(call);
     std::string etag;
     Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.store().together([&] {
+        access.together([&] {
             const AccessRule present = access.ruleOf(call.request.path[1]);
             requireUnchanged(call, present);
             if (!store::isLive(present, access.now()))
@@ -462,7 +490,7 @@ Response removeRule(const Call& call) {
     query.rejectOthers();
     Rules access(call);
     return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.store().together([&] {
+        access.together([&] {
             const AccessRule present = access.ruleOf(call.request.path[1]);
             requireUnchanged(call, present);
             access.service().remove({.rules = {present}});
@@ -489,7 +517,7 @@ Response removeRules(const Call& call) {
     Rules access(call);
     std::string etag;
     Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.store().together([&] {
+        access.together([&] {
             const auto selected = access.service().select({.ids = ids});
             if (selected.rules.size() != ids.size())
                 throw Problem(404, "no_rule",
@@ -532,38 +560,52 @@ Response importRules(const Call& call) {
     });
 }
 
+namespace {
+
+/// Throws Problem unless it is. `as_shown`: it could be done when it was shown, so that what is in its way has come since.
+void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool by_number, bool as_shown) {
+    using Kind = RuleStore::UndoResult::Kind;
+    const auto since_shown = [&](const Problem& problem) {
+        if (!as_shown) return problem;
+        return Problem(412, "changed_meanwhile",
+                       fmt::format("change {} was not undone: rules that it is about were changed meanwhile",
+                                   result.change),
+                       problem.members);
+    };
+    switch (result.kind) {
+        case Kind::Done:
+            return;
+        case Kind::NotFound:
+            throw Problem(404, "no_change",
+                          by_number
+                              ? fmt::format("there is no change {}", result.change)
+                              : fmt::format("{} has not changed anything", inQuotes(call.request.who.name)));
+        case Kind::Unreadable:
+            throw Problem(409, "cannot_be_undone",
+                          fmt::format("change {} cannot be undone: an earlier version of mailgate made it, "
+                                      "or it changed no rules",
+                                      result.change));
+        case Kind::LaterChanges:
+            throw since_shown(
+                {409, "later_changes",
+                 fmt::format("change {} was not undone: undo the later changes first", result.change),
+                 withoutBraces(answers::historyAsJson(result.entries))});
+        case Kind::InTheWay:
+            throw since_shown(problemOf(rules::Refusal(rules::InTheWay{result.in_the_way})));
+    }
+}
+
+}  // namespace
+
 Response undoChange(const Call& call) {
     BodyValues body(call.request);
     const auto number = body.number("change");
     const bool insist = body.flag("force"), dry_run = body.flag("dry_run");
     body.rejectOthers();
     Rules access(call);
-    return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        using Kind = RuleStore::UndoResult::Kind;
-        const auto result = outcomeOf(access.service().undo(number, insist));
-        switch (result.kind) {
-            case Kind::Done:
-                return std::nullopt;
-            case Kind::NotFound:
-                throw Problem(
-                    404, "no_change",
-                    number ? fmt::format("there is no change {}", *number)
-                           : fmt::format("{} has not changed anything", inQuotes(call.request.who.name)));
-            case Kind::Unreadable:
-                throw Problem(
-                    409, "cannot_be_undone",
-                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, or it "
-                                "changed no rules",
-                                result.change));
-            case Kind::LaterChanges:
-                throw Problem(
-                    409, "later_changes",
-                    fmt::format("change {} was not undone: undo the later changes first", result.change),
-                    withoutBraces(answers::historyAsJson(result.entries)));
-            case Kind::InTheWay:
-                throw problemOf(rules::Refusal(rules::InTheWay{result.in_the_way}));
-        }
-        return std::nullopt;
+    const bool as_shown = !dry_run && !call.request.if_match.empty();
+    return access.performAsShown(dry_run, 200, [&] {
+        requireUndone(call, outcomeOf(access.service().undo(number, insist)), number.has_value(), as_shown);
     });
 }
 

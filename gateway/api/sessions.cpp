@@ -40,10 +40,12 @@ namespace mailgate::api {
 namespace {
 
 using store::JournalFilter;
+using store::JournalMail;
 using store::JournalSession;
 namespace journal = store::journal;
 
 constexpr std::size_t kUsualSessions = 50, kMostSessions = 500;
+constexpr std::size_t kListedMails = 3, kListedRecipients = 5;  ///< of a session, and of a mail, in a list
 constexpr std::string_view kTlsWords[] = {"starttls", "implicit", "passthrough", "balancer", "none"};
 constexpr std::size_t kDeepest = 20'000;  ///< sessions that are looked at for one page
 
@@ -216,10 +218,55 @@ std::vector<std::string> objectsOf(const Call& call, const JournalSession& sessi
     return objects;
 }
 
-std::string arrayOf(const Call& call, const std::vector<JournalSession>& sessions) {
+void keepFirst(std::vector<JournalMail>& mails, const JournalFilter& filter) {
+    std::size_t wanted = 0;
+    for (const JournalMail& mail : mails)
+        wanted += journal::passes(mail, filter) ? 1 : 0;
+    std::size_t others = kListedMails - std::min(wanted, kListedMails), left = kListedMails;
+    std::erase_if(mails, [&](const JournalMail& mail) {
+        const bool is_wanted = journal::passes(mail, filter);
+        if (left == 0 || (!is_wanted && others == 0)) return true;
+        if (!is_wanted) --others;
+        --left;
+        return false;
+    });
+}
+
+void keepFirst(JournalMail& mail) {
+    const auto keep = [](auto& texts) {
+        if (texts.size() > kListedRecipients) texts.resize(kListedRecipients);
+    };
+    mail.recipient_count = std::max(mail.recipient_count, static_cast<std::uint32_t>(mail.recipients.size()));
+    mail.refused_count = std::max(mail.refused_count, static_cast<std::uint32_t>(mail.refused.size()));
+    mail.truncated = mail.truncated || mail.recipients.size() > kListedRecipients ||
+                     mail.refused.size() > kListedRecipients;
+    keep(mail.recipients);
+    keep(mail.refused);
+    keep(mail.replies);
+}
+
+/// What a list has of a session: as many of its mails as tell what it was, first of all such as were asked for, and how many there are.
+/// A session may have thousands, with hundreds of recipients each.
+std::vector<std::string> listedObjectsOf(const Call& call, JournalSession session,
+                                         const JournalFilter& filter) {
+    const std::size_t mails = session.mail.size();
+    if (mails > kListedMails) {
+        session.mail_count = std::max(session.mail_count, static_cast<std::uint32_t>(mails));
+        keepFirst(session.mail, filter);
+    }
+    for (JournalMail& mail : session.mail)
+        keepFirst(mail);
+    auto objects = objectsOf(call, session);
+    // A record of mails alone has no place of its own for their number.
+    if (mails > kListedMails && session.kind == store::JournalKind::Mail)
+        objects.front().insert(objects.front().rfind('}'), fmt::format(R"(,"mail_count":{})", mails));
+    return objects;
+}
+
+std::string arrayOf(const Call& call, std::vector<JournalSession> sessions, const JournalFilter& filter) {
     std::string array;
-    for (const JournalSession& session : sessions)
-        for (const std::string& object : objectsOf(call, session))
+    for (JournalSession& session : sessions)
+        for (const std::string& object : listedObjectsOf(call, std::move(session), filter))
             array += (array.empty() ? "" : ",\n") + object;
     return "[" + array + "]";
 }
@@ -342,6 +389,7 @@ Response found(const Call& call, const Asked& asked, const JournalFilter& filter
     JournalFilter taken_filter;
     std::string also;
     for (const answers::Meaning& meaning : answers::meaningsOf(text.asked)) {
+        call.requireAsker();
         if (meaning.isSlowFor(!asked.gateways.empty()) && (taken || !also.empty()) && text.as != meaning.name)
             continue;
         JournalFilter narrowed = filter;
@@ -366,7 +414,7 @@ Response found(const Call& call, const Asked& asked, const JournalFilter& filter
     return jsonResponse(
         fmt::format("{{\"asked\":\"{}\",\"meaning\":{},\"also\":[{}],\"sessions\":{},\"next\":{}{}}}",
                     escaped(text.asked), taken ? meaningAsJson(*taken) : "null", also,
-                    arrayOf(call, page.sessions), nextOf(page), askedAsJson(asked)));
+                    arrayOf(call, page.sessions, taken_filter), nextOf(page), askedAsJson(asked)));
 }
 
 // ---- sessions under way
@@ -432,8 +480,9 @@ Response sessions(const Call& call) {
         if (text) return found(call, asked, filter, {*text, as}, limit, cursor);
         if (call.masks()) mask(filter);
         const Page page = pageOf(*asked.source, filter, cursor, limit);
-        return jsonResponse(fmt::format("{{\"sessions\":{},\"next\":{}{}}}", arrayOf(call, page.sessions),
-                                        nextOf(page), askedAsJson(asked)));
+        return jsonResponse(fmt::format("{{\"sessions\":{},\"next\":{}{}}}",
+                                        arrayOf(call, page.sessions, filter), nextOf(page),
+                                        askedAsJson(asked)));
     });
 }
 

@@ -5,6 +5,7 @@
 #include "gateway/answers/snippets.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
+#include "gateway/api/values.h"
 #include "gateway/config/fields.h"
 #include "gateway/log/escape.h"
 #include "gateway/tls/error.h"
@@ -121,6 +122,7 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 }  // namespace
 
 Response status(const Call& call) {
+    QueryValues(call.request).rejectOthers();
     admin::Status status = call.parts.control.status();
     if (!call.isToldOfErrors())
         for (std::string* why :
@@ -137,6 +139,7 @@ Response status(const Call& call) {
 }
 
 Response servers(const Call& call) {
+    QueryValues(call.request).rejectOthers();
     const Object status = admin::toJson(call.parts.control.status());
     Object object = inOrder();
     object.set("servers", status.get("servers"));
@@ -208,7 +211,8 @@ Response probe(const Call& call) {
     }
 }
 
-Response snippets(const Call&) {
+Response snippets(const Call& call) {
+    QueryValues(call.request).rejectOthers();
     Array array;
     for (const answers::Snippet& snippet : answers::snippets()) {
         Object one = inOrder();
@@ -222,6 +226,7 @@ Response snippets(const Call&) {
 }
 
 Response snippet(const Call& call) {
+    QueryValues(call.request).rejectOthers();
     const answers::Snippet* const wanted = answers::snippetNamed(call.request.path[1]);
     if (wanted == nullptr)
         throw Problem(404, "no_snippet",
@@ -234,6 +239,7 @@ Response snippet(const Call& call) {
 }
 
 Response configuration(const Call& call) {
+    QueryValues(call.request).rejectOthers();
     Object object = inOrder();
     object.set("file", call.config->file);
     object.set("files", textsOf(call.config->files));

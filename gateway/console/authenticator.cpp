@@ -18,7 +18,6 @@ namespace {
 
 using credentials::LoginSessions;
 using store::Account;
-using store::Role;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kUnauthorized = 401, kForbidden = 403, kTooMany = 429;
@@ -78,10 +77,14 @@ std::optional<IpAddress> forwardedAddress(std::string_view text) {
     return address;
 }
 
+bool isTrustedProxy(const ConsoleConfig& config, const IpAddress& peer) {
+    return isOneOf(config.trusted_proxies, peer);
+}
+
 std::string_view applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
                             const ProxyFields& fields) {
     credentials.client = peer;
-    if (!isOneOf(config.trusted_proxies, peer)) return {};
+    if (!isTrustedProxy(config, peer)) return {};
     credentials.proxy_user = fields.user;
     credentials.is_secure =
         credentials.is_secure || equalsIgnoreCase(trimmed(fields.forwarded_proto), "https");
@@ -93,7 +96,7 @@ std::string_view applyProxy(Credentials& credentials, const ConsoleConfig& confi
         const auto address = forwardedAddress(one);
         if (!address) return one.empty() ? rest : one;
         credentials.client = *address;
-        if (comma == std::string_view::npos || !isOneOf(config.trusted_proxies, *address)) return {};
+        if (comma == std::string_view::npos || !isTrustedProxy(config, *address)) return {};
         rest = rest.substr(0, comma);
     }
     return {};
@@ -141,11 +144,31 @@ Authenticator::Opened::~Opened() {
     owner_.kept_.push_back(std::move(kept_));
 }
 
-Identity Authenticator::identify(const Credentials& credentials) {
+namespace {
+
+/// None: it is no token.
+std::optional<std::string_view> tokenIn(std::string_view authorization) {
     constexpr std::string_view kBearer = "Bearer ";
-    if (startsWithIgnoreCase(credentials.authorization, kBearer))
-        return ofToken(credentials,
-                       trimmed(std::string_view(credentials.authorization).substr(kBearer.size())));
+    if (!startsWithIgnoreCase(authorization, kBearer)) return std::nullopt;
+    return trimmed(authorization.substr(kBearer.size()));
+}
+
+}  // namespace
+
+std::string Authenticator::knownAtOnce(const Credentials& credentials) {
+    if (const auto token = tokenIn(credentials.authorization)) {
+        const std::lock_guard lock(mutex_);
+        const auto owner = token_owners_.find(credentials::digestOf(*token));
+        return owner == token_owners_.end() ? "" : owner->second;
+    }
+    if (!credentials.proxy_user.empty()) return credentials.proxy_user;
+    constexpr bool kIsUse = false;
+    const auto login = sessions_.find(credentials.cookie, LoginSessions::Clock::now(), kIsUse);
+    return login ? login->account : "";
+}
+
+Identity Authenticator::identify(const Credentials& credentials) {
+    if (const auto token = tokenIn(credentials.authorization)) return ofToken(credentials, *token);
     // With a proxy that asks for the password itself, the rest of the field is its matter (RFC 7617).
     if (!credentials.proxy_user.empty()) return ofProxy(credentials);
     if (!credentials.authorization.empty())
@@ -166,7 +189,9 @@ std::string Authenticator::sessionAmong(const std::vector<std::string>& cookies)
 
 Identity Authenticator::ofToken(const Credentials& credentials, std::string_view secret) {
     const Opened accounts(*this);
-    const auto token = accounts->tokenOf(credentials::digestOf(secret));
+    const std::string digest = credentials::digestOf(secret);
+    const auto token = accounts->tokenOf(digest);
+    keepOwner(digest, token);
     if (!token || !isLive(*token, unixMillis() / 1'000)) {
         onRefusal(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
         return unauthorized(token ? "the token has expired" : "the token is none");
@@ -177,6 +202,14 @@ Identity Authenticator::ofToken(const Credentials& credentials, std::string_view
     if (!account) return unauthorized("the token is none");
     known.who.role = std::min(token->role, account->role);
     return known;
+}
+
+void Authenticator::keepOwner(const std::string& digest, const std::optional<store::Token>& token) {
+    const std::lock_guard lock(mutex_);
+    if (token)
+        token_owners_[digest] = token->account.empty() ? token->name + " (token)" : token->account;
+    else
+        token_owners_.erase(digest);
 }
 
 /// The proxy has asked for the password.

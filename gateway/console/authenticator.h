@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -40,6 +41,7 @@ struct ProxyFields {
     std::string forwarded_proto;  ///< X-Forwarded-Proto
     std::string user;             ///< the configured field
 };
+bool isTrustedProxy(const ConsoleConfig& config, const IpAddress& peer);
 /// Fills in what proxies say, if the peer is one. Returns what of X-Forwarded-For is no address where one of them has written who its
 /// client is, whom it is taken for itself then; empty: nothing. Within `fields`.
 std::string_view applyProxy(Credentials& credentials, const ConsoleConfig& config, const IpAddress& peer,
@@ -67,6 +69,9 @@ class Authenticator {
     Identity identify(const Credentials& credentials);
     /// Of cookies of the session's name the one that is a session's, else the first; empty: there is none.
     std::string sessionAmong(const std::vector<std::string>& cookies);
+    /// The account that identify() would name, or the name of a token without one, as far as that is known at once: of a session, of a
+    /// token that was here before, of whom a proxy names. Empty: it is not.
+    std::string knownAtOnce(const Credentials& credentials);
     /// Before that nobody can be known.
     bool hasAccounts() const;
 
@@ -110,6 +115,7 @@ class Authenticator {
     };
 
     Identity ofToken(const Credentials& credentials, std::string_view secret);
+    void keepOwner(const std::string& digest, const std::optional<store::Token>& token);
     Identity ofProxy(const Credentials& credentials);
     Identity ofSession(const Credentials& credentials);
     api::Response unknown() const;
@@ -127,6 +133,8 @@ class Authenticator {
     mutable std::vector<Kept> kept_;  ///< under the mutex; as many as have asked at the same time
     const std::string nobodys_;       ///< a hash, for who has none: that takes as long
     std::chrono::steady_clock::time_point quiet_until_;  ///< under the mutex; of logUnknownClient()
+    /// Under the mutex: of tokens that were right, by their digest. As many as there are.
+    std::map<std::string, std::string, std::less<>> token_owners_;
     credentials::LoginSessions sessions_;
     credentials::LoginLimiter by_client_{5}, by_user_{30}, by_token_{5};
     /// Of a name, and a network: fewer than by_user_ allows, so that who has one network keeps the name's owner out of no other.

@@ -117,6 +117,23 @@ std::optional<http::Server::SlowClient> logInClient(Site& site, const http::Requ
                                     site.authenticator.isKnownAt(credentials.client, user)};
 }
 
+/// All that come from a proxy have its address: an account is one client there, and so is everybody who has none.
+std::string clientBehind(Site& site, const http::RequestHead& request, const IpAddress& peer) {
+    if (!isTrustedProxy(site.config, peer)) return "";
+    const auto field = [&](const std::string& name) {
+        return name.empty() ? "" : http::fieldIn(request.fields, name);
+    };
+    Credentials credentials;
+    credentials.is_secure = static_cast<bool>(site.parts.tls);
+    applyProxy(credentials, site.config, peer,
+               {"", field("X-Forwarded-Proto"), field(site.config.user_header)});
+    credentials.authorization = field("Authorization");
+    credentials.cookie =
+        site.authenticator.sessionAmong(cookiesNamed(field("Cookie"), cookieName(credentials.is_secure)));
+    const std::string name = site.authenticator.knownAtOnce(credentials);
+    return name.empty() ? "nobody" : "account " + name;
+}
+
 class Handler final : public net::HTTPRequestHandler {
   public:
     Handler(Site& site, http::Server& server) : site_(site), server_(server) {}
@@ -226,7 +243,7 @@ class Handler final : public net::HTTPRequestHandler {
         if (credentials.refreshes && isOfPart(*request))
             return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
                                     [&] { return partFor(site_.parts.api, known, *request); });
-        return pageFor(site_.parts.api, known, *request);
+        return pageFor(site_.parts.api, known, *request, [this] { return server_.hasPeerLeft(); });
     }
 
     static api::Response busyPage() {
@@ -414,13 +431,15 @@ class Console::Impl {
   public:
     Impl(const ConsoleConfig& config, const Parts& parts)
         : site_{config, parts, Authenticator(parts.accounts, parts.log), SharedParts()},
-          server_(listenOn(config.address),
-                  [this](http::Server& server) { return new Handlers(site_, server); },
-                  {.tls = parts.tls,
-                   .slow_client = [this](const http::RequestHead& request,
-                                         const IpAddress& peer) { return logInClient(site_, request, peer); },
-                   .on_paused = http::tellOfPause(parts.log, "console", config.address),
-                   .on_exhausted = http::tellOfExhaustion(parts.log, "console", config.address)}) {}
+          server_(
+              listenOn(config.address), [this](http::Server& server) { return new Handlers(site_, server); },
+              {.tls = parts.tls,
+               .slow_client = [this](const http::RequestHead& request,
+                                     const IpAddress& peer) { return logInClient(site_, request, peer); },
+               .client_behind = [this](const http::RequestHead& request,
+                                       const IpAddress& peer) { return clientBehind(site_, request, peer); },
+               .on_paused = http::tellOfPause(parts.log, "console", config.address),
+               .on_exhausted = http::tellOfExhaustion(parts.log, "console", config.address)}) {}
 
     http::Server& server() noexcept { return server_; }
 

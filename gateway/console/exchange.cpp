@@ -8,6 +8,7 @@
 #include <Poco/ErrorHandler.h>
 #include <Poco/Exception.h>
 #include <Poco/URI.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -60,7 +61,11 @@ std::string ambiguityOf(const net::HTTPServerRequest& http) {
 }  // namespace
 
 std::optional<api::Response> refusalOf(const net::HTTPServerRequest& http) {
-    constexpr int kMalformed = 400, kExpectationFailed = 417;
+    constexpr int kMalformed = 400, kTooLong = 414, kExpectationFailed = 417;
+    if (http.getURI().size() > api::kMaxTarget)
+        return api::problemResponse(
+            kTooLong, "target_too_long",
+            fmt::format("the path and the query have more than {} bytes", api::kMaxTarget));
     if (const std::string why = ambiguityOf(http); !why.empty())
         return api::problemResponse(kMalformed, "ambiguous", why);
     if (http.has("Expect") && !equalsIgnoreCase(http.get("Expect"), "100-continue"))
@@ -80,9 +85,7 @@ std::optional<api::Response> hostRefusalOf(const net::HTTPServerRequest& http) {
 }
 
 std::optional<std::vector<std::string>> pathOf(std::string_view target) {
-    if (target.size() > api::kMaxTarget || !target.starts_with('/') ||
-        target.find('#') != std::string_view::npos)
-        return std::nullopt;
+    if (!target.starts_with('/') || target.find('#') != std::string_view::npos) return std::nullopt;
     std::vector<std::string> path;
     std::string_view rest = target.substr(0, target.find('?'));
     while (rest != "/" && !rest.empty()) {
@@ -136,6 +139,7 @@ api::Response answerTo(api::Api& api, http::Server& server, api::Request request
         request.body.assign(most + 1, ' ');  // too large, whatever is in it
     else
         request.body = http::readBody(http, most, server);
+    request.has_left = [&server] { return server.hasPeerLeft(); };
     server.suspendPeerLimit();
     api::Response answered = handled(api, request);
     server.restartPeerLimit();

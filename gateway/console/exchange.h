@@ -16,7 +16,7 @@
 namespace mailgate::console {
 
 /// The answer to what can be taken for two things, so that somebody in front of us may have seen another (400), or expects what is not
-/// to be had (417); nothing: to others.
+/// to be had (417), or to a target that is too long (414); nothing: to others.
 std::optional<api::Response> refusalOf(const Poco::Net::HTTPServerRequest& http);
 /// Likewise where Host or Origin has no host and port.
 std::optional<api::Response> hostRefusalOf(const Poco::Net::HTTPServerRequest& http);
@@ -25,7 +25,7 @@ std::optional<api::Response> hostRefusalOf(const Poco::Net::HTTPServerRequest& h
 /// it for another: an empty segment, a slash that is encoded, "." and ".." (encoded or not), a fragment.
 std::optional<std::vector<std::string>> pathOf(std::string_view target);
 
-/// Without who asks and without the body. None: the target is too long, not well-formed, or not the API's.
+/// Without who asks and without the body. None: the target is not well-formed, or not the API's.
 std::optional<api::Request> requestFrom(const Poco::Net::HTTPServerRequest& http);
 
 /// That a browser is to keep to itself, and to take for nothing else.

@@ -233,6 +233,26 @@ void addDatabase(Html& html, const Object& found) {
     html.markup("</dl>");
 }
 
+/// Null where the database does not answer.
+void addDrains(Html& html, const Object& found) {
+    if (!found.isArray("drains")) return;
+    const auto drains = objectsOf(found, "drains");
+    html.markup("<h2>Servers drained everywhere</h2>");
+    if (drains.empty()) {
+        html.markup(
+            "<p>None: <code>mailgate server drain UPSTREAM/SERVER --everywhere</code> takes one out of "
+            "service at "
+            "all gateways.</p>");
+        return;
+    }
+    html.add(tableOf("What gets no new sessions at any gateway", drains,
+                     {plain("Upstream", "upstream"), plain("Server", "server"), timeColumn("Since", "since"),
+                      plain("By", "by")}));
+    html.markup(
+        "<p class=\"soft\"><code>mailgate server ready UPSTREAM/SERVER --everywhere</code> puts one "
+        "back.</p>");
+}
+
 void addHere(Html& html, const Object& here) {
     html.markup("<h2>This gateway</h2><dl>");
     addKnownFact(html, "Name", textOf(here, "gateway"));
@@ -255,6 +275,7 @@ std::string fleetPage(const Viewer& viewer, const Object& found) {
     Html html;
     wrongs.addTo(html);
     addMembers(html, found, textOf(here, "gateway"));
+    addDrains(html, found);
     addHere(html, here);
     addDatabase(html, found);
     return page(viewer, Place::Fleet, "Fleet", html);

@@ -199,23 +199,34 @@ void addMeaning(Html& html, const std::string& asked, const Object& found, const
     html.markup("</p>");
 }
 
+/// Of a record of one mail that; null: there is none.
+Object::Ptr firstMailOf(const Object& session) {
+    const auto mail = session.getArray("mail");
+    if (mail && !mail->empty()) return mail->getObject(0);
+    return textOf(session, "event") == "session.mail" ? Object::Ptr(new Object(session)) : nullptr;
+}
+
+void addFirst(Html& cell, const std::string& first, std::uint64_t all) {
+    cell.text(first);
+    if (all > 1) cell.text(fmt::format(" and {} more", all - 1));
+}
+
 /// Of the first mail; how many more there are.
 void addSender(Html& cell, const Object& session) {
+    const auto first = firstMailOf(session);
+    if (!first) return;
+    const std::string from = textOf(*first, "from");
     const auto mail = session.getArray("mail");
-    if (!mail || mail->empty()) return;
-    const auto first = mail->getObject(0);
-    const std::string from = first ? textOf(*first, "from") : "";
-    cell.text(from.empty() ? "<>" : from);
-    if (mail->size() > 1) cell.text(fmt::format(" and {} more", mail->size() - 1));
+    addFirst(cell, from.empty() ? "<>" : from,
+             session.optValue<std::uint64_t>("mail_count", mail ? mail->size() : 1));
 }
 
 void addRecipient(Html& cell, const Object& session) {
-    const auto mail = session.getArray("mail");
-    const auto first = mail && !mail->empty() ? mail->getObject(0) : nullptr;
+    const auto first = firstMailOf(session);
     const auto recipients = first ? first->getArray("recipients") : nullptr;
     if (!recipients || recipients->empty()) return;
-    cell.text(textOf(recipients->get(0)));
-    if (recipients->size() > 1) cell.text(fmt::format(" and {} more", recipients->size() - 1));
+    addFirst(cell, textOf(recipients->get(0)),
+             first->optValue<std::uint64_t>("recipient_count", recipients->size()));
 }
 
 void addEnd(Html& cell, const Object& session) {

@@ -48,6 +48,7 @@ Answer Question::answerTo(Order order) const {
     request.path = std::move(order.path);
     request.query = std::move(order.query);
     request.if_match = std::move(order.if_match);
+    request.has_left = has_left_;
     if (order.body) {
         std::ostringstream body;
         order.body->stringify(body);

@@ -9,9 +9,11 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::console {
@@ -44,7 +46,9 @@ struct Answer {
 /// `api` and `known` must outlive it.
 class Question {
   public:
-    Question(api::Api& api, const Known& known) : api_(api), known_(known) {}
+    /// `has_left`: as a request of the API has it.
+    Question(api::Api& api, const Known& known, std::function<bool()> has_left = {})
+        : api_(api), known_(known), has_left_(std::move(has_left)) {}
 
     struct Order {
         std::string method = "GET";
@@ -70,6 +74,7 @@ class Question {
   private:
     api::Api& api_;
     const Known& known_;
+    const std::function<bool()> has_left_;
 };
 
 /// The names of a page's own query that go to the API.

@@ -419,12 +419,21 @@ api::Response undo(const Question& question, const PageRequest& request) {
     Object::Ptr body(new Object);
     body->set("change", numberIn(number));
     if (isSet(request.form, "force")) body->set("force", true);
-    if (!does) body->set("dry_run", true);
-    const Answer answer = question.answerTo({.method = "POST", .path = {"rules", "undo"}, .body = body});
-    if (!answer.ok())
-        return htmlResponse(insistPage(question.viewer(), pending, problemIn(answer)), answer.status);
-    if (does) return done(question, answer);
-    return htmlResponse(previewPage(question.viewer(), pending, *answer.object));
+    const Order order(question, {"rules", "undo"}, body);
+    int status = 200;
+    if (does) {
+        const Answer answer = order.give(fieldNamed(request.form, "etag"));
+        if (answer.ok()) return done(question, answer);
+        if (answer.status != kChangedMeanwhile)
+            return htmlResponse(insistPage(question.viewer(), pending, problemIn(answer)), answer.status);
+        status = answer.status;
+    }
+    const Answer answer = order.rehearse();
+    if (answer.ok()) return order.preview(std::move(pending), answer, status);
+    FormProblem problem = problemIn(answer);
+    if (does)
+        problem.why = "Nothing was done now, because rules have changed since that was shown: " + problem.why;
+    return htmlResponse(insistPage(question.viewer(), pending, problem), does ? status : answer.status);
 }
 
 using Screen = api::Response (*)(const Question&, const PageRequest&);
@@ -455,7 +464,7 @@ const std::vector<Route>& routes() {
         {{"why"}, why, false},
         {{"history"}, history, false},
         {{"changes", "*"}, change, false},
-        {{"changes", "*", "undo"}, undo, true, {"force"}},
+        {{"changes", "*", "undo"}, undo, true, {"force", "etag"}},
         {{"*", "edit"}, edit, true, particularsAnd({"etag", "force"})},
         {{"*", "remove"}, remove, true, {"etag"}},
     };

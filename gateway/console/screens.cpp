@@ -16,6 +16,7 @@
 #include <Poco/JSON/Object.h>
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -209,8 +210,9 @@ api::Response partFor(api::Api& api, const Known& known, const PageRequest& requ
     });
 }
 
-api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request) {
-    const Question question(api, known);
+api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request,
+                      const std::function<bool()>& has_left) {
+    const Question question(api, known, has_left);
     const Viewer viewer = question.viewer();
     const auto& path = request.path;
     const bool is_post = request.method == "POST";

@@ -9,13 +9,14 @@
 #include <Poco/Net/HTTPServerRequest.h>
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 
 namespace mailgate::console {
 
 /// Of an Accept-Encoding field (RFC 9110 12.5.3).
 bool takesGzip(std::string_view field);
-/// None: the target is too long or not well-formed.
+/// None: the target is not well-formed.
 std::optional<PageRequest> pageRequestFrom(const Poco::Net::HTTPServerRequest& http);
 
 /// Whether a page of ours has sent it, as far as the browser says. `base_url`: of the configuration.
@@ -29,7 +30,8 @@ std::size_t mostForm(const PageRequest& request, const Known& known);
 bool isOfPart(const PageRequest& request);
 /// What a page that is shown asks for again by itself: the same for all of a role.
 api::Response partFor(api::Api& api, const Known& known, const PageRequest& request);
-/// A page for somebody who is known.
-api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request);
+/// A page for somebody who is known. `has_left`: as a request of the API has it.
+api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request,
+                      const std::function<bool()>& has_left);
 
 }  // namespace mailgate::console

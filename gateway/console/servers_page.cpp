@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <vector>
@@ -23,19 +24,34 @@ std::string pathOf(const std::string& upstream, const std::string& server) {
     return "/servers/" + percentEncoded(upstream) + "/" + percentEncoded(server);
 }
 
-void addState(Html& cell, const Object& server) {
-    if (!isTrue(server, "draining")) {
-        cell.text(isTrue(server, "backup") ? "ready, as a backup" : "ready");
-        return;
-    }
-    cell.markup("<span class=\"warning\">drained</span>");
-    const std::string since = textOf(server, "drained_since"), by = textOf(server, "drained_by");
+void addOrder(Html& cell, const std::string& since, const std::string& by) {
     if (since.empty() && by.empty()) return;
     cell.markup(" <span class=\"soft\">");
     if (!since.empty()) cell.markup("since ");
     addTime(cell, since);
     if (!by.empty()) cell.markup(" by ").text(by);
     cell.markup("</span>");
+}
+
+/// `drains`: what is drained at all gateways of a fleet.
+void addState(Html& cell, const Object& server, const std::vector<Object::Ptr>& drains) {
+    if (!isTrue(server, "draining")) {
+        cell.text(isTrue(server, "backup") ? "ready, as a backup" : "ready");
+        return;
+    }
+    const std::string since = textOf(server, "drained_since"), by = textOf(server, "drained_by");
+    const auto everywhere =
+        std::ranges::find_if(drains, [&](const auto& drain) { return nameOf(*drain) == nameOf(server); });
+    cell.markup("<span class=\"warning\">drained</span>");
+    if (everywhere == drains.end()) return addOrder(cell, since, by);
+    const std::string all_since = textOf(**everywhere, "since"), all_by = textOf(**everywhere, "by");
+    // Drained by itself before, or by an earlier order for all.
+    if (since != all_since || by != all_by) {
+        addOrder(cell, since, by);
+        cell.markup(",");
+    }
+    cell.markup(" everywhere");
+    addOrder(cell, all_since, all_by);
 }
 
 void addCheck(Html& cell, const Object& server) {
@@ -126,21 +142,21 @@ void addReport(Html& html, const Object& report) {
 
 }  // namespace
 
-std::string serversPage(const Viewer& viewer, const Object& found) {
+std::string serversPage(const Viewer& viewer, const Object& found, const std::vector<Object::Ptr>& drains) {
     Html html;
     const auto servers = objectsOf(found, "servers");
-    std::vector<Column> columns{plain("Upstream", "upstream"),
-                                plain("Server", "server"),
-                                plain("Address", "address"),
-                                {"State", false, addState},
-                                {"Last check", false, addCheck},
-                                number("Weight", "weight"),
-                                number("Sessions", "sessions"),
-                                number("In all", "sessions_total"),
-                                number("Failures", "failures_total"),
-                                {"Certificate until", false, [](Html& cell, const Object& server) {
-                                     addTime(cell, textOf(server, "certificate_not_after"));
-                                 }}};
+    std::vector<Column> columns{
+        plain("Upstream", "upstream"),
+        plain("Server", "server"),
+        plain("Address", "address"),
+        {"State", false, [&drains](Html& cell, const Object& server) { addState(cell, server, drains); }},
+        {"Last check", false, addCheck},
+        number("Weight", "weight"),
+        number("Sessions", "sessions"),
+        number("In all", "sessions_total"),
+        number("Failures", "failures_total"),
+        {"Certificate until", false,
+         [](Html& cell, const Object& server) { addTime(cell, textOf(server, "certificate_not_after")); }}};
     std::set<std::string> seen;
     if (viewer.may_change)
         columns.push_back({"Orders", false, [&viewer, &seen](Html& cell, const Object& server) {
@@ -156,7 +172,14 @@ std::string serversPage(const Viewer& viewer, const Object& found) {
         "<p class=\"soft\">A drained server gets no new sessions, those that it has go on. A probe tries "
         "which "
         "PROXY headers a server accepts, which takes seconds and shows in its log; it is what <code>mailgate "
-        "probe UPSTREAM/SERVER</code> does.</p>");
+        "probe UPSTREAM/SERVER</code> does.");
+    if (!drains.empty())
+        html.markup(
+            " What is drained everywhere, which <a href=\"/fleet\">the fleet</a> lists, is put back here for "
+            "this "
+            "gateway alone, and with <code>mailgate server ready UPSTREAM/SERVER --everywhere</code> for "
+            "all.");
+    html.markup("</p>");
     return page(viewer, Place::Servers, "Servers", html);
 }
 
@@ -209,6 +232,16 @@ bool isKnown(const Object& found, const std::string& upstream, const std::string
     return false;
 }
 
+/// What the fleet's database says of that, as far as it answers; not asked where it would be of no use.
+std::vector<Object::Ptr> drainedEverywhere(const Question& question, const Object& found) {
+    const auto servers = objectsOf(found, "servers");
+    const bool is_any =
+        std::ranges::any_of(servers, [](const auto& one) { return isTrue(*one, "draining"); });
+    if (!is_any || !question.viewer().has_fleet) return {};
+    const Answer fleet = question.answerTo({.path = {"fleet"}});
+    return fleet.ok() ? objectsOf(*fleet.object, "drains") : std::vector<Object::Ptr>();
+}
+
 }  // namespace
 
 bool isOrderToServer(const std::vector<std::string>& path) {
@@ -230,8 +263,9 @@ api::Response serversScreen(const Question& question, const PageRequest& request
         return htmlResponse(messagePage(viewer, heading, sentence), status);
     };
     if (path.size() == 1 && !is_post)
-        return question.ask("GET", {"servers"}, {},
-                            [&](const Object& found) { return htmlResponse(serversPage(viewer, found)); });
+        return question.ask("GET", {"servers"}, {}, [&](const Object& found) {
+            return htmlResponse(serversPage(viewer, found, drainedEverywhere(question, found)));
+        });
     if (!isOrderToServer(path)) return message("Not found", "There is no such page.", kNothingThere);
     if (!viewer.may_change)
         return message("Not possible", "Orders to servers need the role operator or admin.", kRoleMissing);

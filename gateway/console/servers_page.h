@@ -12,8 +12,9 @@
 
 namespace mailgate::console {
 
-/// Of /servers. Pure.
-std::string serversPage(const Viewer& viewer, const Poco::JSON::Object& found);
+/// Of /servers. `drains`: of /fleet; none where there is no fleet, or its database does not answer. Pure.
+std::string serversPage(const Viewer& viewer, const Poco::JSON::Object& found,
+                        const std::vector<Poco::JSON::Object::Ptr>& drains = {});
 /// What is asked before a server is drained; `found`: of /servers. Pure.
 std::string drainPage(const Viewer& viewer, const std::string& upstream, const std::string& server,
                       const Poco::JSON::Object& found);

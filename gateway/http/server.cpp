@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -282,10 +283,13 @@ void Server::look(WaitingList::iterator waiting) {
     const int fd = waiting->descriptor();
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
     by_descriptor_.erase(fd);
-    Ready ready{std::make_unique<net::StreamSocket>(
-                    waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000)
-                                 : waiting->socket),
-                waiting->peer, seen.has_body, seen.slow_client};
+    Ready ready;
+    ready.socket = std::make_unique<net::StreamSocket>(
+        waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000) : waiting->socket);
+    ready.peer = waiting->peer;
+    ready.has_body = seen.has_body;
+    ready.slow_client = seen.slow_client;
+    ready.client_behind = seen.client_behind;
     waiting_.erase(waiting);
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
         tellOfExhaustion();
@@ -378,8 +382,12 @@ bool Server::makeRoomFor(const SlowClient& client) {
 bool Server::mayBeServed(const Ready& ready) const {
     if (ready.peer == IpAddress{}) return true;  // a Unix socket: all are one, and there are no others
     const Network client = around(ready.peer, kClientPrefix);
+    const auto is_same = [&](const Served& served) {
+        return served.client_behind == ready.client_behind &&
+               (!ready.client_behind.empty() || client.contains(served.peer.bytes));
+    };
     return std::count_if(served_.begin(), served_.end(), [&](const auto& one) {
-               return one.second.lane == &usual_ && client.contains(one.second.peer.bytes);
+               return one.second.lane == &usual_ && is_same(one.second);
            }) < static_cast<std::ptrdiff_t>(kMostOfClient);
 }
 
@@ -435,7 +443,8 @@ Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) 
     if (isProbe(request)) return {Head::Probe};
     if (request.awaits_body) return {Head::AwaitsBody, true};
     auto client = options_.slow_client ? options_.slow_client(request, peer) : std::nullopt;
-    return {Head::Complete, request.has_body, client};
+    return {Head::Complete, request.has_body, client,
+            options_.client_behind ? options_.client_behind(request, peer) : ""};
 }
 
 /// Who opens many closes its own, and not those of others.
@@ -522,8 +531,8 @@ void Server::work(Lane& lane) {
         lane.changed.wait(lock, [&] { return stopping_ || (ready = takeFrom(lane)); });
         if (stopping_) return;
         // It has its place before anybody else counts them; serve() says the rest.
-        served_[std::this_thread::get_id()] = {-1, Clock::time_point::max(), &lane, ready->peer,
-                                               ready->slow_client};
+        served_[std::this_thread::get_id()] = {-1,          Clock::time_point::max(), &lane,
+                                               ready->peer, ready->slow_client,       ready->client_behind};
         lock.unlock();
         serve(*ready, &lane);
         ready.reset();
@@ -538,8 +547,8 @@ void Server::serve(const Ready& ready, const Lane* lane) {
     {
         const std::lock_guard lock(mutex_);
         if (stopping_) return;
-        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, lane, ready.peer,
-                                               ready.slow_client};
+        served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, lane,
+                                               ready.peer,   ready.slow_client,         ready.client_behind};
     }
     wake();
     try {
@@ -563,6 +572,15 @@ void Server::serve(const Ready& ready, const Lane* lane) {
 bool Server::mayTakeLong() {
     const std::lock_guard lock(mutex_);
     return served_.at(std::this_thread::get_id()).slow_client.has_value();
+}
+
+bool Server::hasPeerLeft() {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return false;  // what it has closed itself
+    const Served& served = served_.at(std::this_thread::get_id());
+    const bool is_unix = served.peer == IpAddress{};
+    pollfd peer{served.handle, static_cast<short>(is_unix ? 0 : POLLRDHUP), 0};
+    return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 void Server::suspendPeerLimit() {

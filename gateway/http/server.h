@@ -35,6 +35,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -84,6 +85,9 @@ class Server {
         /// refused anyway. Asked by the waiting thread. None takes long, and there are no threads for such, where it is empty.
         std::function<std::optional<SlowClient>(const RequestHead& request, const IpAddress& peer)>
             slow_client{};
+        /// Whose request it is where the peer is a proxy: who has that name has threads as one client has. Empty: the peer's own. Asked by
+        /// the waiting thread, so it must not block.
+        std::function<std::string(const RequestHead& request, const IpAddress& peer)> client_behind{};
         /// Told by the waiting thread: nobody can be accepted, because of an errno; 0: that is over. Once each.
         std::function<void(int error)> on_paused{};
         /// A request was refused because hardly any descriptors are left; by any thread, once in kExhaustedQuiet.
@@ -112,6 +116,9 @@ class Server {
     /// others get such a request as well, and have to refuse it; likewise one that had to give way to somebody of whose network fewer
     /// wait.
     bool mayTakeLong();
+    /// Whether the peer has closed, so that nobody takes an answer. On a Unix socket both of its directions; TCP does not tell that from
+    /// a client that has only said that nothing more comes, which is taken for gone as well.
+    bool hasPeerLeft();
 
   private:
     struct Waiting {
@@ -128,6 +135,7 @@ class Server {
         Head head = Head::Incomplete;
         bool has_body = false;
         std::optional<SlowClient> slow_client{};
+        std::string client_behind{};
     };
     /// Answered; what still comes is thrown away.
     struct Ending {
@@ -142,6 +150,7 @@ class Server {
         IpAddress peer;
         bool has_body = false;
         std::optional<SlowClient> slow_client{};  ///< only where it is for a thread for slow requests
+        std::string client_behind{};              ///< empty: the peer
     };
     struct Lane {
         std::condition_variable changed;
@@ -210,6 +219,7 @@ class Server {
         const Lane* lane;  ///< null: the waiting thread itself
         IpAddress peer;
         std::optional<SlowClient> slow_client;
+        std::string client_behind;
     };
     std::map<std::thread::id, Served> served_;
 

@@ -27,8 +27,9 @@ inline constexpr EventRow kEvents[] = {
     {"config.failed", LogLevel::Error, "a reload was refused (`detail`); nothing has changed"},
     {"admin.order", LogLevel::Information,
      "an administrator gave an order over the admin socket or the API: `order` (`kill`, `cut`, `drain`, "
-     "`ready`, `probe`, "
-     "`reload`), `user`, `target`, `ok`, `detail`",
+     "`ready`, `probe`, `reload`; a change of rules only where it was not made because who gave it waited no "
+     "more), "
+     "`user`, `target`, `ok`, `detail`",
      LogLevel::Warning},
     {"api.failed", LogLevel::Error,
      "a request of the API or of the console needed a database that cannot be used (`detail`); once a "

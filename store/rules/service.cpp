@@ -877,6 +877,31 @@ std::vector<AccessRule> Service::list(const ListFilter& filter) {
     return rules;
 }
 
+Service::Listed Service::list(const ListFilter& filter, const ListPage& page) {
+    const bool compares = filter.overlapping || filter.shadowed;
+    RuleStore::Wanted wanted{.now = now_};
+    if (compares)
+        if (const auto in_force = store_().find(wanted).found; in_force > page.most_compared)
+            return {.too_many = in_force};
+    if (compares || filter.covering || !filter.names.empty()) {
+        Listed listed{list(filter)};
+        listed.found = listed.rules.size();
+        std::erase_if(listed.rules, [&](const AccessRule& rule) { return rule.id <= page.after; });
+        if (listed.rules.size() > page.limit) listed.rules.resize(page.limit);
+        return listed;
+    }
+    wanted.expired = filter.expired;
+    wanted.listeners = filter.listeners;
+    wanted.set = filter.set;
+    wanted.note_contains = filter.note_contains;
+    if (filter.unused_for) wanted.unused_since = now_ - *filter.unused_for;
+    if (filter.expiring_within) wanted.expires_until = now_ + *filter.expiring_within;
+    wanted.after = page.after;
+    wanted.limit = page.limit;
+    auto some = store_().find(wanted);
+    return {std::move(some.rules), some.found};
+}
+
 std::vector<Decision> Service::test(std::span<const AddressBytes> clients,
                                     std::span<const std::string> listeners) {
     std::vector<std::vector<AccessRule>> matching(clients.size());

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <optional>
 #include <span>
@@ -342,6 +343,17 @@ class Service {
 
     NameStates names();
     std::vector<AccessRule> list(const ListFilter& filter);
+    struct ListPage {
+        std::int64_t after = 0;                                               ///< the rule before it
+        std::size_t limit = 0;                                                ///< so many rules
+        std::size_t most_compared = std::numeric_limits<std::size_t>::max();  ///< with each other, in memory
+    };
+    struct Listed {
+        std::vector<AccessRule> rules{};  ///< in the order of their ids
+        std::size_t found = 0;            ///< on all pages
+        std::size_t too_many = 0;         ///< so many would have to be compared, and none was
+    };
+    Listed list(const ListFilter& filter, const ListPage& page);
     /// Of each client on each of the listeners, or on all there are.
     std::vector<Decision> test(std::span<const AddressBytes> clients, std::span<const std::string> listeners);
 

@@ -74,6 +74,23 @@ class RuleStore {
     virtual void forEachRule(const std::function<void(const AccessRule&)>& visit,
                              const std::function<void(const BadRow&)>& bad = {}) = 0;
     virtual std::optional<AccessRule> rule(std::int64_t id) = 0;
+    /// Rules by what their rows say of them: those in force at `now`, or with `expired` the others.
+    struct Wanted {
+        UnixSeconds now = 0;
+        bool expired = false;
+        std::vector<std::string> listeners{};  ///< covering one of them; empty: any
+        std::optional<std::string> set{};
+        std::optional<std::string> note_contains{};  ///< whatever the case (ASCII)
+        std::optional<UnixSeconds> unused_since{}, expires_until{};
+        std::int64_t after = 0;  ///< of these those with larger ids
+        std::size_t limit = 0;   ///< so many
+    };
+    struct SomeRules {
+        std::vector<AccessRule> rules{};  ///< in the order of their ids
+        std::size_t found = 0;            ///< with all ids, and without a limit
+    };
+    /// Those beyond the limit are counted and not read.
+    virtual SomeRules find(const Wanted& wanted) = 0;
     /// The rules as a look-up table; those for other listeners decide nothing. Where it can be told what has changed since the
     /// call before, the work is in proportion to that.
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
@@ -254,6 +271,14 @@ class RuleStore {
     };
     /// Oldest first; with `network` the changes of rules that overlap it.
     virtual std::vector<AuditEntry> history(const std::optional<Network>& network) = 0;
+    struct WantedEntries {
+        std::optional<Network> network{};      ///< of rules that overlap it
+        std::optional<std::int64_t> change{};  ///< of what was done at once under this number
+        std::optional<std::int64_t> before{};  ///< whose ids are smaller
+        std::size_t limit = 0;
+    };
+    /// So many, the newest first; older ones are not read.
+    virtual std::vector<AuditEntry> newestEntries(const WantedEntries& wanted) = 0;
     /// The id of the last entry; 0: there is none.
     virtual std::int64_t endOfTrail() = 0;
     /// The entries after that id.

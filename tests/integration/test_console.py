@@ -12,6 +12,7 @@ import re
 import resource
 import select
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -203,6 +204,11 @@ class Answers(Console):
         self.change("POST", "/servers/mail/gone/probe", status=404)
         gateway.wait_event("admin.order", order="drain", target="mail/mail1", user="token operator (console)")
 
+    def test_what_is_not_described_is_refused(self):
+        for target in ("/status", "/servers", "/fleet", "/configuration", "/snippets", "/rules", "/rules/sets", "/sessions", "/sessions/live", "/sessions/day"):
+            with self.subTest(target=target):
+                self.assertEqual(self.get(target + "?nothing=1", 400)["code"], "unknown_parameter")
+
     def test_the_configuration_in_force(self):
         configuration = self.get("/configuration")
         self.assertEqual(configuration["sections"]["gateway"]["workers"], "2")
@@ -244,6 +250,22 @@ class Answers(Console):
             with self.subTest(live=wrong):
                 self.get("/sessions/live?" + wrong, status=400)
         self.assertEqual(len(self.get("/sessions?protocol=smtp&listener=smtp&server=mail1&end=client_quit&from=@partner.example")["sessions"]), 2)
+
+    def test_lists_have_the_beginning_of_what_a_session_sent(self):
+        with proxyclient.SMTP(gateway.port("smtp"), proxyclient.header_v2("198.18.44.1")) as connection:
+            connection.ehlo("many.example")
+            for number in range(5):
+                connection.sendmail(f"list-{number}@many.example", [f"r{one}@example.net" for one in range(7)], b"Subject: x\r\n\r\nx\r\n")
+        wait_until(lambda: ask("GET", "/sessions?client=198.18.44.1").json["sessions"], "the session")
+        for token in ("operator", "viewer"):
+            [listed] = self.get("/sessions?client=198.18.44.1", token=token)["sessions"]
+            self.assertEqual(([one["from"] for one in listed["mail"]], listed["mail_count"]), ([f"list-{number}@many.example" for number in range(3)], 5))
+            self.assertEqual([(len(one["recipients"]), one["truncated"], one["recipient_count"]) for one in listed["mail"]], [(5, True, 7)] * 3)
+        [listed] = self.get("/sessions?from=list-4@many.example")["sessions"]
+        self.assertEqual([one["from"] for one in listed["mail"]], [f"list-{number}@many.example" for number in (0, 1, 4)], "what was asked for is there")
+        [whole] = self.get(f"/sessions/{listed['session']}")["sessions"]
+        self.assertEqual([len(one["recipients"]) for one in whole["mail"]], [7] * 5)
+        self.assertNotIn("mail_count", whole)
 
     def test_a_search_says_what_it_took_the_text_for(self):
         def search(text, **more):
@@ -361,6 +383,20 @@ class Answers(Console):
         etag = ask("POST", "/rules", {**order, "note": "again", "dry_run": True}, "operator").headers["ETag"]
         self.assertIn("other", ask("GET", "/rules?match=198.51.100.130").body)
         self.assertEqual(ask("POST", "/rules", {**order, "note": "again"}, "operator", {"If-Match": etag}).status, 201)
+
+    def test_a_change_is_undone_as_the_dry_run_has_said(self):
+        deny = {"network": "198.51.100.131", "verdict": "deny"}
+        added = ask("POST", "/rules", deny, "operator").json["changes"][0]["change"]
+        shown = ask("POST", "/rules/undo", {"change": added, "dry_run": True}, "operator")
+        self.assertEqual((shown.status, shown.json["removed"]), (200, 1))
+        ask("POST", "/rules", {**deny, "note": "theirs"}, "admin")
+        late = ask("POST", "/rules/undo", {"change": added}, "operator", {"If-Match": shown.headers["ETag"]})
+        self.assertEqual((late.status, late.json["code"], len(late.json["changes"])), (412, "changed_meanwhile", 1))
+        self.change("POST", "/rules/undo", {"change": added}, 409, token="operator")
+        theirs = late.json["changes"][0]["change"]
+        shown = ask("POST", "/rules/undo", {"change": theirs, "dry_run": True}, "operator").headers["ETag"]
+        self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": '"other"'}).status, 412)
+        self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": shown}).status, 200)
 
     def test_hundreds_of_addresses_are_tested_at_once(self):
         addresses = [f"2001:db8:1111:2222:3333:4444:5555:{number:04x}" for number in range(200)]
@@ -990,6 +1026,37 @@ class Hostile(Console):
     def test_heads_without_end(self):
         self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nX: " + b"a" * 70_000), r"^(HTTP/1\.1 431 |$)")
         self.assertRegex(raw(b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: a\r\n" * 1000 + b"\r\n"), r"^(HTTP/1\.[01] 400 |$)")
+
+    def test_what_nobody_waits_for_is_not_done(self):
+        """Orders that wait for another writer, as those do that wait for a thread, and whose givers leave meanwhile."""
+        body = '{"network":"203.0.113.99","verdict":"deny"}'
+        form = "step=do&networks=203.0.113.99&verdict=deny"
+        orders = [(host, f"{head} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tokens['operator']}\r\n"
+                         f"Content-Length: {len(text)}\r\nContent-Type: application/{kind}\r\n\r\n{text}")
+                  for host, head, kind, text in (((console_port), "POST /api/v1/rules", "json", body),
+                                                 (str(gateway.socket), "POST /api/v1/rules", "json", body),
+                                                 ((console_port), "POST /rules/add", "x-www-form-urlencoded", form))]
+        version = ask("GET", "/rules").json["version"]
+        with contextlib.closing(sqlite3.connect(gateway.database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for where, order in orders:
+                with socket.socket(socket.AF_UNIX) if isinstance(where, str) else socket.create_connection(("127.0.0.1", where)) as asker:
+                    if isinstance(where, str):
+                        asker.connect(where)
+                    asker.sendall(order.encode())
+            self.get("/status")
+            other.execute("ROLLBACK")
+        for line in gateway.wait_events(3, "admin.order", order="add rules"):
+            self.assertFalse(line["ok"])
+            self.assertIn("did not wait for the answer", line["detail"])
+        self.assertEqual(ask("GET", "/rules").json["version"], version)
+
+    def test_a_target_has_a_limit(self):
+        for path in ("/api/v1/rules/test?", "/sessions?q="):
+            answer = raw(f"GET {path}{'x' * 16_000} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tokens['viewer']}\r\n\r\n".encode())
+            self.assertRegex(answer, r"^HTTP/1\.[01] 414 ")
+            self.assertIn('"code":"target_too_long"', answer)
+        self.assertEqual(ask("GET", "/rules/test?address=" + "&address=".join(["2001:db8::%x" % n for n in range(200)])).status, 200)
 
     def test_slow_clients_delay_nobody(self):
         with contextlib.ExitStack() as open_ones:

@@ -161,6 +161,18 @@ class Rules(unittest.TestCase):
         self.operator.submit(late.form("/rules/import"), "Import")
         self.assertNotIn("192.0.2.27", listed("--set", "shown"))
 
+    def test_what_is_undone_is_what_was_shown(self):
+        admin = browsers["admin"]
+        self.operator.submit(add(self.operator, networks="192.0.2.29", verdict="deny").form("/rules/add"), "Add")
+        number = json.loads(gateway.access("history", "192.0.2.29", "--json"))["changes"][-1]["change"]
+        path = f"/rules/changes/{number}/undo"
+        shown = self.operator.open(path).form(path)
+        admin.submit(add(admin, networks="192.0.2.29", verdict="deny", note="theirs").form("/rules/add"), "Add")
+        late = self.operator.submit(shown, "Undo", 412)
+        self.assertIn("Nothing was done now, because rules have changed since that was shown", late.words)
+        self.assertIn("undo the later changes first", late.words)
+        self.assertIn("theirs", listed("--match", "192.0.2.29"))
+
     def test_a_list_that_was_shown_can_be_imported(self):
         text = "#" * (1 << 20) + "\n" * ((3 << 20) - 100) + "deny 192.0.2.28\n"
         preview = self.operator.submit(self.operator.open("/rules/import").form("/rules/import"), "Preview", text=text)

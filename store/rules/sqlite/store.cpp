@@ -20,6 +20,7 @@
 #include <functional>
 #include <future>
 #include <iterator>
+#include <limits>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -141,6 +142,8 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void rehearse(const std::function<void()>& work) override;
     void together(const std::function<void()>& work) override;
     std::vector<AuditEntry> history(const std::optional<Network>& network) override;
+    SomeRules find(const Wanted& wanted) override;
+    std::vector<AuditEntry> newestEntries(const WantedEntries& wanted) override;
     std::int64_t endOfTrail() override {
         return database().number("SELECT coalesce(max(id), 0) FROM access_audit");
     }
@@ -328,6 +331,52 @@ std::optional<AccessRule> SqliteRuleStore::rule(std::int64_t id) {
         if (row.step()) found = readRule(database(), row);
     });
     return found;
+}
+
+namespace {
+
+/// The condition, whose parameters bindTo() binds: those before the listeners.
+std::string conditionOf(const RuleStore::Wanted& wanted) {
+    std::string condition = wanted.expired ? "expires_at <= ?1" : "(expires_at IS NULL OR expires_at > ?1)";
+    if (wanted.set) condition += " AND rule_set = ?2";
+    if (wanted.note_contains) condition += " AND instr(lower(note), ?3) > 0";
+    if (wanted.unused_since) condition += " AND max(created_at, coalesce(last_hit_at, 0)) <= ?4";
+    if (wanted.expires_until) condition += " AND expires_at <= ?5";
+    if (wanted.listeners.empty()) return condition;
+    condition += " AND listener IN (''";
+    for (std::size_t at = 0; at < wanted.listeners.size(); ++at)
+        condition += fmt::format(", ?{}", at + 8);
+    return condition + ")";
+}
+
+void bindTo(RawStatement& statement, const RuleStore::Wanted& wanted, const std::string& note) {
+    statement.bind(1, wanted.now);
+    if (wanted.set) statement.bind(2, std::string_view(*wanted.set));
+    if (wanted.note_contains) statement.bind(3, std::string_view(note));
+    if (wanted.unused_since) statement.bind(4, *wanted.unused_since);
+    if (wanted.expires_until) statement.bind(5, *wanted.expires_until);
+    for (std::size_t at = 0; at < wanted.listeners.size(); ++at)
+        statement.bind(static_cast<int>(at) + 8, std::string_view(wanted.listeners[at]));
+}
+
+}  // namespace
+
+RuleStore::SomeRules SqliteRuleStore::find(const Wanted& wanted) {
+    SomeRules some;
+    const std::string condition = conditionOf(wanted), note = lowerCase(wanted.note_contains.value_or(""));
+    snapshot([&] {
+        RawStatement count(database(), fmt::format("SELECT count(*) FROM access_rule WHERE {}", condition));
+        bindTo(count, wanted, note);
+        if (count.step()) some.found = static_cast<std::size_t>(count.number(0));
+        RawStatement rows(database(),
+                          fmt::format("{} WHERE {} AND id > ?6 ORDER BY id LIMIT ?7", kAllRules, condition));
+        bindTo(rows, wanted, note);
+        rows.bind(6, wanted.after);
+        rows.bind(7, static_cast<std::int64_t>(wanted.limit));
+        while (rows.step())
+            some.rules.push_back(readRule(database(), rows));
+    });
+    return some;
 }
 
 /// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must
@@ -1083,17 +1132,51 @@ void SqliteRuleStore::forEachExpiring(UnixSeconds from, UnixSeconds until,
         visit(readRule(database(), rows));
 }
 
+namespace {
+
+constexpr std::string_view kAllEntries =
+    "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at,"
+    " coalesce(hits, 0), last_hit_at FROM access_audit";
+
+RuleStore::AuditEntry readEntry(const RawStatement& row) {
+    return {row.number(0),
+            row.number(1),
+            std::string(row.text(2)),
+            std::string(row.text(3)),
+            row.number(4),
+            std::string(row.text(5)),
+            std::string(row.text(6)),
+            row.number(7),
+            std::string(row.text(8)),
+            row.number(9),
+            row.number(10),
+            optionalNumber(row, 11)};
+}
+
+}  // namespace
+
 void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
-    RawStatement rows(
-        database(),
-        "SELECT id, at, who, action, rule_id, before, after, coalesce(change, id), made_by, made_at,"
-        " coalesce(hits, 0), last_hit_at"
-        " FROM access_audit WHERE id > ? ORDER BY id");
+    RawStatement rows(database(), fmt::format("{} WHERE id > ? ORDER BY id", kAllEntries));
     rows.bind(1, after);
     while (rows.step())
-        visit({rows.number(0), rows.number(1), std::string(rows.text(2)), std::string(rows.text(3)),
-               rows.number(4), std::string(rows.text(5)), std::string(rows.text(6)), rows.number(7),
-               std::string(rows.text(8)), rows.number(9), rows.number(10), optionalNumber(rows, 11)});
+        visit(readEntry(rows));
+}
+
+std::vector<RuleStore::AuditEntry> SqliteRuleStore::newestEntries(const WantedEntries& wanted) {
+    std::vector<AuditEntry> entries;
+    // No entry has a smaller id than its change's number.
+    RawStatement rows(database(),
+                      fmt::format("{} WHERE id < ?1{} ORDER BY id DESC", kAllEntries,
+                                  wanted.change ? " AND id >= ?2 AND coalesce(change, id) = ?2" : ""));
+    rows.bind(1, wanted.before.value_or(std::numeric_limits<std::int64_t>::max()));
+    if (wanted.change) rows.bind(2, *wanted.change);
+    while (entries.size() < wanted.limit && rows.step()) {
+        AuditEntry entry = readEntry(rows);
+        if (!wanted.network || touches(entry.before, *wanted.network) ||
+            touches(entry.after, *wanted.network))
+            entries.push_back(std::move(entry));
+    }
+    return entries;
 }
 
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {

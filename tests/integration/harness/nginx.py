@@ -1,8 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """An nginx in front of mailgate: its stream module, and a reverse proxy of the console."""
 
+import pathlib
+import re
+
 from .ports import reserve_port
 from .process import Process, is_listening, make_certificate
+
+CONSOLE_DOCS = pathlib.Path(__file__).resolve().parents[3] / "docs/console.md"
+
+
+def console_lines(server_port):
+    """What docs/console.md says to paste, without the log-in at nginx itself, which has to be somewhere."""
+    location = re.search(r"^    location / \{\n.*?^    \}\n", CONSOLE_DOCS.read_text(), re.MULTILINE | re.DOTALL)[0]
+    without = "".join(line for line in location.splitlines(True) if "auth_request" not in line and "X-Remote-User" not in line)
+    assert "proxy_pass http://127.0.0.1:8026;" in without, without
+    return without.replace("127.0.0.1:8026", f"127.0.0.1:{server_port}")
 
 
 class Nginx:
@@ -32,15 +45,7 @@ class Nginx:
     listen 127.0.0.1:{port} ssl;
     ssl_certificate {certificate};
     ssl_certificate_key {key};
-    location / {{
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header X-Forwarded-Proto $scheme;
-      client_max_body_size 16m;
-      proxy_read_timeout 300s;
-      proxy_pass http://127.0.0.1:{server_port};
-    }}
-  }}
+{console_lines(server_port)}  }}
 """)
         self._ports.append(port)
         return port

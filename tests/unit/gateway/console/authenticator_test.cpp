@@ -2,6 +2,7 @@
 #include "gateway/console/authenticator.h"
 
 #include "gateway/credentials/password.h"
+#include "gateway/credentials/secret.h"
 
 #include <gtest/gtest.h>
 
@@ -94,13 +95,39 @@ class OneAccount final : public store::AccountStore {
     bool setPassword(std::string_view, std::string_view, UnixSeconds) override { return false; }
     bool removeAccount(std::string_view) override { return false; }
     std::vector<store::Token> tokens() override { return {}; }
-    std::optional<store::Token> tokenOf(std::string_view) override { return std::nullopt; }
+    std::optional<store::Token> tokenOf(std::string_view digest) override {
+        if (digest != credentials::digestOf("token-of-carol")) return std::nullopt;
+        store::Token token;
+        token.account = "carol";
+        return token;
+    }
     Added add(const store::Token&, std::string_view) override { return Added::NoAccount; }
     bool removeToken(std::string_view) override { return false; }
 
   private:
     store::Account account_;
 };
+
+TEST(KnownAtOnce, IsWhoHasASessionATokenThatWasHereOrAProxysWord) {
+    const std::string password = "correct horse battery", hash = credentials::hashPassword(password);
+    Authenticator authenticator([&] { return std::make_unique<OneAccount>(hash); }, nullptr);
+    Credentials from;
+    from.client = address("192.0.2.1");
+    EXPECT_EQ(authenticator.knownAtOnce(from), "");
+    from.cookie = std::get<Authenticator::LoggedIn>(authenticator.logIn(from, "alice", password)).secret;
+    EXPECT_EQ(authenticator.knownAtOnce(from), "alice");
+    from.cookie += "x";
+    EXPECT_EQ(authenticator.knownAtOnce(from), "") << "whoever may send such";
+    from.proxy_user = "bob";
+    EXPECT_EQ(authenticator.knownAtOnce(from), "bob");
+    from.authorization = "Bearer token-of-carol";
+    EXPECT_EQ(authenticator.knownAtOnce(from), "") << "it was not here yet";
+    authenticator.identify(from);
+    EXPECT_EQ(authenticator.knownAtOnce(from), "carol");
+    from.authorization = "Bearer another";
+    authenticator.identify(from);
+    EXPECT_EQ(authenticator.knownAtOnce(from), "");
+}
 
 TEST(LogIn, IsNotKeptFromOthersByWhoHasOneNetwork) {
     const std::string password = "correct horse battery", hash = credentials::hashPassword(password);

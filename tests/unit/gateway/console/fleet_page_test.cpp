@@ -63,6 +63,20 @@ TEST(FleetPage, SaysWhatToTypeNext) {
     EXPECT_THAT(page, Not(HasSubstr("forget mx-3")));
 }
 
+TEST(FleetPage, ListsWhatIsDrainedEverywhere) {
+    const auto with = [](const std::string& drains) {
+        return pageOf(fleetOf(member("mx-1", 1, 7, 0),
+                              kNothingOwn + R"(}, "drains": )" + drains + R"(, "more": {"a": 1)"));
+    };
+    const std::string page = with(
+        R"([{"upstream": "mail", "server": "<m1>", "since": "2026-11-25T08:00:00Z", "by": "bob at mx-2"}])");
+    for (const char* words : {"<td>&lt;m1&gt;</td>", "datetime=\"2026-11-25T08:00:00Z\"",
+                              "<td>bob at mx-2</td>", "mailgate server ready UPSTREAM/SERVER --everywhere"})
+        EXPECT_THAT(page, HasSubstr(words));
+    EXPECT_THAT(with("[]"), HasSubstr("mailgate server drain UPSTREAM/SERVER --everywhere"));
+    EXPECT_THAT(with("null"), Not(HasSubstr("drained everywhere"))) << "that is not known";
+}
+
 TEST(FleetPage, ShowsWhatIsKnownWithoutTheDatabase) {
     const std::string page = pageOf(
         R"({"fleet": null, "url": "postgresql://<db>", "rules_version": null, "here": {"gateway": "mx-1",

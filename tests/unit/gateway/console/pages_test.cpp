@@ -69,6 +69,17 @@ TEST(Pages, WithoutAnythingSayWhatToDo) {
     EXPECT_THAT(liveSessionsPage(kOperator, nothing), HasSubstr("No session is under way"));
 }
 
+TEST(Pages, CountWhatAListLeavesOut) {
+    const std::string page = sessionsPage(kOperator, "", objectOf(R"({"sessions": [
+        {"session": "01JD", "event": "session.end", "mail_count": 98, "mail": [
+            {"from": "a@example.org", "recipients": ["b@example.net", "c@example.net"], "recipient_count": 41},
+            {"from": "d@example.org", "recipients": []}]},
+        {"session": "01JE", "event": "session.mail", "from": "e@example.org", "recipients": ["f@example.net"]}]})"));
+    for (const char* words : {"<td>a@example.org and 97 more</td>", "<td>b@example.net and 40 more</td>",
+                              "<td>e@example.org</td>", "<td>f@example.net</td>"})
+        EXPECT_THAT(page, HasSubstr(words));
+}
+
 TEST(Pages, OfAFleetSayWhoseSessionsTheyHave) {
     const Viewer viewer{"bob", false, "token", false, true};
     const Fields all{{"gateways", "all"}};

@@ -38,6 +38,22 @@ TEST(ServersPage, ShowsHealthBesideTheState) {
     EXPECT_THAT(serversPage(editor, serversOf(R"({"servers": []})")), HasSubstr("mailgate check"));
 }
 
+TEST(ServersPage, SaysWhatIsDrainedEverywhere) {
+    const auto drained = [](const std::string& since, const std::string& by) {
+        const auto object = serversOf(R"({"drains": [{"upstream": "mail", "server": "m1", "since": ")" +
+                                      since + R"(", "by": ")" + by + "\"}]}");
+        return serversPage({"bob", false, "token"}, serversOf(kServers), objectsOf(object, "drains"));
+    };
+    const std::string same = drained("2026-11-25T08:00:00Z", "<bob>");
+    EXPECT_THAT(same, HasSubstr("drained</span> everywhere <span class=\"soft\">since <time "
+                                "datetime=\"2026-11-25T08:00:00Z\""));
+    EXPECT_THAT(same, HasSubstr("mailgate server ready UPSTREAM/SERVER --everywhere"));
+    const std::string by_itself = drained("2026-11-26T08:00:00Z", "carol at mx-2");
+    EXPECT_THAT(by_itself, HasSubstr("by &lt;bob&gt;</span>, everywhere <span"));
+    EXPECT_THAT(by_itself, HasSubstr("by carol at mx-2"));
+    EXPECT_THAT(serversPage({"bob", false, "token"}, serversOf(kServers)), Not(HasSubstr("everywhere")));
+}
+
 TEST(ServersPage, AsksBeforeADrainWhatItHits) {
     const Viewer editor{"alice", true, "token"};
     EXPECT_THAT(drainPage(editor, "mail", "m1", serversOf(kServers)), HasSubstr("7 sessions with it now"));

@@ -45,11 +45,17 @@ namespace net = Poco::Net;
 using testing::EndsWith;
 using testing::StartsWith;
 
-/// Answers with what was asked; "/wait" when the test opens the gate.
+/// How many requests are under way at once.
+struct UnderWay {
+    std::atomic<int> now = 0, most = 0;
+};
+
+/// Answers with what was asked; "/busy" a moment later, "/wait" when the test opens the gate, "/left" when the peer has left.
 class Echo final : public net::HTTPRequestHandler {
   public:
-    Echo(Server& server, std::counting_semaphore<>& waiting, const std::shared_future<void>& gate)
-        : server_(server), waiting_(waiting), gate_(gate) {}
+    Echo(Server& server, std::counting_semaphore<>& waiting, const std::shared_future<void>& gate,
+         UnderWay& busy)
+        : server_(server), waiting_(waiting), gate_(gate), busy_(busy) {}
 
     void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
         if (request.getURI() == "/large") {
@@ -65,6 +71,21 @@ class Echo final : public net::HTTPRequestHandler {
             waiting_.release();
             gate_.wait();
         }
+        if (request.getURI() == "/busy") {
+            const int now = ++busy_.now;
+            for (int most = busy_.most; most < now && !busy_.most.compare_exchange_weak(most, now);) {
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            --busy_.now;
+        }
+        if (request.getURI() == "/left") {
+            waiting_.release();
+            while (!server_.hasPeerLeft())
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            waiting_.release();
+        } else if (server_.hasPeerLeft()) {
+            text += "left ";
+        }
         server_.restartPeerLimit();
         response.sendBuffer(text.data(), text.size());
     }
@@ -73,20 +94,22 @@ class Echo final : public net::HTTPRequestHandler {
     Server& server_;
     std::counting_semaphore<>& waiting_;
     std::shared_future<void> gate_;
+    UnderWay& busy_;
 };
 
 class Echoes final : public net::HTTPRequestHandlerFactory {
   public:
-    Echoes(Server& server, std::counting_semaphore<>& waiting, std::shared_future<void> gate)
-        : server_(server), waiting_(waiting), gate_(std::move(gate)) {}
+    Echoes(Server& server, std::counting_semaphore<>& waiting, std::shared_future<void> gate, UnderWay& busy)
+        : server_(server), waiting_(waiting), gate_(std::move(gate)), busy_(busy) {}
     net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest&) override {
-        return new Echo(server_, waiting_, gate_);
+        return new Echo(server_, waiting_, gate_, busy_);
     }
 
   private:
     Server& server_;
     std::counting_semaphore<>& waiting_;
     std::shared_future<void> gate_;
+    UnderWay& busy_;
 };
 
 class ServerTest : public testing::Test {
@@ -144,8 +167,9 @@ class ServerTest : public testing::Test {
     std::uint16_t port_ = listening_.address().port();
     std::counting_semaphore<> paused_{0}, resumed_{0};
     std::atomic<int> told_ = 0, exhausted_ = 0;
+    UnderWay busy_;
     std::unique_ptr<Server> server_ = std::make_unique<Server>(
-        listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_); },
+        listening_, [this](Server& server) { return new Echoes(server, waiting_, opening_, busy_); },
         Server::Options{
             .slow_client = [](const RequestHead& request,
                               const IpAddress& peer) -> std::optional<Server::SlowClient> {
@@ -153,6 +177,8 @@ class ServerTest : public testing::Test {
                 const auto named = IpAddress::parse(fieldIn(request.fields, "X-Client"));
                 return Server::SlowClient{named.value_or(peer), !fieldIn(request.fields, "X-Known").empty()};
             },
+            .client_behind = [](const RequestHead& request,
+                                const IpAddress&) { return fieldIn(request.fields, "X-Account"); },
             .on_paused =
                 [this](int error) {
                     ++told_;
@@ -387,6 +413,43 @@ TEST_F(ServerTest, OneClientLeavesAThreadToOthers) {
     open();
     for (const Descriptor& one : taken)
         EXPECT_THAT(answerTo(one), EndsWith("GET /wait ")) << "each when it is its turn";
+}
+
+TEST_F(ServerTest, OneAccountBehindAProxyLeavesAThreadToOthers) {
+    std::vector<Descriptor> taken;
+    for (unsigned i = 0; i < Server::kThreads + 2; ++i)
+        taken.push_back(sent("GET /wait HTTP/1.0\r\nX-Account: alice\r\n\r\n"));
+    for (unsigned i = 0; i < Server::kMostOfClient; ++i)
+        awaitWaiting();
+    for (const char* other : {"X-Account: bob\r\n", ""})
+        EXPECT_THAT(answerTo(sent("GET /other HTTP/1.0\r\n" + std::string(other) + "\r\n")),
+                    EndsWith("GET /other "));
+    open();
+    for (const Descriptor& one : taken)
+        EXPECT_THAT(answerTo(one), EndsWith("GET /wait "));
+}
+
+TEST_F(ServerTest, AClientThatIsInAHurryHasNoMoreThreadsAllTheSame) {
+    std::vector<std::thread> hurried;
+    for (int i = 0; i < 8; ++i)
+        hurried.emplace_back([this] {
+            for (int asked = 0; asked < 20; ++asked)
+                EXPECT_THAT(ask("GET /busy HTTP/1.0\r\n\r\n"), EndsWith("GET /busy "));
+        });
+    for (std::thread& one : hurried)
+        one.join();
+    EXPECT_LE(busy_.most, static_cast<int>(Server::kMostOfClient));
+}
+
+TEST_F(ServerTest, SeesThatWhoAskedHasLeft) {
+    const Descriptor stays = sent("GET /wait HTTP/1.0\r\n\r\n");
+    awaitWaiting();
+    Descriptor leaves = sent("GET /left HTTP/1.0\r\n\r\n");
+    awaitWaiting();
+    leaves = Descriptor();
+    awaitWaiting();
+    open();
+    EXPECT_THAT(answerTo(stays), EndsWith("GET /wait ")) << "and not \"left\"";
 }
 
 TEST_F(ServerTest, WhoTakesNoAnswerKeepsNoThread) {

@@ -771,6 +771,48 @@ TEST_F(ServiceTest, ListsWhatMayNeedALook) {
     EXPECT_THAT(networks({.note_contains = "OLD", .expired = true}), ElementsAre("203.0.113.1"));
 }
 
+TEST_F(ServiceTest, PagesHaveWhatTheListHas) {
+    import(
+        "allow 192.0.2.0/24\ndeny 192.0.2.0/24 set=git\ndeny 192.0.2.1\nallow 198.51.100.1\nallow "
+        "203.0.113.1 old\ndeny 203.0.113.2 Older\ndeny 203.0.113.3\n");
+    const auto at = [](UnixSeconds time) { return std::to_string(time); };
+    store::Shell(file_).run(
+        "UPDATE access_rule SET created_at = " + at(kNow - 1'000) +
+        ", listener = CASE id WHEN 7 THEN 'mx' ELSE '' END, last_hit_at = CASE id WHEN 3 THEN " +
+        at(kNow - 100) + " WHEN 4 THEN " + at(kNow - 99) + " END, expires_at = CASE id WHEN 3 THEN " +
+        at(kNow + 60) + " WHEN 4 THEN " + at(kNow + 61) + " WHEN 5 THEN 5 WHEN 6 THEN " + at(kNow) + " END");
+    const std::vector<ListFilter> filters{{},
+                                          {.expired = true},
+                                          {.set = "git"},
+                                          {.listeners = {"imap"}},
+                                          {.listeners = {"imap", "mx"}},
+                                          {.note_contains = "OLD", .expired = true},
+                                          {.unused_for = 100},
+                                          {.expiring_within = 60},
+                                          {.covering = network("192.0.2.1")},
+                                          {.overlapping = true},
+                                          {.shadowed = true}};
+    for (std::size_t which = 0; which < filters.size(); ++which) {
+        const auto all = service().list(filters[which]);
+        EXPECT_FALSE(all.empty()) << which;
+        std::vector<std::int64_t> ids, paged;
+        for (const AccessRule& rule : all)
+            ids.push_back(rule.id);
+        for (std::int64_t after = 0;;) {
+            const auto page = service().list(filters[which], {after, 2});
+            EXPECT_EQ(page.found, all.size()) << which;
+            if (page.rules.empty()) break;
+            EXPECT_LE(page.rules.size(), 2U) << which;
+            for (const AccessRule& rule : page.rules)
+                paged.push_back(rule.id);
+            after = paged.back();
+        }
+        EXPECT_EQ(paged, ids) << which;
+    }
+    EXPECT_EQ(service().list({.shadowed = true}, {0, 2, 4}).too_many, 5U) << "in force";
+    EXPECT_EQ(service().list({.shadowed = true}, {0, 2, 5}).too_many, 0U);
+}
+
 TEST_F(ServiceTest, ARuleForANameIsFoundByTheNameAndByWhatItStandsFor) {
     PutRequest named{.verdict = Verdict::Allow, .names = {"host:home.example.org"}, .edit = {}};
     const auto outcome = put(named);

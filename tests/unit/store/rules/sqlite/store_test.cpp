@@ -559,6 +559,26 @@ TEST_F(RuleStoreTest, WhatIsDoneAtOnceIsOneChange) {
     EXPECT_THAT(changes, ElementsAre(1, 1, 3, 4, 5, 5));
 }
 
+TEST_F(RuleStoreTest, OfTheTrailTheNewestAreRead) {
+    store_->put(std::vector{rule(Verdict::Deny, "192.0.2.1"), rule(Verdict::Deny, "198.51.100.2")}, "alice");
+    store_->put(std::vector{rule(Verdict::Deny, "192.0.2.3")}, "bob");
+    const auto ids = [&](const RuleStore::WantedEntries& wanted) {
+        std::vector<std::int64_t> found;
+        for (const auto& entry : store_->newestEntries(wanted))
+            found.push_back(entry.id);
+        return found;
+    };
+    EXPECT_THAT(ids({.limit = 9}), ElementsAre(3, 2, 1));
+    EXPECT_THAT(ids({.limit = 2}), ElementsAre(3, 2));
+    EXPECT_THAT(ids({.before = 3, .limit = 1}), ElementsAre(2));
+    EXPECT_THAT(ids({.change = 1, .limit = 9}), ElementsAre(2, 1));
+    EXPECT_THAT(ids({.change = 3, .before = 3, .limit = 9}), IsEmpty());
+    EXPECT_THAT(ids({.network = std::get<Network>(parseNetwork("192.0.2.0/24")), .limit = 1}),
+                ElementsAre(3));
+    EXPECT_THAT(ids({.network = std::get<Network>(parseNetwork("192.0.2.0/24")), .before = 3, .limit = 9}),
+                ElementsAre(1));
+}
+
 // Or the trail could not be undone.
 TEST_F(RuleStoreTest, TheTrailSaysWhatARuleWas) {
     for (const char* note :
