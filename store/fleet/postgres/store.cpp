@@ -156,7 +156,7 @@ class PostgresFleet final : public FleetStore {
     static void readRules(const Rows& rows, SharedChanges& changes);
     std::vector<SharedEntry> write(Connection& connection, const SharedChanges& changes,
                                    const std::string& gateway);
-    void commitKnowingly(Connection& connection, const SharedChanges& changes);
+    void commitKnowingly(Connection& connection, Deadline deadline, const std::string& where_shown);
     void writeRules(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void makeRoom(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void writeSets(Connection& connection, const std::vector<SharedSet>& sets);
@@ -423,7 +423,9 @@ bool PostgresFleet::setDrain(const FleetDrain& drain, bool is_drained) {
                              "DELETE FROM mailgate.drain WHERE upstream = $1 AND server = $2 RETURNING since",
                              {drain.upstream, drain.server}, soon());
         if (has_notify_) connection.query("SELECT pg_notify('mailgate', '')", {}, soon());
-        connection.run("COMMIT", soon());
+        commitKnowingly(connection, soon(),
+                        "whether the order was taken is not known: mailgate fleet status shows it once the "
+                        "database is back, and to give it again does no harm");
         return changed.size() > 0;
     });
 }
@@ -560,23 +562,25 @@ std::vector<SharedEntry> PostgresFleet::commit(const SharedChanges& changes, con
         } catch (const StoreError& error) {
             throw StoreError(error.kind(), fmt::format("nothing was changed: {}", error.what()));
         }
-        commitKnowingly(connection, changes);
+        commitKnowingly(
+            connection, written(),
+            fmt::format("whether the change was made is not known: mailgate access history shows it "
+                        "once the database is back, whose mailgate.change_log then has it as version "
+                        "{} with the token {}",
+                        changes.version, changes.token));
         locked_ = false;
         return made_room;
     });
 }
 
 /// Where the answer is lost it may have been done all the same.
-void PostgresFleet::commitKnowingly(Connection& connection, const SharedChanges& changes) {
+void PostgresFleet::commitKnowingly(Connection& connection, Deadline deadline,
+                                    const std::string& where_shown) {
     try {
-        connection.run("COMMIT", written());
+        connection.run("COMMIT", deadline);
     } catch (const StoreError& error) {
         if (!connection.broken()) throw;
-        throw StoreError(StoreError::Kind::Unknown,
-                         fmt::format("{}; whether the change was made is not known: mailgate access history "
-                                     "shows it once the database is back, whose mailgate.change_log then has "
-                                     "it as version {} with the token {}",
-                                     error.what(), changes.version, changes.token));
+        throw StoreError(StoreError::Kind::Unknown, fmt::format("{}; {}", error.what(), where_shown));
     }
 }
 
