@@ -552,8 +552,8 @@ Response undoChange(const Call& call) {
             case Kind::Unreadable:
                 throw Problem(
                     409, "cannot_be_undone",
-                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, or it "
-                                "changed no rules",
+                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, it came "
+                                "by joining a fleet or before that, or it changed no rules",
                                 result.change));
             case Kind::LaterChanges:
                 throw Problem(
