@@ -4,6 +4,7 @@
 #include "protocols/values/text.h"
 #include "store/fleet/sharing.h"
 #include "store/rules/import_export.h"
+#include "store/rules/import_lines.h"
 
 #include <fmt/format.h>
 
@@ -44,17 +45,6 @@ std::optional<AccessRule> readableRule(const SharedRule& row) {
     rule.limits = {limit(row.client_sessions), limit(row.client_rate)};
     rule.reply = ruleReplyOf(row.reply).value_or(RuleReply{});
     return rule;
-}
-
-/// As the trail has it; the note always in quotes.
-std::string lineOf(const SharedSet& set) {
-    std::string note;
-    for (const char character : set.note)
-        note += character == '"' || character == '\\' ? fmt::format("\\{}", character)
-                                                      : std::string(1, character);
-    return fmt::format("set {}{}{}", set.name,
-                       set.expires_after ? fmt::format(" expires={}s", *set.expires_after) : "",
-                       note.empty() ? "" : fmt::format(" \"{}\"", note));
 }
 
 /// What is written on one side, and how that is told.
@@ -194,8 +184,25 @@ bool isOver(const SharedRule& rule, UnixSeconds now) noexcept {
     return rule.expires_at && *rule.expires_at <= now;
 }
 
+/// PostgreSQL refuses other texts, without a word of where they are.
+static bool isStorable(const SharedRule& rule) {
+    const auto texts = {&rule.network, &rule.listener, &rule.set,   &rule.note,
+                        &rule.owner,   &rule.ticket,   &rule.reply, &rule.created_by};
+    return std::all_of(texts.begin(), texts.end(), [](const std::string* text) {
+        return import::isUtf8(*text) && text->find('\0') == std::string::npos;
+    });
+}
+
 void requireReadable(const std::vector<SharedRule>& rules) {
-    for (const SharedRule& rule : rules)
+    for (const SharedRule& rule : rules) {
+        if (!isStorable(rule))
+            throw StoreError(
+                StoreError::Kind::BadRow,
+                fmt::format(
+                    "rule {} for {} has a note or another text that is not UTF-8, or holds a NUL, which the "
+                    "fleet's database cannot have: remove it first (mailgate access remove {}) and make "
+                    "it anew, or take the fleet's, where it has one (--prefer fleet)",
+                    rule.id, printable(rule.network), rule.id));
         if (!readableRule(rule))
             throw StoreError(
                 StoreError::Kind::BadRow,
@@ -203,6 +210,7 @@ void requireReadable(const std::vector<SharedRule>& rules) {
                             "remove it first (mailgate access remove {}), or take the fleet's, where it has "
                             "one (--prefer fleet)",
                             rule.id, printable(rule.network), rule.id));
+    }
 }
 
 std::string lineOf(const SharedRule& rule) {
@@ -213,6 +221,16 @@ std::string lineOf(const SharedRule& rule) {
     const std::size_t begin = line.find(' ') + 1;
     line.replace(begin, line.find(' ', begin) - begin, rule.network);
     return line;
+}
+
+std::string lineOf(const SharedSet& set) {
+    std::string note;
+    for (const char character : set.note)
+        note += character == '"' || character == '\\' ? fmt::format("\\{}", character)
+                                                      : std::string(1, character);
+    return fmt::format("set {}{}{}", set.name,
+                       set.expires_after ? fmt::format(" expires={}s", *set.expires_after) : "",
+                       note.empty() ? "" : fmt::format(" \"{}\"", note));
 }
 
 SharedEntry removalOf(const SharedRule& rule, const SharedChanges& changes) {

@@ -73,5 +73,7 @@ void changeBoth(Replica& replica, FleetStore& fleet,
 
 /// As the export has it; a row that cannot be read is shown as it is.
 std::string lineOf(const SharedRule& rule);
+/// As the trail has it; the note always in quotes.
+std::string lineOf(const SharedSet& set);
 
 }  // namespace mailgate::store

@@ -127,6 +127,8 @@ class PostgresFleet final : public FleetStore {
     SharedChanges changesSince(std::int64_t version) override;
     SharedChanges everything() override;
     std::vector<SharedSet> sets() override;
+    std::optional<OldestChange> oldestChange() override;
+    void forgetChanges() override;
     void announce(const Member& self) override;
     void forget(const std::string& member) override;
     void release(const std::string& member) override;
@@ -235,7 +237,7 @@ FleetState PostgresFleet::readState(Connection& connection, std::string_view how
     const Rows rows = connection.query(
         fmt::format(
             "SELECT fleet, version, next_id, token, floor(extract(epoch FROM now()))::bigint, schema, needs,"
-            " drains"
+            " drains, log_from"
             " FROM mailgate.meta WHERE id = 1{}",
             how),
         {}, how.empty() ? soon() : steady_clock::now() + kLockAnswer);
@@ -248,7 +250,8 @@ FleetState PostgresFleet::readState(Connection& connection, std::string_view how
             plausible(rows.number(0, 2), "next_id"),
             rows.text(0, 3),
             rows.number(0, 4),
-            rows.number(0, 7)};
+            rows.number(0, 7),
+            rows.number(0, 8)};
 }
 
 std::vector<SharedSet> PostgresFleet::readSets(Connection& connection) {
@@ -284,6 +287,8 @@ std::optional<std::string> PostgresFleet::tokenOf(std::int64_t version) {
 SharedChanges PostgresFleet::changesSince(std::int64_t version) {
     return snapshot([&](Connection& connection) {
         const FleetState state = readState(connection, "");
+        if (version < state.log_from)
+            throw StoreError(StoreError::Kind::Locked, "the fleet's log of changes is being cut: try again");
         SharedChanges changes{.version = state.version, .next_id = state.next_id, .token = state.token};
         const Rows rows = connection.query(
             "SELECT version, at, who, action, rule_id, before, after, made_by, made_at"
@@ -324,15 +329,39 @@ std::vector<SharedSet> PostgresFleet::sets() {
     return attempt([&](Connection& connection) { return readSets(connection); });
 }
 
+std::optional<OldestChange> PostgresFleet::oldestChange() {
+    return attempt([&](Connection& connection) -> std::optional<OldestChange> {
+        const Rows rows =
+            connection.query(fmt::format("SELECT version, CASE WHEN at BETWEEN 0 AND {} THEN at ELSE 0 END"
+                                         " FROM mailgate.change_log ORDER BY version, seq LIMIT 1",
+                                         kLatestTime),
+                             {}, soon());
+        if (rows.size() == 0) return std::nullopt;
+        return OldestChange{rows.number(0, 0), rows.number(0, 1)};
+    });
+}
+
+void PostgresFleet::forgetChanges() {
+    attempt([&](Connection& connection) {
+        if (!has_notify_) return;
+        connection.run(
+            fmt::format("BEGIN ISOLATION LEVEL READ COMMITTED; {}; {}", kLockTimeout, kFrozenTimeout),
+            soon());
+        connection.query("SELECT mailgate.forget_changes()", {}, steady_clock::now() + kLockAnswer);
+        connection.run("COMMIT", soon());
+    });
+}
+
 void PostgresFleet::announce(const Member& self) {
     attempt([&](Connection& connection) {
         connection.query(
-            "INSERT INTO mailgate.member(name, release, started, position, seen, ships) VALUES ($1, $2,"
-            " $3::bigint, $4::bigint, now(), $5::boolean) ON CONFLICT (name) DO UPDATE SET"
+            "INSERT INTO mailgate.member(name, release, started, position, seen, ships, keeps_changes)"
+            " VALUES ($1, $2, $3::bigint, $4::bigint, now(), $5::boolean, nullif($6, '')::integer)"
+            " ON CONFLICT (name) DO UPDATE SET"
             " release = excluded.release, started = excluded.started, position = excluded.position,"
-            " seen = excluded.seen, ships = excluded.ships",
+            " seen = excluded.seen, ships = excluded.ships, keeps_changes = excluded.keeps_changes",
             {self.name, self.release, fmt::to_string(self.started), fmt::to_string(self.position),
-             self.ships ? "t" : "f"},
+             self.ships ? "t" : "f", self.keeps_days ? fmt::to_string(*self.keeps_days) : ""},
             soon());
     });
 }
@@ -381,7 +410,7 @@ std::vector<Member> PostgresFleet::members() {
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
                                rows.number(row, 4), rows.number(row, 5), rows.number(row, 7),
-                               rows.number(row, 6) != 0, missedOf(rows, row, 8), true,
+                               rows.number(row, 6) != 0, missedOf(rows, row, 8), true, std::nullopt,
                                rows.optionalNumber(row, 12)});
         return members;
     });
@@ -473,9 +502,10 @@ FleetState PostgresFleet::lock() {
             return state;
         } catch (const StoreError& error) {
             if (error.kind() != StoreError::Kind::Locked) throw;
-            throw StoreError(
-                error.kind(),
-                fmt::format("the fleet's database {}: another gateway is changing the rules", info_.shown));
+            throw StoreError(error.kind(), fmt::format("the fleet's database {}: another gateway is changing "
+                                                       "the rules, or somebody holds the row of "
+                                                       "mailgate.meta (psql, an open transaction)",
+                                                       info_.shown));
         }
     });
 }
