@@ -203,6 +203,7 @@ bool JournalShipper::Impl::ship() {
     const bool is_due = steady_clock::now() >= next_sign || !missed.empty();
     if (records > 0 || is_due) {
         if (!write(reached, records, missed)) return true;
+        position = reached;  // what the next failure, whatever fails, is behind of
         next_sign = steady_clock::now() + options.seen;
     }
     reportSuccess(records);
