@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/sharing.h"
 
-#include "store/fleet/join.h"
+#include "store/fleet/lines.h"
 #include "store/rules/import_export.h"
 #include "store/rules/store.h"
 
