@@ -290,7 +290,8 @@ Response Api::setServer(const Request& request) {
     if (!for_all.isEmpty() && !for_all.isBoolean())
         return errorResponse(400, "everywhere: expected true or false");
     const bool everywhere = !for_all.isEmpty() && for_all.convert<bool>();
-    bool is_answered = true;
+    constexpr int kRefused = 503, kOutcomeUnknown = 504;
+    int failure = 0;
     const Outcome outcome = carryOut(
         request, *state, fmt::format("{}/{}{}", upstream, server, everywhere ? " everywhere" : ""),
         [&]() -> Outcome {
@@ -298,12 +299,14 @@ Response Api::setServer(const Request& request) {
             try {
                 return control_.setServerEverywhere(upstream, server, wanted, request.user);
             } catch (const store::StoreError& error) {
-                is_answered = false;
+                const bool is_unknown = error.kind() == store::StoreError::Kind::Unknown;
+                failure = is_unknown ? kOutcomeUnknown : kRefused;
+                if (is_unknown) return {false, error.what()};
                 return {false, fmt::format("{}; without --everywhere it is an order for this gateway alone",
                                            error.what())};
             }
         });
-    if (!is_answered) return errorResponse(503, outcome.message);
+    if (failure != 0) return errorResponse(failure, outcome.message);
     return outcome.ok ? done(outcome.message) : errorResponse(404, outcome.message);
 }
 

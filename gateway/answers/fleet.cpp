@@ -47,6 +47,7 @@ void askFleet(FleetView& view, const Config& config, const store::FleetStore::Pa
     view.more_members = view.members.size() > store::FleetStore::kMostMembers;
     if (view.more_members) view.members.resize(store::FleetStore::kMostMembers);
     view.drains = fleet->drains();
+    view.oldest = fleet->oldestChange();
     try {
         store::requireMember(view.here, view.fleet, *fleet);
     } catch (const store::StoreError& error) {
@@ -160,6 +161,7 @@ Object fleetAsJson(const FleetView& view) {
     for (const store::FleetDrain& drain : view.drains)
         drains->add(drainAsJson(drain));
     object.set("drains", known(view.answered, drains));
+    object.set("changes_since", view.oldest ? Var(timeText(view.oldest->at * 1'000, Zone::Utc)) : Var());
     return object;
 }
 

@@ -27,6 +27,7 @@ struct FleetView {
     std::vector<store::Member> members;  ///< no more than FleetStore::kMostMembers
     bool more_members = false;           ///< there are more
     std::vector<store::FleetDrain> drains;
+    std::optional<store::OldestChange> oldest;  ///< that the log of changes has
     std::optional<store::Membership> here;
     std::string failure;                            ///< why this gateway has no part in it; empty: it has
     std::optional<store::Differences> differences;  ///< none: somebody else writes to the file for too long
@@ -35,7 +36,7 @@ struct FleetView {
 /// What the gateway's file says; `lock_timeout` is how long it waits for others who write to it; none: as long as commands do, and
 /// then it throws. Throws StoreError.
 FleetView fleetViewHere(const Config& config, std::optional<std::chrono::milliseconds> lock_timeout = {});
-/// What the database says that fleet.url names; four answers at the most. Throws StoreError.
+/// What the database says that fleet.url names; five answers at the most. Throws StoreError.
 void askFleet(FleetView& view, const Config& config, const store::FleetStore::Patience& patience = {});
 
 /// Changes of the fleet's rules that somebody with that version has not applied.

@@ -991,10 +991,10 @@ void Access::undo() {
                 return fail(arguments_.change ? fmt::format("there is no change {}", number)
                                               : fmt::format("{} has not changed anything", author()));
             case Kind::Unreadable:
-                return fail(
-                    fmt::format("change {} cannot be undone: an earlier version of mailgate made it, it "
-                                "changed no rules, or one of them could not be read",
-                                number));
+                return fail(fmt::format(
+                    "change {} cannot be undone: an earlier version of mailgate made it, it came by joining "
+                    "a fleet or before that, it changed no rules, or one of them could not be read",
+                    number));
             case Kind::LaterChanges:
                 if (arguments_.here && !std::all_of(result.entries.begin(), result.entries.end(), isOfHere))
                     return fail(

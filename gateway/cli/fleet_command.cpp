@@ -77,6 +77,11 @@ void copyTheFleet(const Context& context, const std::string& to) {
         store::describeFleetUrl(to).shown, copied.version, counted(copied.rules, "rule"),
         counted(copied.changes, "new line") + " of the log of changes",
         store::describeFleetUrl(config.fleet.url).shown);
+    if (copied.keeps_drains)
+        fmt::print(
+            stderr,
+            "warning: which servers are drained at all gateways was changed there since the copy before, and "
+            "stays as it is there\n");
 }
 
 // ---- status
@@ -126,11 +131,19 @@ void printPlan(const JoinPlan& plan) {
     });
 }
 
-std::string summaryOf(const JoinPlan& plan) {
+/// `settled`: what is preferred was put in force.
+std::string conflictsText(std::size_t conflicts, bool settled, store::Prefer prefer) {
+    const std::string count = counted(conflicts, "conflict");
+    if (conflicts == 0 || !settled) return count;
+    return fmt::format("{} settled by {} word", count,
+                       prefer == store::Prefer::Here ? "this gateway's" : "the fleet's");
+}
+
+std::string summaryOf(const JoinPlan& plan, bool settled, store::Prefer prefer) {
     return fmt::format("{} to the fleet, {} from it, {} on both sides, {}",
                        counted(plan.uploads.size() + plan.renewed.size(), "rule"),
                        plan.downloads.size() + plan.outlived.size(), plan.same.size(),
-                       counted(plan.conflicts.size() + plan.set_conflicts.size(), "conflict"));
+                       conflictsText(plan.conflicts.size() + plan.set_conflicts.size(), settled, prefer));
 }
 
 store::JoinRequest requestOf(const Config& config, const std::string& prefer, bool preview) {
@@ -143,11 +156,12 @@ store::JoinRequest requestOf(const Config& config, const std::string& prefer, bo
 
 void printJoin(const store::JoinOutcome& outcome, const store::JoinRequest& request) {
     if (outcome.joined) {
-        fmt::print("{} has joined the fleet: {}\n", request.gateway, summaryOf(outcome.plan));
+        fmt::print("{} has joined the fleet: {}\n", request.gateway,
+                   summaryOf(outcome.plan, true, request.prefer));
         return;
     }
     printPlan(outcome.plan);
-    fmt::print("{}{}\n", request.preview ? "would be: " : "", summaryOf(outcome.plan));
+    fmt::print("{}{}\n", request.preview ? "would be: " : "", summaryOf(outcome.plan, false, request.prefer));
 }
 
 void joinTheFleet(Context& context, const std::string& prefer, bool preview, bool json) {
@@ -169,7 +183,8 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview, boo
         "--prefer here this gateway's\n");
 }
 
-void printPush(const store::PushPlan& plan, bool preview) {
+void printPush(const store::PushOutcome& outcome, const store::JoinRequest& request) {
+    const store::PushPlan& plan = outcome.plan;
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
     printLines("to the fleet", plan.uploads, rule);
     printLines("to the fleet, whose own has expired", plan.renewed,
@@ -181,9 +196,9 @@ void printPush(const store::PushPlan& plan, bool preview) {
             conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "removed here",
             lineOf(conflict.fleet));
     });
-    fmt::print("{}{} to the fleet, {}\n", preview ? "would be: " : "",
+    fmt::print("{}{} to the fleet, {}\n", request.preview ? "would be: " : "",
                counted(plan.uploads.size() + plan.renewed.size(), "rule"),
-               counted(plan.conflicts.size(), "conflict"));
+               conflictsText(plan.conflicts.size(), outcome.pushed, request.prefer));
 }
 
 void pushRules(Context& context, const std::string& prefer, bool preview, bool json) {
@@ -195,7 +210,7 @@ void pushRules(Context& context, const std::string& prefer, bool preview, bool j
     if (json)
         printDocument(answers::pushAsJson(outcome, request));
     else
-        printPush(outcome.plan, preview);
+        printPush(outcome, request);
     if (preview || outcome.pushed) return;
     context.exit_code = kRefusedOrNotFound;
     fmt::print(

@@ -108,9 +108,10 @@ std::string memberTable(const FleetView& view, const Object* gateway, const View
 }
 
 std::string headOf(const FleetView& view) {
-    return fmt::format("fleet: {}, {}{}, rules version {}\n", view.shown,
+    return fmt::format("fleet: {}, {}{}, rules version {}{}\n", view.shown,
                        view.more_members ? "more than " : "", counted(view.members.size(), "gateway"),
-                       view.fleet.version);
+                       view.fleet.version,
+                       view.oldest ? fmt::format(", changes since {}", formatUtc(view.oldest->at)) : "");
 }
 
 /// What follows a table.

@@ -124,10 +124,10 @@ void addState(CLI::App& server, Context& context, const std::string& state, cons
         try {
             setAdminState(context, state, *name, *host, *everywhere);
         } catch (const admin::ClientError& error) {
-            constexpr int kNotFound = 404;
-            if (error.status() != kNotFound) throw;
+            constexpr int kNotFound = 404, kNotKnown = 504;
+            if (error.status() != kNotFound && error.status() != kNotKnown) throw;
             fmt::print(stderr, "mailgate: {}\n", error.what());
-            context.exit_code = kUsage;
+            context.exit_code = error.status() == kNotFound ? kUsage : kOutcomeUnknown;
         }
     });
 }

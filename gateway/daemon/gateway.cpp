@@ -229,6 +229,12 @@ void Gateway::makeFleet(const Config& config) {
         store::FleetFollower::Options{.name = config.name,
                                       .release = MAILGATE_VERSION,
                                       .ships = shipsJournal(config),
+                                      .keeps_days =
+                                          [this] {
+                                              return std::chrono::ceil<std::chrono::days>(
+                                                         reloader_->current()->config.rules.keep_audit)
+                                                  .count();
+                                          },
                                       .poll = config.fleet.poll},
         std::move(events));
 }

@@ -27,16 +27,16 @@ std::optional<TicketKey> TicketKey::random() noexcept {
     return key;
 }
 
-TicketKeys::TicketKeys(std::function<UnixSeconds()> clock) : clock_(std::move(clock)), made_(clock_()) {
-    const auto key = TicketKey::random();
-    if (!key) throw TlsError("the system gives no random bytes for session tickets");
-    current_ = *key;
+TicketKeys::TicketKeys(std::function<UnixSeconds()> clock) : clock_(std::move(clock)) {
+    if (!rotate(clock_())) throw TlsError("the system gives no random bytes for session tickets");
 }
 
 std::optional<TicketKey> TicketKeys::current() noexcept {
     const std::lock_guard lock(mutex_);
-    if (const TicketKey* shared = sharedAt(clock_())) return *shared;
-    if (!rotate()) return std::nullopt;
+    const UnixSeconds now = clock_();
+    forgetOld(now);
+    if (const TicketKey* shared = sharedAt(now)) return *shared;
+    if (!rotate(now)) return std::nullopt;
     return current_;
 }
 
@@ -46,19 +46,27 @@ std::optional<TicketKeys::Found> TicketKeys::find(std::span<const unsigned char,
         return std::equal(name.begin(), name.end(), key.name.begin());
     };
     const UnixSeconds now = clock_();
+    forgetOld(now);
     const TicketKey* const sealing = sharedAt(now);
     for (const SharedTicketKey& shared : shared_)
-        if (named(shared.key) && now >= shared.from - kLifetime && now < shared.from + 3 * kLifetime)
+        if (named(shared.key) && now >= shared.from - kLifetime)
             return Found{shared.key, &shared.key != sealing};
-    if (!rotate()) return std::nullopt;
-    if (named(current_)) return Found{current_, sealing != nullptr};
-    if (has_previous_ && named(previous_)) return Found{previous_, true};
+    // While a shared one seals none is made.
+    if (sealing == nullptr && !rotate(now)) return std::nullopt;
+    if (current_ && named(*current_)) return Found{*current_, sealing != nullptr};
+    if (previous_ && named(*previous_)) return Found{*previous_, true};
     return std::nullopt;
 }
 
 void TicketKeys::share(std::vector<SharedTicketKey> keys) noexcept {
     const std::lock_guard lock(mutex_);
     shared_ = std::move(keys);
+    forgetOld(clock_());
+}
+
+std::size_t TicketKeys::size() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return shared_.size() + (current_ ? 1 : 0) + (previous_ ? 1 : 0);
 }
 
 std::optional<UnixSeconds> TicketKeys::sharedUntil() const noexcept {
@@ -84,15 +92,19 @@ const TicketKey* TicketKeys::sharedAt(UnixSeconds time) const noexcept {
 }
 
 // A clock that was set back makes new keys too: how old these are is no longer known.
-bool TicketKeys::rotate() noexcept {
-    const UnixSeconds now = clock_();
+void TicketKeys::forgetOld(UnixSeconds now) noexcept {
     const UnixSeconds age = now - made_;
-    if (age >= 0 && age < kLifetime) return true;
-    const auto next = TicketKey::random();
+    if (age < 0 || age >= kLifetime) previous_.reset();
+    if (age < 0 || age >= 2 * kLifetime) current_.reset();
+    std::erase_if(shared_, [&](const SharedTicketKey& shared) { return now >= shared.from + 3 * kLifetime; });
+}
+
+/// In that order: forgetOld(), and this.
+bool TicketKeys::rotate(UnixSeconds now) noexcept {
+    if (current_ && now - made_ < kLifetime) return true;
+    auto next = TicketKey::random();
     if (!next) return false;
-    has_previous_ = age >= 0 && age < 2 * kLifetime;
-    previous_ = has_previous_ ? current_ : TicketKey();
-    current_ = *next;
+    previous_ = std::exchange(current_, std::move(next));
     made_ = now;
     return true;
 }

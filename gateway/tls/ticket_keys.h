@@ -3,8 +3,8 @@
 /// one, and saves both ends the signature.
 ///
 /// The current key seals; tickets of the one before it are still taken, and answered with a new one. They change
-/// every twelve hours, so that what was recorded cannot be read with a key found later, and are shared by all
-/// workers. Where several gateways share keys one of those seals as long as there is one for the time, so that a ticket
+/// every twelve hours, so that what was recorded cannot be read with a key found later: one whose tickets are not taken any more is
+/// overwritten. They are shared by all workers. Where several gateways share keys one of those seals as long as there is one for the time, so that a ticket
 /// is good at each of them. Any thread.
 #pragma once
 
@@ -54,6 +54,8 @@ class TicketKeys {
 
     /// Nothing: the system gives no random bytes, and no ticket is to be made.
     std::optional<TicketKey> current() noexcept;
+    /// How many there are in memory.
+    std::size_t size() const noexcept;
 
     struct Found {
         TicketKey key;
@@ -67,15 +69,16 @@ class TicketKeys {
     std::optional<UnixSeconds> sharedUntil() const noexcept;
 
   private:
-    bool rotate() noexcept;
+    void forgetOld(UnixSeconds now) noexcept;
+    bool rotate(UnixSeconds now) noexcept;
     const TicketKey* sharedAt(UnixSeconds time) const noexcept;
 
     std::function<UnixSeconds()> clock_;
     mutable std::mutex mutex_;
-    TicketKey current_, previous_;
+    // The gateway's own; made when one has to seal.
+    std::optional<TicketKey> current_, previous_;
+    UnixSeconds made_ = 0;  ///< current_
     std::vector<SharedTicketKey> shared_;
-    UnixSeconds made_ = 0;
-    bool has_previous_ = false;
 };
 
 }  // namespace mailgate

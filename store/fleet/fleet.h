@@ -29,6 +29,14 @@ struct FleetState {
     std::string token{};
     std::int64_t now = 0;     ///< Unix time by the database's clock
     std::int64_t drains = 0;  ///< counts the changes of FleetStore::drains()
+    /// The log of changes may have none of the versions before this one any more.
+    std::int64_t log_from = 0;
+};
+
+/// The oldest change that the fleet's log has.
+struct OldestChange {
+    std::int64_t version = 0;
+    std::int64_t at = 0;  ///< Unix time
 };
 
 /// A server that is drained at all gateways.
@@ -53,6 +61,8 @@ struct Member {
     bool damaged = false;
     MissedRecords missed{};  ///< of its journal
     bool ships = true;       ///< its journal goes to the database
+    /// For how many days it wants changes in the fleet's log; none: it does not say.
+    std::optional<std::int64_t> keeps_days{};
     /// Since the database had all of that, or the gateway was started; none: nothing of it goes there, or it is not known.
     std::optional<std::int64_t> journal_secs{};
 };
@@ -81,13 +91,19 @@ class FleetStore {
     virtual FleetState state() = 0;
     /// The token of an earlier version; none: the log of changes does not know it.
     virtual std::optional<std::string> tokenOf(std::int64_t version) = 0;
-    /// What has been changed after that version, and how the rules concerned are now.
+    /// What has been changed after that version, and how the rules concerned are now. StoreError(Locked): the log has not all of
+    /// it any more.
     virtual SharedChanges changesSince(std::int64_t version) = 0;
     /// All rules and defaults of sets; no entries.
     virtual SharedChanges everything() = 0;
 
     /// The defaults of sets.
     virtual std::vector<SharedSet> sets() = 0;
+
+    /// None: the log is empty.
+    virtual std::optional<OldestChange> oldestChange() = 0;
+    /// Removes from the log what is older than any gateway wants it, and what all that were heard of lately have: some of it.
+    virtual void forgetChanges() = 0;
 
     virtual void announce(const Member& self) = 0;
     virtual void forget(const std::string& member) = 0;
@@ -106,7 +122,7 @@ class FleetStore {
 
     /// By name.
     virtual std::vector<FleetDrain> drains() = 0;
-    /// `is_drained`: else it is not any more. False: it was not.
+    /// `is_drained`: else it is not any more. False: it was not. StoreError(Unknown): as commit().
     virtual bool setDrain(const FleetDrain& drain, bool is_drained) = 0;
 
     /// Of these periods, sealed with the secret that is called so.
@@ -140,6 +156,8 @@ struct FleetCopy {
     std::int64_t version = 0;  ///< of the rules
     std::size_t rules = 0;
     std::size_t changes = 0;  ///< lines of the log that the other one did not have yet
+    bool keeps_drains =
+        false;  ///< which servers are drained was changed there since the copy before: that stays
 };
 
 /// How the trail tells that a rule made room for one of `changes`.

@@ -9,6 +9,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <random>
 #include <thread>
 #include <utility>
@@ -86,7 +87,8 @@ void FleetFollower::Impl::announce(std::int64_t position) {
                      .release = options.release,
                      .started = started,
                      .position = position,
-                     .ships = options.ships});
+                     .ships = options.ships,
+                     .keeps_days = options.keeps_days ? std::optional(options.keeps_days()) : std::nullopt});
     announced = position;
     next_announcement = steady_clock::now() + options.announce;
 }
@@ -97,10 +99,11 @@ milliseconds FleetFollower::Impl::part(milliseconds of) {
 }
 
 void FleetFollower::Impl::lookAfter(std::int64_t now) {
-    if (!events.upkeep || steady_clock::now() < next_upkeep) return;
+    if (steady_clock::now() < next_upkeep) return;
     next_upkeep = steady_clock::now() + options.upkeep;
     try {
-        events.upkeep(now);
+        if (events.upkeep) events.upkeep(now);
+        fleet->forgetChanges();
     } catch (const StoreError&) {
         // Another gateway is changing the rules, or the next look at the database says what is wrong; it is due again.
     }
@@ -112,15 +115,10 @@ void FleetFollower::Impl::turn() {
     const auto membership = replica->membership();
     const FleetState fresh = fleet->state();
     requireMember(membership, fresh, *fleet);
-    std::int64_t version = membership->version;
-    if (version < fresh.version) {
-        const SharedChanges changes = fleet->changesSince(version);
-        const auto unreadable = replica->apply(changes);
-        if (!unreadable.empty() && events.unreadable) events.unreadable(unreadable);
-        version = changes.version;
-    }
-    announce(version);
-    reportSuccess(version);
+    const BroughtUp now = bringUp(*replica, *membership, fresh, *fleet);
+    if (!now.unreadable.empty() && events.unreadable) events.unreadable(now.unreadable);
+    announce(now.version);
+    reportSuccess(now.version);
     if (events.shared) events.shared(*fleet, fresh);
     lookAfter(fresh.now);
     fleet->wait(options.poll);

@@ -31,9 +31,10 @@ struct FleetStatus {
 class FleetFollower {
   public:
     struct Options {
-        std::string name;     ///< the member's
-        std::string release;  ///< mailgate's version
-        bool ships = true;    ///< the gateway's journal goes to the fleet's database
+        std::string name;                            ///< the member's
+        std::string release;                         ///< mailgate's version
+        bool ships = true;                           ///< the gateway's journal goes to the fleet's database
+        std::function<std::int64_t()> keeps_days{};  ///< Member::keeps_days
         std::chrono::milliseconds poll{500};
         std::chrono::milliseconds announce{5'000};
         std::chrono::milliseconds upkeep{3'600'000};

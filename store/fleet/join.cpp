@@ -3,7 +3,7 @@
 
 #include "protocols/values/text.h"
 #include "store/fleet/sharing.h"
-#include "store/rules/import_export.h"
+#include "store/rules/import_lines.h"
 
 #include <fmt/format.h>
 
@@ -11,51 +11,10 @@
 #include <map>
 #include <optional>
 #include <utility>
-#include <variant>
 
 namespace mailgate::store {
 
 namespace {
-
-std::optional<AccessRule> readableRule(const SharedRule& row) {
-    AccessRule rule;
-    if (isRuleName(row.network)) {
-        auto name = parseRuleName(row.network);
-        // Nor would the files that get it read another spelling.
-        if (std::holds_alternative<NetworkError>(name) ||
-            lowerCase(row.network) != std::get<std::string>(name))
-            return std::nullopt;
-        rule.name = std::move(std::get<std::string>(name));
-    } else {
-        const auto network = parseNetwork(row.network);
-        if (std::holds_alternative<NetworkError>(network)) return std::nullopt;
-        rule.network = std::get<Network>(network);
-    }
-    const auto limit = [](const std::optional<std::int64_t>& number) {
-        return number ? std::optional(static_cast<std::uint32_t>(*number)) : std::nullopt;
-    };
-    rule.verdict = row.verdict == "allow" ? Verdict::Allow : Verdict::Deny;
-    rule.listener = row.listener;
-    rule.set = row.set;
-    rule.note = row.note;
-    rule.owner = row.owner;
-    rule.ticket = row.ticket;
-    rule.expires_at = row.expires_at;
-    rule.limits = {limit(row.client_sessions), limit(row.client_rate)};
-    rule.reply = ruleReplyOf(row.reply).value_or(RuleReply{});
-    return rule;
-}
-
-/// As the trail has it; the note always in quotes.
-std::string lineOf(const SharedSet& set) {
-    std::string note;
-    for (const char character : set.note)
-        note += character == '"' || character == '\\' ? fmt::format("\\{}", character)
-                                                      : std::string(1, character);
-    return fmt::format("set {}{}{}", set.name,
-                       set.expires_after ? fmt::format(" expires={}s", *set.expires_after) : "",
-                       note.empty() ? "" : fmt::format(" \"{}\"", note));
-}
 
 /// What is written on one side, and how that is told.
 class Side {
@@ -194,8 +153,25 @@ bool isOver(const SharedRule& rule, UnixSeconds now) noexcept {
     return rule.expires_at && *rule.expires_at <= now;
 }
 
+/// PostgreSQL refuses other texts, without a word of where they are.
+static bool isStorable(const SharedRule& rule) {
+    const auto texts = {&rule.network, &rule.listener, &rule.set,   &rule.note,
+                        &rule.owner,   &rule.ticket,   &rule.reply, &rule.created_by};
+    return std::all_of(texts.begin(), texts.end(), [](const std::string* text) {
+        return import::isUtf8(*text) && text->find('\0') == std::string::npos;
+    });
+}
+
 void requireReadable(const std::vector<SharedRule>& rules) {
-    for (const SharedRule& rule : rules)
+    for (const SharedRule& rule : rules) {
+        if (!isStorable(rule))
+            throw StoreError(
+                StoreError::Kind::BadRow,
+                fmt::format(
+                    "rule {} for {} has a note or another text that is not UTF-8, or holds a NUL, which the "
+                    "fleet's database cannot have: remove it first (mailgate access remove {}) and make "
+                    "it anew, or take the fleet's, where it has one (--prefer fleet)",
+                    rule.id, printable(rule.network), rule.id));
         if (!readableRule(rule))
             throw StoreError(
                 StoreError::Kind::BadRow,
@@ -203,16 +179,7 @@ void requireReadable(const std::vector<SharedRule>& rules) {
                             "remove it first (mailgate access remove {}), or take the fleet's, where it has "
                             "one (--prefer fleet)",
                             rule.id, printable(rule.network), rule.id));
-}
-
-std::string lineOf(const SharedRule& rule) {
-    const auto readable = readableRule(rule);
-    if (!readable) return fmt::format("{} {}", rule.verdict, rule.network);
-    std::string line = formatRule(*readable);
-    // The network as the row has it, which is what taking the change back writes.
-    const std::size_t begin = line.find(' ') + 1;
-    line.replace(begin, line.find(' ', begin) - begin, rule.network);
-    return line;
+    }
 }
 
 SharedEntry removalOf(const SharedRule& rule, const SharedChanges& changes) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "store/fleet/fleet.h"
+#include "store/fleet/lines.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -70,8 +71,5 @@ bool isOver(const SharedRule& rule, UnixSeconds now) noexcept;
 /// rolled back at the fleet when it returns. Throws StoreError.
 void changeBoth(Replica& replica, FleetStore& fleet,
                 const std::function<void(const FleetState& state)>& work);
-
-/// As the export has it; a row that cannot be read is shown as it is.
-std::string lineOf(const SharedRule& rule);
 
 }  // namespace mailgate::store

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/sharing.h"
 
+#include "store/fleet/lines.h"
 #include "store/rules/import_export.h"
+#include "store/rules/store.h"
 
 #include <fmt/format.h>
 
 #include <map>
 #include <random>
+#include <set>
 #include <utility>
 
 namespace mailgate::store {
@@ -36,6 +39,8 @@ void requireMember(const std::optional<Membership>& membership, const FleetState
                 "the fleet's database has version {} of the rules, and this gateway {}: was the database "
                 "restored from a backup? mailgate fleet join brings them together",
                 state.version, membership->version));
+    // Of what the log of changes has no more nobody knows the token.
+    if (membership->version < state.log_from) return;
     // A file that followed before there were tokens learns the next one.
     if (membership->token.empty() && membership->version > 0) return;
     const auto token =
@@ -50,10 +55,62 @@ void requireMember(const std::optional<Membership>& membership, const FleetState
                 membership->version));
 }
 
+SharedChanges wholeChange(const SharedChanges& here, const OwnRules& own, SharedChanges fleet,
+                          std::int64_t now) {
+    std::set<std::int64_t> added, changed;
+    for (const SharedRule& rule : own.added)
+        added.insert(rule.id);
+    for (const auto& [id, rule] : own.changed)
+        changed.insert(id);
+    std::map<std::int64_t, const SharedRule*> ours;
+    for (const SharedRule& rule : here.rules)
+        if (!added.contains(rule.id)) ours.emplace(rule.id, &rule);
+    const auto tell = [&](std::int64_t id, std::string before, std::string after) {
+        SharedEntry entry{.version = fleet.version,
+                          .at = now,
+                          .who = programName("mailgate"),
+                          .action = before.empty()  ? "add"
+                                    : after.empty() ? "remove"
+                                                    : "change",
+                          .rule_id = id};
+        entry.before = std::move(before);
+        entry.after = std::move(after);
+        fleet.entries.push_back(std::move(entry));
+    };
+    for (const SharedRule& rule : fleet.rules) {
+        const auto found = ours.find(rule.id);
+        const SharedRule* const before = found == ours.end() ? nullptr : found->second;
+        if (before) ours.erase(found);
+        if (changed.contains(rule.id) || (before && *before == rule)) continue;
+        tell(rule.id, before ? lineOf(*before) : "", lineOf(rule));
+    }
+    for (const auto& [id, rule] : ours)
+        if (!changed.contains(id)) tell(id, lineOf(*rule), "");
+    std::map<std::string, SharedSet> sets;
+    for (const SharedSet& set : here.sets.value())
+        sets.emplace(set.name, set);
+    for (const SharedSet& set : fleet.sets.value()) {
+        const auto found = sets.find(set.name);
+        if (found == sets.end() || !(found->second == set))
+            tell(0, found == sets.end() ? "" : lineOf(found->second), lineOf(set));
+    }
+    fleet.sums_up = true;
+    return fleet;
+}
+
+BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& state, FleetStore& fleet) {
+    if (before.version >= state.version) return {before.version};
+    const SharedChanges changes =
+        before.version >= state.log_from
+            ? fleet.changesSince(before.version)
+            : wholeChange(replica.everythingHere(), replica.ownRules(), fleet.everything(), state.now);
+    return {changes.version, replica.apply(changes)};
+}
+
 void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {
     const auto membership = replica.membership();
     requireMember(membership, state, fleet);
-    if (membership->version < state.version) replica.apply(fleet.changesSince(membership->version));
+    bringUp(replica, *membership, state, fleet);
 }
 
 /// The fleet's, with those in which something was changed here as they are here: what else is here the sqlite3 shell has made.

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace mailgate::store {
 
@@ -45,7 +46,18 @@ std::string newToken();
 /// before the database was restored from a backup.
 void requireMember(const std::optional<Membership>& membership, const FleetState& state, FleetStore& fleet);
 
-/// In the fleet's lock: brings the file to its last version. Throws as requireMember().
+struct BroughtUp {
+    std::int64_t version = 0;
+    std::vector<std::string> unreadable{};  ///< as Replica::apply()
+};
+/// Brings the file of a member, as it was before `state` was asked for, to the fleet's last version. Where the log of changes does not
+/// reach back so far it gets the rules as a whole: what it has for itself alone stays.
+BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& state, FleetStore& fleet);
+/// In the fleet's lock. Throws as requireMember().
 void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet);
+
+/// What makes the fleet's rules of a file's, where it has other ones or has not all of them: as one change at `now` (Unix time).
+SharedChanges wholeChange(const SharedChanges& here, const OwnRules& own, SharedChanges fleet,
+                          std::int64_t now);
 
 }  // namespace mailgate::store

@@ -79,9 +79,11 @@ struct JournalShipper::Impl {
     bool ship();
     void rememberPieces();
     std::vector<SharedJournal::Missed> missedOf(const std::vector<std::int64_t>& pieces);
-    bool write(const SpoolPosition& reached, std::size_t records, std::vector<SharedJournal::Missed> missed);
-    void makeSmaller(std::size_t records, const SpoolPosition& reached, const StoreError& why);
-    bool commit(const SpoolPosition& reached, std::vector<SharedJournal::Missed> missed);
+    bool write(const SpoolPosition& reached, std::size_t records,
+               const std::vector<SharedJournal::Missed>& missed);
+    void makeSmaller(std::size_t records, const SpoolPosition& reached,
+                     const std::vector<SharedJournal::Missed>& missed, const StoreError& why);
+    bool commit(const SpoolPosition& reached, const std::vector<SharedJournal::Missed>& missed);
     void noteMissed(const std::vector<SharedJournal::Missed>& missed);
     void noteRejected(const std::string& session, const std::string& why);
     void lookAfter();
@@ -187,13 +189,20 @@ std::size_t JournalShipper::Impl::gatherKind(JournalKind kind, journal::SpoolPla
 /// True: there is more.
 bool JournalShipper::Impl::ship() {
     SpoolPosition reached = *position;
-    const std::size_t records = gather(reached);
-    const auto missed = missedOf(spool->settle(reached));
-    behind = spool->behind(reached);
+    std::size_t records = 0;
+    std::vector<std::int64_t> gone;
+    spool->inSnapshot([&] {
+        // What is gone of where a place stands is no more to be seen once that has gone on behind it.
+        gone = spool->settle(reached);
+        records = gather(reached);
+        const auto behind_it = spool->settle(reached);
+        gone.insert(gone.end(), behind_it.begin(), behind_it.end());
+        behind = spool->behind(reached);
+    });
+    const auto missed = missedOf(gone);
     const bool is_due = steady_clock::now() >= next_sign || !missed.empty();
     if (records > 0 || is_due) {
         if (!write(reached, records, missed)) return true;
-        noteMissed(missed);
         position = reached;  // what the next failure, whatever fails, is behind of
         next_sign = steady_clock::now() + options.seen;
     }
@@ -203,16 +212,16 @@ bool JournalShipper::Impl::ship() {
 
 /// False: with fewer records, or once it is known where to go on.
 bool JournalShipper::Impl::write(const SpoolPosition& reached, std::size_t records,
-                                 std::vector<SharedJournal::Missed> missed) {
+                                 const std::vector<SharedJournal::Missed>& missed) {
     try {
-        if (!commit(reached, std::move(missed))) return false;
+        if (!commit(reached, missed)) return false;
     } catch (const StoreError& error) {
         if (error.kind() != StoreError::Kind::BadRow) {
             // A database that is too slow for so many gets there with fewer.
             most_records = std::max<std::size_t>(most_records / 2, 1);
             throw;
         }
-        makeSmaller(records, reached, error);
+        makeSmaller(records, reached, missed, error);
         return false;
     }
     most_records = std::min(most_records * 2, options.most_records);
@@ -221,12 +230,13 @@ bool JournalShipper::Impl::write(const SpoolPosition& reached, std::size_t recor
 
 /// Until it is known which record the database cannot have: that one is left out.
 void JournalShipper::Impl::makeSmaller(std::size_t records, const SpoolPosition& reached,
+                                       const std::vector<SharedJournal::Missed>& missed,
                                        const StoreError& why) {
     if (records > 1) {
         most_records = records > 3 ? records / 3 : 1;
         return;
     }
-    if (!commit(reached, {})) return;
+    if (!commit(reached, missed)) return;
     for (std::size_t at = 0; at < reached.places.size(); ++at)
         if (reached.places[at].key != position->places[at].key)
             noteRejected(reached.places[at].id, why.what());
@@ -234,13 +244,15 @@ void JournalShipper::Impl::makeSmaller(std::size_t records, const SpoolPosition&
 }
 
 /// False: another process has written.
-bool JournalShipper::Impl::commit(const SpoolPosition& reached, std::vector<SharedJournal::Missed> missed) {
+bool JournalShipper::Impl::commit(const SpoolPosition& reached,
+                                  const std::vector<SharedJournal::Missed>& missed) {
     std::string to = journal::spoolText(reached);
-    if (!fleet->commit({journal->id, journal->position, to, std::move(missed), behind == 0})) {
+    if (!fleet->commit({journal->id, journal->position, to, missed, behind == 0})) {
         journal.reset();
         return false;
     }
     journal->position = std::move(to);
+    noteMissed(missed);
     return true;
 }
 

@@ -137,10 +137,12 @@ void claimJournal(SharedJournal& fleet, const JournalOwner& owner, Lineage& line
         if (claim == Claim::None)
             throw StoreError(
                 StoreError::Kind::Other,
-                fmt::format("another gateway called {} writes its journal there, heard of {} s ago: each "
-                            "needs a gateway.name of its own. Where there is no other, and this one's files "
-                            "are from a backup: mailgate fleet join",
-                            owner.gateway, writer->silent_secs));
+                fmt::format(
+                    "another gateway called {} writes its journal there, heard of {} s ago: each "
+                    "needs a gateway.name of its own. Where there is no other, and this one's files "
+                    "are from a backup, or the one beside its rules that ends in -fleet did not go along "
+                    "with them: mailgate fleet join",
+                    owner.gateway, writer->silent_secs));
         lineage.add(owner.process);  // before the database has it: whoever comes next has to know
         if (fleet.claim(writer, lineage.processes())) return;
     }

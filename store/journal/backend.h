@@ -211,6 +211,8 @@ class Spool {
     /// Notes in `position` what has to be known to tell later what was removed unread, and returns what was since that was
     /// done last: the numbers of pieces of the journal, which are removed as a whole.
     virtual std::vector<std::int64_t> settle(SpoolPosition& position) = 0;
+    /// Nothing of the journal changes while `work` goes on, as far as it can be seen by this.
+    virtual void inSnapshot(const std::function<void()>& work) = 0;
     /// Another database has been put in its place: open that.
     virtual bool isReplaced() const = 0;
 };

@@ -58,6 +58,8 @@ struct SharedChanges {
     std::vector<SharedEntry> entries{};
     std::vector<SharedRule> rules{};  ///< as they are now; one of `entries` that is not here is gone
     std::optional<std::vector<SharedSet>> sets{};  ///< all of them; none: they are as they were
+    /// They stand for changes that nobody knows one by one any more: none of them, nor what was before, can be taken back.
+    bool sums_up = false;
 };
 
 /// The part that a file has in a fleet.

@@ -407,15 +407,17 @@ class Outages(unittest.TestCase):
             CREATE TRIGGER before_the_end AFTER INSERT ON mailgate.change_log FOR EACH ROW WHEN (NEW.after LIKE '%192.0.2.91%')
             EXECUTE FUNCTION mailgate.hold();
             CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT ON mailgate.change_log DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-            WHEN (NEW.after LIKE '%192.0.2.92%') EXECUTE FUNCTION mailgate.hold()""", "mailgate")
+            WHEN (NEW.after LIKE '%192.0.2.92%') EXECUTE FUNCTION mailgate.hold();
+            CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT ON mailgate.drain DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+            EXECUTE FUNCTION mailgate.hold()""", "mailgate")
 
         def held():
             return database.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'mailgate' AND wait_event = 'PgSleep'")
 
-        def frozen(address):
+        def frozen(*order):
             """What the command says that finds the server frozen in the middle."""
             with database.holding("SELECT pg_advisory_xact_lock(4711)", "mailgate"):
-                with subprocess.Popen(gateway.argv("access", "deny", address), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+                with subprocess.Popen(gateway.argv(*order), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
                     wait_until(lambda: held() == "1", "the change to be under way")
                     database.freeze()
                     try:
@@ -432,9 +434,9 @@ class Outages(unittest.TestCase):
                                 f" FROM mailgate.change_log WHERE after LIKE '%{address}%'", "mailgate")
 
         try:
-            status, told = frozen("192.0.2.91")
+            status, told = frozen("access", "deny", "192.0.2.91")
             self.assertEqual((status, "nothing was changed: " in told), (1, True), told)
-            status, told = frozen("192.0.2.92")
+            status, told = frozen("access", "deny", "192.0.2.92")
             self.assertEqual(status, 75, told)
             number, token = re.search(r"does not answer; whether the change was made is not known: .* as version (\d+) with the token (\w+)$", told).groups()
             wait_refused("192.0.2.92")  # it was made
@@ -442,8 +444,13 @@ class Outages(unittest.TestCase):
             gateway.access("deny", "192.0.2.92")
             self.assertEqual(made("192.0.2.92"), f"1|{number} {token}")
             self.assertEqual(len(json.loads(gateway.access("history", "192.0.2.92", "--json"))["changes"]), 1)
+            status, told = frozen("server", "drain", "mail/mail1", "--everywhere")
+            self.assertEqual(status, 75, told)
+            self.assertRegex(told, "does not answer; whether the order was taken is not known: mailgate fleet status ")
+            self.assertEqual(database.sql("SELECT server FROM mailgate.drain", "mailgate"), "mail1")  # it was
         finally:
             database.sql("DROP FUNCTION mailgate.hold CASCADE", "mailgate")
+            insisted(gateway, "server", "ready", "mail/mail1", "--everywhere")
         for one in gateways:
             wait_until(lambda: standing(one)["connected"], "the database again")
 
@@ -521,22 +528,23 @@ class Outages(unittest.TestCase):
         try:
             refused = gateways[0].run("access", "deny", "192.0.2.30")
             self.assertEqual(refused.returncode, 1)
-            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 4 at most")
+            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 5 at most")
             self.lost(gateways[0], before + 1)
             wait_until(lambda: "schema 99" in (standing(gateways[0])["failure"] or ""), "the reason in the status")
             self.assertRegex(gateways[0].run("fleet", "migrate", "--url", url("mailgate_owner")).stderr, "has schema 99")
         finally:
-            database.sql("UPDATE mailgate.meta SET schema = 4, needs = 2", "mailgate")
+            database.sql("UPDATE mailgate.meta SET schema = 5, needs = 2", "mailgate")
         wait_until(lambda: standing(gateways[0])["connected"], "the database again")
-        self.assertIn("has schema 4 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+        self.assertIn("has schema 5 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
 
     def test_an_older_schema_is_migrated_while_gateways_are_connected(self):
         insisted(gateways[0], "access", "deny", "192.0.2.160")
         wait_refused("192.0.2.160")
         database.sql("BEGIN; DROP TABLE mailgate.writer, mailgate.missed, mailgate.ticket_key, mailgate.drain;"
-                     " DROP INDEX mailgate.mail_message_id_beyond_ascii; ALTER TABLE mailgate.meta DROP COLUMN drains; ALTER TABLE mailgate.member DROP COLUMN ships;"
+                     " DROP INDEX mailgate.mail_message_id_beyond_ascii; ALTER TABLE mailgate.meta DROP COLUMN drains, DROP COLUMN log_from, DROP COLUMN drains_copied;"
+                     " ALTER TABLE mailgate.member DROP COLUMN ships, DROP COLUMN keeps_changes; DROP FUNCTION mailgate.forget_changes();"
                      " UPDATE mailgate.meta SET schema = 3; COMMIT", "mailgate")
-        words = "has schema 3, and this version of mailgate needs 4: mailgate fleet migrate"
+        words = "has schema 3, and this version of mailgate needs 5: mailgate fleet migrate"
         for gateway in gateways:
             wait_until(lambda: words in (standing(gateway)["failure"] or ""), "the gateway to ask for it")
             self.assertTrue(refuses(gateway, "192.0.2.160"))
@@ -678,6 +686,17 @@ class Joining(unittest.TestCase):
         gateways[0].access("remove", "203.0.113.20")
         self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), ", 1 new line of the log")
         self.assertEqual(all_of("moved"), all_of("mailgate"))
+        drained = "SELECT upstream, server, who FROM mailgate.drain ORDER BY server"
+        insisted(gateways[0], "server", "drain", "mail/mail1", "--everywhere")
+        self.addCleanup(insisted, gateways[0], "server", "ready", "mail/mail1", "--everywhere")
+        ran(gateways[0], "fleet", "copy", moved())
+        self.assertEqual(database.sql(drained, "moved"), "mail|mail1|root@mx-1")
+        # As a gateway writes it that has the new database already.
+        database.sql("BEGIN; DELETE FROM mailgate.drain; INSERT INTO mailgate.drain VALUES ('mail', 'mail2', 1, 'root@mx-2');"
+                     " UPDATE mailgate.meta SET drains = drains + 1; COMMIT", "moved")
+        again = gateways[0].run("fleet", "copy", moved())
+        self.assertEqual((again.returncode, "stays as it is there" in again.stderr), (0, True), again.stderr)
+        self.assertEqual(database.sql(drained, "moved"), "mail|mail2|root@mx-2")
         there = make_gateway("moved", moved())
         there.write_config()
         ran(there, "fleet", "join")  # as the copy's first gateway
@@ -703,6 +722,56 @@ class Joining(unittest.TestCase):
         newcomer.access("remove", "203.0.113.1")
         wait_refused("203.0.113.1", [newcomer], expected=False)
         self.assertTrue(refuses(gateways[0], "203.0.113.1"))
+
+
+class Upkeep(unittest.TestCase):
+    def test_the_log_of_changes_forgets_what_nobody_needs(self):
+        def oldest():
+            return database.sql("SELECT min(version) FROM mailgate.change_log", "mailgate")
+
+        def forget():
+            return database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate").splitlines()[-1]
+
+        def position(gateway):
+            return database.sql(f"SELECT position FROM mailgate.member WHERE name = '{gateway.gateway['name']}'", "mailgate")
+
+        late = gateways[2]
+        for client in ("192.0.2.181", "192.0.2.182"):
+            insisted(gateways[0], "access", "deny", client)
+            wait_refused(client)
+        insisted(late, "access", "deny", "192.0.2.183", "--here", "--expires", "1d")
+        with contextlib.closing(sqlite3.connect(late.database)) as shell, shell:
+            shell.execute("UPDATE access_rule SET note = 'by the shell' WHERE network = '192.0.2.182/32' OR network = '192.0.2.182'")
+        wait_until(lambda: position(late) == database.sql("SELECT version FROM mailgate.meta", "mailgate"), "the last version to be announced")
+        late.stop()
+        had = position(late)
+        insisted(gateways[0], "access", "remove", "192.0.2.181")
+        insisted(gateways[1], "access", "deny", "192.0.2.184")
+        for gateway in gateways[:2]:
+            wait_until(lambda gateway=gateway: position(gateway) == database.sql("SELECT version FROM mailgate.meta", "mailgate"), "all to be there")
+        database.sql("DELETE FROM mailgate.member WHERE keeps_changes IS NULL", "mailgate")
+        since = oldest()
+        self.assertEqual(forget(), "0", "nothing is old")
+        database.sql("UPDATE mailgate.change_log SET at = at - 4000 * 86400::bigint", "mailgate")
+        # One of an older version says nothing of what it needs.
+        database.sql("INSERT INTO mailgate.member VALUES ('older', '0.0.9', 0, 1, now(), true)", "mailgate")
+        self.assertEqual((forget(), oldest()), ("0", since))
+        database.sql("DELETE FROM mailgate.member WHERE name = 'older'", "mailgate")
+        self.assertEqual((forget(), oldest()), (had, had))
+        database.sql(f"UPDATE mailgate.member SET seen = now() - interval '31 days' WHERE name = '{late.gateway['name']}'", "mailgate")
+        last = database.sql("SELECT version FROM mailgate.meta", "mailgate")
+        self.assertEqual((forget(), oldest()), (last, last))
+        self.assertRegex(ran(gateways[0], "fleet", "status", status=1), r"rules version \d+, changes since 20\d\d-")
+        late.start()
+        wait_until(lambda: position(late) == last, "the late one to have all")
+        wait_refused("192.0.2.184", [late])
+        wait_refused("192.0.2.181", [late], expected=False)
+        wait_refused("192.0.2.183", [late])
+        self.assertEqual([one["here"]["note"] for one in verified(late, status=1)["differences"]], ["by the shell"])
+        self.assertIn("program mailgate", late.access("history", "192.0.2.184"))
+        self.assertNotEqual(late.run("access", "undo").returncode, 0)
+        ran(late, "fleet", "push", "--prefer", "fleet")
+        self.assertEqual(verified(late)["differences"], [])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/admin/control.h"
+#include "store/store_error.h"
 
 #include <algorithm>
 #include <atomic>
@@ -80,6 +81,9 @@ class FakeControl : public Control {
                          std::string(server));
         return server == "mx1" ? Outcome{} : Outcome{false, "there is no such server"};
     }
+    Outcome setServerEverywhere(std::string_view, std::string_view, AdminState, std::string_view) override {
+        throw store::StoreError(fleet_failure, "the fleet's database does not answer");
+    }
     Outcome reload() override {
         orders.push_back("reload");
         return reload_outcome;
@@ -100,6 +104,8 @@ class FakeControl : public Control {
     std::vector<std::string> orders;
     std::string ordered_by;  ///< whose the last order to a server was
     Outcome reload_outcome;
+    store::StoreError::Kind fleet_failure =
+        store::StoreError::Kind::Open;  ///< of each order for all gateways
     std::atomic<bool> is_ready{true};
 };
 

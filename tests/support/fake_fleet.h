@@ -52,6 +52,7 @@ class FakeFleet final : public FleetStore {
     }
     SharedChanges changesSince(std::int64_t version) override {
         const auto guard = reached();
+        if (version < database_->state.log_from) throw StoreError(StoreError::Kind::Locked, "try again");
         SharedChanges changes{.version = database_->state.version,
                               .next_id = database_->state.next_id,
                               .token = database_->state.token};
@@ -79,6 +80,18 @@ class FakeFleet final : public FleetStore {
     std::vector<SharedSet> sets() override {
         const auto guard = reached();
         return database_->sets;
+    }
+    std::optional<OldestChange> oldestChange() override {
+        const auto guard = reached();
+        if (database_->log.empty()) return std::nullopt;
+        return OldestChange{database_->log.front().version, database_->log.front().at};
+    }
+    void forgetChanges() override {
+        const auto guard = reached();
+        std::erase_if(database_->log,
+                      [&](const SharedEntry& entry) { return entry.version < database_->state.log_from; });
+        std::erase_if(database_->tokens,
+                      [&](const auto& token) { return token.first < database_->state.log_from; });
     }
     void announce(const Member& self) override {
         const auto guard = reached();

@@ -94,10 +94,14 @@ std::size_t copyTable(Connection& from, Connection& to, const CopiedTable& table
 FleetState lockedState(Connection& connection) {
     connection.run("BEGIN; SET LOCAL lock_timeout = '5s'", inTime());
     const Rows rows = connection.query(
-        "SELECT fleet, version, next_id, token FROM mailgate.meta WHERE id = 1 FOR UPDATE", {}, inTime());
+        "SELECT fleet, version, next_id, token, drains, log_from FROM mailgate.meta WHERE id = 1 FOR UPDATE",
+        {}, inTime());
     if (rows.size() != 1)
         throw StoreError(StoreError::Kind::Damaged, "the fleet's database: table mailgate.meta is empty");
-    return {rows.text(0, 0), rows.number(0, 1), rows.number(0, 2), rows.text(0, 3)};
+    FleetState state{rows.text(0, 0), rows.number(0, 1), rows.number(0, 2), rows.text(0, 3)};
+    state.drains = rows.number(0, 4);
+    state.log_from = rows.number(0, 5);
+    return state;
 }
 
 /// The copy is new, or an earlier one of the same fleet that nobody has worked with since.
@@ -119,6 +123,17 @@ void requireCopy(Connection& source, Connection& target, const FleetState& from,
                                  shown));
 }
 
+/// Not where somebody has drained servers at the copy, or put them back, since they were copied there. False: so it is.
+bool copyDrains(Connection& source, Connection& target, const FleetState& there) {
+    const Rows copied = target.query("SELECT drains_copied FROM mailgate.meta WHERE id = 1", {}, inTime());
+    if (copied.number(0, 0) != there.drains) return false;
+    target.run("DELETE FROM mailgate.drain", inTime());
+    copyTable(source, target, drains(), {"", ""});
+    target.run("UPDATE mailgate.meta SET drains = drains + 1, drains_copied = drains + 1 WHERE id = 1",
+               inTime());
+    return true;
+}
+
 }  // namespace
 
 FleetCopy copyFleet(const std::string& from, const std::string& to) {
@@ -130,17 +145,18 @@ FleetCopy copyFleet(const std::string& from, const std::string& to) {
     const FleetState here = lockedState(source), there = lockedState(target);
     requireCopy(source, target, here, there, target_info.shown);
     FleetCopy copy{.version = here.version};
-    target.run("DELETE FROM mailgate.rule; DELETE FROM mailgate.rule_set; DELETE FROM mailgate.drain",
-               inTime());
+    target.run("DELETE FROM mailgate.rule; DELETE FROM mailgate.rule_set", inTime());
     copy.rules = copyTable(source, target, rules(), {"0"});
     copyTable(source, target, sets(), {""});
-    copyTable(source, target, drains(), {"", ""});
+    copy.keeps_drains = !copyDrains(source, target, there);
     copy.changes =
         copyTable(source, target, changes(), {fmt::to_string(there.version), "9223372036854775807"});
     target.query(
         "UPDATE mailgate.meta SET fleet = $1, version = $2::bigint, next_id = $3::bigint, token = $4,"
-        " drains = drains + 1 WHERE id = 1",
-        {here.fleet, fmt::to_string(here.version), fmt::to_string(here.next_id), here.token}, inTime());
+        " log_from = CASE version WHEN 0 THEN $5::bigint ELSE log_from END WHERE id = 1",
+        {here.fleet, fmt::to_string(here.version), fmt::to_string(here.next_id), here.token,
+         fmt::to_string(here.log_from)},
+        inTime());
     target.run("COMMIT", inTime());
     return copy;
 }

@@ -95,6 +95,45 @@ CREATE TABLE mailgate.drain(
 );
 )";
 
+/// Where it is PostgreSQL itself; elsewhere changes are kept for good. A gateway that says nothing of how long it wants changes is one
+/// of an older version, which needs all that it does not have. What is the version of one of them stays, with its token.
+constexpr std::string_view kForgetChanges = R"(
+CREATE FUNCTION mailgate.forget_changes() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  keep bigint;
+  had bigint;
+  young bigint;
+  enough bigint;
+  kept_from bigint;
+BEGIN
+  PERFORM 1 FROM mailgate.meta WHERE id = 1 FOR UPDATE;
+  IF EXISTS (SELECT 1 FROM mailgate.member WHERE seen > now() - interval '30 days' AND keeps_changes IS NULL) THEN
+    RETURN 0;
+  END IF;
+  SELECT max(keeps_changes), min(position) INTO keep, had FROM mailgate.member WHERE seen > now() - interval '30 days';
+  IF keep IS NULL OR keep < 1 OR had < 1 THEN
+    RETURN 0;
+  END IF;
+  SELECT min(version) INTO young FROM mailgate.change_log WHERE at >= floor(extract(epoch FROM now())) - keep * 86400;
+  SELECT version INTO enough FROM mailgate.change_log ORDER BY version, seq OFFSET 20000 LIMIT 1;
+  SELECT least(m.version, had, young, enough) INTO kept_from FROM mailgate.meta m WHERE id = 1;
+  IF NOT EXISTS (SELECT 1 FROM mailgate.change_log WHERE version < kept_from) THEN
+    RETURN 0;
+  END IF;
+  DELETE FROM mailgate.change_log WHERE version < kept_from;
+  UPDATE mailgate.meta SET log_from = greatest(log_from, kept_from) WHERE id = 1;
+  RETURN kept_from;
+END $$;
+REVOKE ALL ON FUNCTION mailgate.forget_changes() FROM PUBLIC;
+)";
+
+constexpr std::string_view kLogRetention = R"(
+ALTER TABLE mailgate.meta ADD COLUMN log_from bigint NOT NULL DEFAULT 0;
+ALTER TABLE mailgate.meta ADD COLUMN drains_copied bigint NOT NULL DEFAULT 0;
+ALTER TABLE mailgate.member ADD COLUMN keeps_changes integer;
+)";
+
 struct Step {
     std::string (*script)(
         bool by_day);  ///< of tables that are cut into days, where this database can do that
@@ -102,14 +141,15 @@ struct Step {
 };
 
 /// The n-th makes version n + 1. A released one is never changed.
-constexpr std::array<Step, 4> kSteps{
+constexpr std::array<Step, 5> kSteps{
     {{[](bool) { return std::string(kTables1); }, 1},
      {[](bool) { return std::string(kTokens); }, 2},
      {journalTables, 2},
-     {[](bool) { return journalTables4().append(kTicketKeys).append(kDrains); }, 2}}};
+     {[](bool) { return journalTables4().append(kTicketKeys).append(kDrains); }, 2},
+     {[](bool by_day) { return std::string(kLogRetention).append(by_day ? kForgetChanges : ""); }, 2}}};
 constexpr int kCurrent = static_cast<int>(kSteps.size());
 
-/// What gateways need, and no more: the log is only ever added to.
+/// What gateways need, and no more: the log is only ever added to, but for what kForgetChanges removes.
 constexpr std::string_view kGrants = R"(
 GRANT USAGE ON SCHEMA mailgate TO {0};
 GRANT SELECT, UPDATE ON mailgate.meta TO {0};
@@ -158,6 +198,10 @@ int schemaOf(Connection& connection, Deadline deadline) {
 void grantTo(Connection& connection, const std::string& role, bool by_day, Deadline deadline) {
     connection.run(fmt::format(kGrants, quotedName(role)), deadline);
     connection.run(journalGrants(by_day, quotedName(role)), deadline);
+    if (by_day)
+        connection.run(
+            fmt::format("GRANT EXECUTE ON FUNCTION mailgate.forget_changes() TO {}", quotedName(role)),
+            deadline);
 }
 
 /// By what it says of its version.

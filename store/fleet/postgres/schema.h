@@ -3,11 +3,12 @@
 ///
 ///     meta        one row: schema, the version of these tables; needs, the oldest that a gateway must know to work with
 ///                 them; fleet, which fleet this is; version, that of the rules, whose lock serialises who changes them;
-///                 next_id, the number of the next rule; token, FleetState::token; drains, FleetState::drains
+///                 next_id, the number of the next rule; token, FleetState::token; drains, FleetState::drains;
+///                 log_from, FleetState::log_from; drains_copied, what drains was when they were copied from another database
 ///     rule        the rules; times are Unix time
 ///     rule_set    what a set gives its rules that is not said of them
 ///     change_log  what was changed when by whom at which gateway, in lines as the export has them; token, that of the version
-///     member      the gateways, as they announce themselves
+///     member      the gateways, as they announce themselves; keeps_changes, Member::keeps_days
 ///     drain       servers that are drained at all gateways, and who wants that
 ///     ticket_key  keys for session tickets, sealed (gateway/tls/ticket_seal.h); period, SealedTicketKey::period; secret, which
 ///                 secret of the gateways they are sealed with, which is not here

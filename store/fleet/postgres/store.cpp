@@ -127,6 +127,8 @@ class PostgresFleet final : public FleetStore {
     SharedChanges changesSince(std::int64_t version) override;
     SharedChanges everything() override;
     std::vector<SharedSet> sets() override;
+    std::optional<OldestChange> oldestChange() override;
+    void forgetChanges() override;
     void announce(const Member& self) override;
     void forget(const std::string& member) override;
     void release(const std::string& member) override;
@@ -156,7 +158,7 @@ class PostgresFleet final : public FleetStore {
     static void readRules(const Rows& rows, SharedChanges& changes);
     std::vector<SharedEntry> write(Connection& connection, const SharedChanges& changes,
                                    const std::string& gateway);
-    void commitKnowingly(Connection& connection, const SharedChanges& changes);
+    void commitKnowingly(Connection& connection, Deadline deadline, const std::string& where_shown);
     void writeRules(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void makeRoom(Connection& connection, const SharedChanges& changes, std::vector<SharedEntry>& entries);
     void writeSets(Connection& connection, const std::vector<SharedSet>& sets);
@@ -234,7 +236,7 @@ FleetState PostgresFleet::readState(Connection& connection, std::string_view how
     const Rows rows = connection.query(
         fmt::format(
             "SELECT fleet, version, next_id, token, floor(extract(epoch FROM now()))::bigint, schema, needs,"
-            " drains"
+            " drains, log_from"
             " FROM mailgate.meta WHERE id = 1{}",
             how),
         {}, how.empty() ? soon() : steady_clock::now() + kLockAnswer);
@@ -247,7 +249,8 @@ FleetState PostgresFleet::readState(Connection& connection, std::string_view how
             plausible(rows.number(0, 2), "next_id"),
             rows.text(0, 3),
             rows.number(0, 4),
-            rows.number(0, 7)};
+            rows.number(0, 7),
+            rows.number(0, 8)};
 }
 
 std::vector<SharedSet> PostgresFleet::readSets(Connection& connection) {
@@ -283,6 +286,8 @@ std::optional<std::string> PostgresFleet::tokenOf(std::int64_t version) {
 SharedChanges PostgresFleet::changesSince(std::int64_t version) {
     return snapshot([&](Connection& connection) {
         const FleetState state = readState(connection, "");
+        if (version < state.log_from)
+            throw StoreError(StoreError::Kind::Locked, "the fleet's log of changes is being cut: try again");
         SharedChanges changes{.version = state.version, .next_id = state.next_id, .token = state.token};
         const Rows rows = connection.query(
             "SELECT version, at, who, action, rule_id, before, after, made_by, made_at"
@@ -323,15 +328,39 @@ std::vector<SharedSet> PostgresFleet::sets() {
     return attempt([&](Connection& connection) { return readSets(connection); });
 }
 
+std::optional<OldestChange> PostgresFleet::oldestChange() {
+    return attempt([&](Connection& connection) -> std::optional<OldestChange> {
+        const Rows rows =
+            connection.query(fmt::format("SELECT version, CASE WHEN at BETWEEN 0 AND {} THEN at ELSE 0 END"
+                                         " FROM mailgate.change_log ORDER BY version, seq LIMIT 1",
+                                         kLatestTime),
+                             {}, soon());
+        if (rows.size() == 0) return std::nullopt;
+        return OldestChange{rows.number(0, 0), rows.number(0, 1)};
+    });
+}
+
+void PostgresFleet::forgetChanges() {
+    attempt([&](Connection& connection) {
+        if (!has_notify_) return;
+        connection.run(
+            fmt::format("BEGIN ISOLATION LEVEL READ COMMITTED; {}; {}", kLockTimeout, kFrozenTimeout),
+            soon());
+        connection.query("SELECT mailgate.forget_changes()", {}, steady_clock::now() + kLockAnswer);
+        connection.run("COMMIT", soon());
+    });
+}
+
 void PostgresFleet::announce(const Member& self) {
     attempt([&](Connection& connection) {
         connection.query(
-            "INSERT INTO mailgate.member(name, release, started, position, seen, ships) VALUES ($1, $2,"
-            " $3::bigint, $4::bigint, now(), $5::boolean) ON CONFLICT (name) DO UPDATE SET"
+            "INSERT INTO mailgate.member(name, release, started, position, seen, ships, keeps_changes)"
+            " VALUES ($1, $2, $3::bigint, $4::bigint, now(), $5::boolean, nullif($6, '')::integer)"
+            " ON CONFLICT (name) DO UPDATE SET"
             " release = excluded.release, started = excluded.started, position = excluded.position,"
-            " seen = excluded.seen, ships = excluded.ships",
+            " seen = excluded.seen, ships = excluded.ships, keeps_changes = excluded.keeps_changes",
             {self.name, self.release, fmt::to_string(self.started), fmt::to_string(self.position),
-             self.ships ? "t" : "f"},
+             self.ships ? "t" : "f", self.keeps_days ? fmt::to_string(*self.keeps_days) : ""},
             soon());
     });
 }
@@ -380,7 +409,7 @@ std::vector<Member> PostgresFleet::members() {
         for (std::size_t row = 0; row < rows.size(); ++row)
             members.push_back({rows.text(row, 0), rows.text(row, 1), rows.number(row, 2), rows.number(row, 3),
                                rows.number(row, 4), rows.number(row, 5), rows.number(row, 7),
-                               rows.number(row, 6) != 0, missedOf(rows, row, 8), true,
+                               rows.number(row, 6) != 0, missedOf(rows, row, 8), true, std::nullopt,
                                rows.optionalNumber(row, 12)});
         return members;
     });
@@ -422,7 +451,9 @@ bool PostgresFleet::setDrain(const FleetDrain& drain, bool is_drained) {
                              "DELETE FROM mailgate.drain WHERE upstream = $1 AND server = $2 RETURNING since",
                              {drain.upstream, drain.server}, soon());
         if (has_notify_) connection.query("SELECT pg_notify('mailgate', '')", {}, soon());
-        connection.run("COMMIT", soon());
+        commitKnowingly(connection, soon(),
+                        "whether the order was taken is not known: mailgate fleet status shows it once the "
+                        "database is back, and to give it again does no harm");
         return changed.size() > 0;
     });
 }
@@ -470,9 +501,10 @@ FleetState PostgresFleet::lock() {
             return state;
         } catch (const StoreError& error) {
             if (error.kind() != StoreError::Kind::Locked) throw;
-            throw StoreError(
-                error.kind(),
-                fmt::format("the fleet's database {}: another gateway is changing the rules", info_.shown));
+            throw StoreError(error.kind(), fmt::format("the fleet's database {}: another gateway is changing "
+                                                       "the rules, or somebody holds the row of "
+                                                       "mailgate.meta (psql, an open transaction)",
+                                                       info_.shown));
         }
     });
 }
@@ -559,23 +591,25 @@ std::vector<SharedEntry> PostgresFleet::commit(const SharedChanges& changes, con
         } catch (const StoreError& error) {
             throw StoreError(error.kind(), fmt::format("nothing was changed: {}", error.what()));
         }
-        commitKnowingly(connection, changes);
+        commitKnowingly(
+            connection, written(),
+            fmt::format("whether the change was made is not known: mailgate access history shows it "
+                        "once the database is back, whose mailgate.change_log then has it as version "
+                        "{} with the token {}",
+                        changes.version, changes.token));
         locked_ = false;
         return made_room;
     });
 }
 
 /// Where the answer is lost it may have been done all the same.
-void PostgresFleet::commitKnowingly(Connection& connection, const SharedChanges& changes) {
+void PostgresFleet::commitKnowingly(Connection& connection, Deadline deadline,
+                                    const std::string& where_shown) {
     try {
-        connection.run("COMMIT", written());
+        connection.run("COMMIT", deadline);
     } catch (const StoreError& error) {
         if (!connection.broken()) throw;
-        throw StoreError(StoreError::Kind::Unknown,
-                         fmt::format("{}; whether the change was made is not known: mailgate access history "
-                                     "shows it once the database is back, whose mailgate.change_log then has "
-                                     "it as version {} with the token {}",
-                                     error.what(), changes.version, changes.token));
+        throw StoreError(StoreError::Kind::Unknown, fmt::format("{}; {}", error.what(), where_shown));
     }
 }
 

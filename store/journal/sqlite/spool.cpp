@@ -77,7 +77,7 @@ void SpoolReader::addMails(JournalSession& record, std::int64_t key) {
 }
 
 void SpoolReader::read(JournalKind kind, SpoolPlace& place, const Visit& visit) {
-    database_.snapshot([&] {
+    inSnapshot([&] {
         sqlite::RawStatement& row = *select_[index(kind)];
         row.bind(1, place.key);
         bool more = true;
@@ -118,7 +118,7 @@ std::vector<SpoolPiece> SpoolReader::pieces() {
 
 std::vector<std::int64_t> SpoolReader::settle(SpoolPosition& position) {
     std::vector<std::int64_t> missed;
-    database_.snapshot([&] {
+    inSnapshot([&] {
         const std::vector<Segment> segments = readSegments(database_);
         const auto find = [&](std::int64_t number) {
             const auto found =
@@ -144,6 +144,18 @@ std::vector<std::int64_t> SpoolReader::settle(SpoolPosition& position) {
         position.segment = std::max(position.segment, last);
     });
     return missed;
+}
+
+void SpoolReader::inSnapshot(const std::function<void()>& work) {
+    if (in_snapshot_) return work();
+    in_snapshot_ = true;
+    try {
+        database_.snapshot(work);
+    } catch (...) {
+        in_snapshot_ = false;
+        throw;
+    }
+    in_snapshot_ = false;
 }
 
 /// As long as none is in its place who writes goes on in the one that was removed.

@@ -22,6 +22,7 @@ class SpoolReader final : public Spool {
     std::uint64_t behind(const SpoolPosition& position) override;
     std::vector<SpoolPiece> pieces() override;
     std::vector<std::int64_t> settle(SpoolPosition& position) override;
+    void inSnapshot(const std::function<void()>& work) override;
     bool isReplaced() const override;
 
   private:
@@ -33,6 +34,7 @@ class SpoolReader final : public Spool {
     sqlite::FileIdentity identity_;
     std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select_, select_id_;  ///< by Kind
     std::optional<sqlite::RawStatement> select_mail_;
+    bool in_snapshot_ = false;
 };
 
 }  // namespace mailgate::store::journal

@@ -415,6 +415,7 @@ std::vector<std::string> apply(Database& database, const SharedChanges& changes)
         writeEntries(database, entries);
         if (!ids.empty()) raiseVersion(database);
     }
+    if (changes.sums_up) sealTrail(database);
     raiseNumbers(database, changes.next_id - 1);
     reach(database, changes.version, changes.token);
     return unreadable;

@@ -45,6 +45,17 @@ TEST_F(ServerCommandTest, WhatIsNoServersNameIsAUsageError) {
     EXPECT_THAT(control_.orders, IsEmpty());
 }
 
+TEST_F(ServerCommandTest, WhetherAllGatewaysHaveTheOrderMayNotBeKnown) {
+    startGateway();
+    const test::Ran refused = run({"server", "drain", "postfix/mx1", "--everywhere"});
+    EXPECT_EQ(refused.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(refused.errors, HasSubstr("does not answer; without --everywhere it is"));
+    control_.fleet_failure = store::StoreError::Kind::Unknown;
+    const test::Ran unknown = run({"server", "ready", "postfix/mx1", "--everywhere"});
+    EXPECT_EQ(unknown.exit_code, kOutcomeUnknown);
+    EXPECT_EQ(unknown.errors, "mailgate: the fleet's database does not answer\n");
+}
+
 TEST_F(ServerCommandTest, AMachineIsNamedOnceForAllItsUpstreams) {
     control_.now.servers = {admin::FakeControl::server("mx", "mx1", "192.0.2.1:25"),
                             admin::FakeControl::server("mx", "mx2", "192.0.2.2:25"),

@@ -111,6 +111,27 @@ TEST_F(TicketKeysTest, WhereTheSharedKeysEndTheOwnOnesSeal) {
     expectFound(own, false);
 }
 
+TEST_F(TicketKeysTest, WhileSharedKeysSealNoneIsMadeAndOldOnesAreForgotten) {
+    const TicketKey own = current();
+    std::vector<SharedTicketKey> shared;
+    for (int period = 0; period < 5; ++period)
+        shared.push_back({time_ + period * TicketKeys::kLifetime, *TicketKey::random()});
+    keys_.share(shared);
+    EXPECT_EQ(keys_.size(), 6u);
+    time_ += TicketKeys::kLifetime;
+    EXPECT_EQ(current().name, shared[1].key.name);
+    expectFound(own, true);
+    time_ += TicketKeys::kLifetime;
+    expectGone(own);
+    EXPECT_EQ(keys_.size(), 5u);
+    time_ += TicketKeys::kLifetime;
+    EXPECT_EQ(current().name, shared[3].key.name);
+    EXPECT_EQ(keys_.size(), 4u);
+    time_ += 2 * TicketKeys::kLifetime;
+    EXPECT_NE(current().name, own.name);
+    EXPECT_EQ(keys_.size(), 3u) << "the last two of the fleet's and one of its own";
+}
+
 TEST_F(TicketKeysTest, ASharedKeyThatIsFarFromNowIsNone) {
     const TicketKey shared = *TicketKey::random();
     keys_.share({{time_ + TicketKeys::kLifetime + 1, shared}});

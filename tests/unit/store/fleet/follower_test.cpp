@@ -131,6 +131,26 @@ TEST_F(FleetFollowerTest, AnOutageIsToldOnceAndWhatWasMissedIsApplied) {
     EXPECT_EQ(rules(), 1u);
 }
 
+TEST_F(FleetFollowerTest, WhoIsFurtherBehindThanTheLogGetsTheRulesAsAWhole) {
+    join();
+    start();
+    change(1);
+    change(2);
+    await([&] { return follower_->status().version == 2; });
+    follower_->stop();
+    {
+        const std::lock_guard guard(database_->mutex);
+        database_->rules.erase(1);
+        database_->state.log_from = 3;
+    }
+    change(3);
+    FakeFleet(database_).forgetChanges();
+    start();
+    await([&] { return follower_->status().version == 3; });
+    EXPECT_EQ(rules(), 2u);
+    EXPECT_EQ(lost_, 0);
+}
+
 TEST_F(FleetFollowerTest, WaitsForTheGatewayToJoin) {
     openRules(url_);
     start();

@@ -697,6 +697,54 @@ TEST_F(FleetJoin, ItsOwnRulesStayItsOwn) {
     EXPECT_THAT(b_.lines(), testing::Contains(HasSubstr("192.0.2.5 new")));
 }
 
+TEST(RequireReadable, NamesTheRuleThatTheDatabaseCannotHave) {
+    SharedRule rule;
+    rule.id = 7;
+    rule.network = "192.0.2.7";
+    rule.verdict = "deny";
+    for (const std::string& note : {std::string("a\xFF"), std::string("a\0b", 3)}) {
+        rule.note = note;
+        try {
+            requireReadable({rule});
+            ADD_FAILURE() << "it is taken";
+        } catch (const StoreError& error) {
+            EXPECT_THAT(error.what(), HasSubstr("rule 7 for 192.0.2.7 has a note"));
+        }
+    }
+    rule.note = "Tr\xC3\xA4ume";
+    EXPECT_NO_THROW(requireReadable({rule}));
+}
+
+TEST(WholeChange, LeavesWhatTheGatewayHasForItself) {
+    const auto rule = [](std::int64_t id, const std::string& network, const std::string& note = "") {
+        SharedRule made;
+        made.id = id;
+        made.network = network;
+        made.verdict = "deny";
+        made.set = "manual";
+        made.note = note;
+        return made;
+    };
+    SharedChanges here, fleet{.version = 9, .next_id = 20};
+    here.rules = {rule(1, "192.0.2.1"),          rule(2, "192.0.2.2"),
+                  rule(3, "192.0.2.3"),          rule(4, "192.0.2.4", "shell"),
+                  rule(5, "192.0.2.5", "shell"), rule(12, "192.0.2.12", "own")};
+    here.sets = std::vector{SharedSet{"a", "here"}, SharedSet{"mine", ""}};
+    OwnRules own;
+    own.added = {here.rules.back()};
+    own.changed = {{4, here.rules[3]}, {5, here.rules[4]}, {6, std::nullopt}};
+    fleet.rules = {rule(1, "192.0.2.1"), rule(2, "192.0.2.2", "new"), rule(4, "192.0.2.4"),
+                   rule(6, "192.0.2.6"), rule(12, "192.0.2.99")};
+    fleet.sets = std::vector{SharedSet{"a", "fleet"}};
+    const SharedChanges change = wholeChange(here, own, fleet, 5);
+    std::vector<std::string> told;
+    for (const SharedEntry& entry : change.entries)
+        told.push_back(entry.action + " " + std::to_string(entry.rule_id));
+    EXPECT_THAT(told, ElementsAre("change 2", "add 12", "remove 3", "change 0"));
+    EXPECT_TRUE(change.sums_up);
+    EXPECT_EQ(change.version, 9);
+}
+
 TEST_F(FleetJoin, WhoHasLeftKeepsItsRulesAndMayComeBack) {
     b_.join(Prefer::Fleet);
     const auto before = b_.lines();

@@ -331,6 +331,35 @@ TEST_F(JournalShipperTest, WhatWasRemovedBeforeItCameIsMissed) {
     EXPECT_TRUE(database_->missed[0].records.exact);
 }
 
+TEST_F(JournalShipperTest, SoIsTheRestOfAPieceBehindWhichThereAreNewOnes) {
+    append("own", 3);
+    ShippingGateway& gateway = start("p");
+    awaitAll();
+    change([](SharedJournals& there) { there.gone = true; });
+    await([&] { return gateway.told(&ShippingGateway::lost) == 1; });
+    append("own", 4);
+    ids_.resize(3);
+    await([&] { return gateway.shipper->status().behind == 4; });
+    Shell(file("own")).run("DELETE FROM session; DELETE FROM segment WHERE kind = 0");
+    append("own", 1);
+    // And the one that comes next is one that the database cannot have.
+    const std::string bad = ids_.back();
+    ids_.pop_back();
+    change([&](SharedJournals& there) {
+        there.bad = {bad};
+        there.gone = false;
+    });
+    await([&] { return gateway.told(&ShippingGateway::rejected) == 1; });
+    append("own", 2);
+    awaitAll();
+    await([&] { return gateway.shipper->status().missed == 1; });
+    EXPECT_EQ(missedText(gateway.shipper->status().missing, "a"),
+              missedText({4, true, kFirstMs, kFirstMs + 6}, "a"));
+    const std::lock_guard lock(database_->mutex);
+    ASSERT_EQ(database_->missed.size(), 1u);
+    EXPECT_EQ(database_->missed[0].records.records, 4u);
+}
+
 TEST_F(JournalShipperTest, OfWhatWasRemovedWhileItWasStoppedTheMostIsTold) {
     append("own", 3);
     start("p");
