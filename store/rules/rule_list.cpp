@@ -120,8 +120,7 @@ void RuleList::add(const AccessRule& rule, std::uint64_t tag) {
         if ((parts & part) == 0) continue;
         const std::string& value = rule.*text;
         write(to, static_cast<std::uint32_t>(value.size()));
-        std::memcpy(to, value.data(), value.size());
-        to += value.size();
+        to = std::copy(value.begin(), value.end(), to);
     }
     if ((parts & kId) != 0) write(to, rule.id);
     if ((parts & kMade) != 0) write(to, rule.created_at);
