@@ -437,11 +437,14 @@ Notes<Idle> Service::withoutEffect(const ImportOutcome& outcome) {
     store_().forEachRule(
         [&](const AccessRule& other) {
             if (!other.name.empty() || !isLive(other, now_)) return;
-            for (One& one : std::ranges::equal_range(ours, other.network, {}, &One::network)) {
-                if (one.told) continue;
-                AccessRule rule = outcome.rules[one.at];
+            const auto [first, last] =
+                std::equal_range(ours.begin(), ours.end(), One{other.network, 0},
+                                 [](const One& a, const One& b) { return a.network < b.network; });
+            for (auto one = first; one != last; ++one) {
+                if (one->told) continue;
+                AccessRule rule = outcome.rules[one->at];
                 if (standingOf(rule, other) != Standing::WithoutEffect) continue;
-                one.told = true;
+                one->told = true;
                 found.add({std::move(rule), other});
             }
         },
@@ -666,9 +669,10 @@ std::optional<MostRemoved> Service::mostRemoved(const store::ImportResult& impor
         listed.emplace_back(list.network(at), static_cast<std::uint32_t>(at));
     std::sort(listed.begin(), listed.end());
     const auto is_listed = [&](const AccessRule& rule) {
-        const auto range =
-            std::ranges::equal_range(listed, rule.network, {}, &std::pair<Network, std::uint32_t>::first);
-        return std::ranges::any_of(range, [&](const auto& one) { return same(list[one.second], rule); });
+        const auto [first, last] =
+            std::equal_range(listed.begin(), listed.end(), std::pair(rule.network, std::uint32_t(0)),
+                             [](const auto& a, const auto& b) { return a.first < b.first; });
+        return std::any_of(first, last, [&](const auto& one) { return same(list[one.second], rule); });
     };
     MostRemoved result{0, 0, imported.format == store::ImportFormat::Mailgate && !imported.has_end_mark};
     store_().forEachRule(
