@@ -69,17 +69,19 @@ class Concerned {
 }  // namespace
 
 RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds now, std::size_t most,
-                         const std::function<void()>& work) {
+                         const std::function<void()>& work, RuleStore::Rehearsal how) {
     const auto listeners = rules::listenerNames(site);
     RehearsedChange change{.entries = {}, .networks = {}, .contrast = {site, nullptr, nullptr, now}};
     std::shared_ptr<const store::AccessTable> before, after;
-    std::set<Network> networks;
+    std::vector<Network> networks;
     std::map<std::int64_t, store::NameState> names;
     const auto readNames = [&] {
         for (store::NamedRule& named : store.namedRules())
             names.insert_or_assign(named.rule.id, std::move(named.state));
     };
-    store.rehearse([&] {
+    // Then what is read of very many rules while others wait is what has been changed since.
+    if (how == RuleStore::Rehearsal::Brief) store.load(listeners);
+    const auto compare = [&] {
         readNames();
         before = store.load(listeners);
         const std::int64_t end = store.endOfTrail();
@@ -90,20 +92,19 @@ RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds 
             if (change.entries.size() < most) change.entries.push_back(entry);
             for (const std::string& line : {entry.before, entry.after})
                 if (const auto rule = store::parseTrailRule(line); rule && rule->name.empty())
-                    networks.insert(rule->network);
+                    networks.push_back(rule->network);
                 else if (rule)
                     for (const Network& network : names[entry.rule_id].networks)
-                        networks.insert(network);
+                        networks.push_back(network);
         });
         after = store.load(listeners);
-    });
-    change.networks.assign(networks.begin(), networks.end());
-    return {change.added,
-            change.changed,
-            change.removed,
-            std::move(change.entries),
-            std::move(change.networks),
-            rules::Contrast(site, std::move(before), std::move(after), now)};
+    };
+    store.rehearse(compare, how);
+    std::sort(networks.begin(), networks.end());
+    networks.erase(std::unique(networks.begin(), networks.end()), networks.end());
+    return {change.added,        change.changed,
+            change.removed,      std::move(change.entries),
+            std::move(networks), rules::Contrast(site, std::move(before), std::move(after), now)};
 }
 
 ConcernedSessions concernedBy(const RehearsedChange& change, journal::Source& journal,

@@ -28,7 +28,8 @@ struct RehearsedChange {
 /// `work` changes rules in the store, which stay as they are. `most`: how many entries to keep. Throws StoreError, and what
 /// `work` throws.
 RehearsedChange rehearse(store::RuleStore& store, const rules::Site& site, UnixSeconds now, std::size_t most,
-                         const std::function<void()>& work);
+                         const std::function<void()>& work,
+                         store::RuleStore::Rehearsal how = store::RuleStore::Rehearsal::Brief);
 
 struct ConcernedSessions {
     struct Group {

@@ -89,11 +89,13 @@ class Rules {
     /// Makes a change, or, with `dry_run`, says what it would be. `change` returns how many sessions it has ended, if it was
     /// to end any, and throws Problem where nothing is to be changed.
     using Change = std::function<std::optional<std::size_t>()>;
-    Response perform(bool dry_run, int status, const Change& change);
+    Response perform(bool dry_run, int status, const Change& change,
+                     RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
     /// Likewise, of what is not about rules that somebody has read before: the dry run's ETag says what is to become what, and with that as
     /// If-Match the change is made as it was shown or not at all. `then`: after it.
     Response performAsShown(bool dry_run, int status, const std::function<void()>& work,
-                            const Change& then = nullptr);
+                            const Change& then = nullptr,
+                            RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
 
     /// What `work` changes is changed at once, if who asks is still there once it is its turn.
     void together(const std::function<void()>& work);
@@ -102,7 +104,7 @@ class Rules {
     AccessRule ruleOf(const std::string& text);
 
   private:
-    std::string rehearsed(const Change& change);
+    std::string rehearsed(const Change& change, RuleStore::Rehearsal rehearsal);
     std::string tagOfChanges(std::int64_t end_of_trail);
 
     const Call& call_;
@@ -112,8 +114,8 @@ class Rules {
     rules::Service service_;
 };
 
-Response Rules::perform(bool dry_run, int status, const Change& change) {
-    if (dry_run) return jsonResponse(rehearsed(change));
+Response Rules::perform(bool dry_run, int status, const Change& change, RuleStore::Rehearsal rehearsal) {
+    if (dry_run) return jsonResponse(rehearsed(change, rehearsal));
     const ChangeGate::Pass pass = passFor(*call_.config);
     const auto ended = change();
     return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
@@ -127,9 +129,10 @@ void Rules::together(const std::function<void()>& work) {
 }
 
 /// With the sessions of the last week that it would concern, where there is a journal.
-std::string Rules::rehearsed(const Change& change) {
+std::string Rules::rehearsed(const Change& change, RuleStore::Rehearsal how) {
     constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
-    const auto rehearsal = answers::rehearse(*store_, site_, now_, kMostEntries, [&] { change(); });
+    const auto rehearsal = answers::rehearse(
+        *store_, site_, now_, kMostEntries, [&] { change(); }, how);
     if (!call_.config->journal.enabled) return answers::rehearsalAsJson(rehearsal, nullptr);
     try {
         const auto concerned = answers::concernedBy(
@@ -215,7 +218,7 @@ std::string Rules::tagOfChanges(std::int64_t end_of_trail) {
 }
 
 Response Rules::performAsShown(bool dry_run, int status, const std::function<void()>& work,
-                               const Change& then) {
+                               const Change& then, RuleStore::Rehearsal rehearsal) {
     const std::string& wanted = call_.request.if_match;
     std::string tag;
     const auto tagged = [&] {
@@ -226,13 +229,16 @@ Response Rules::performAsShown(bool dry_run, int status, const std::function<voi
             throw Problem(412, "changed_meanwhile",
                           "rules that this is about were changed meanwhile: nothing was done");
     };
-    Response response = perform(dry_run, status, [&]() -> std::optional<std::size_t> {
-        if (dry_run || !wanted.empty())
-            together(tagged);
-        else
-            together(work);
-        return then && !dry_run ? then() : std::nullopt;
-    });
+    Response response = perform(
+        dry_run, status,
+        [&]() -> std::optional<std::size_t> {
+            if (dry_run || !wanted.empty())
+                together(tagged);
+            else
+                together(work);
+            return then && !dry_run ? then() : std::nullopt;
+        },
+        rehearsal);
     return dry_run ? withEtag(std::move(response), tag) : response;
 }
 
@@ -554,10 +560,16 @@ Response importRules(const Call& call) {
     if (all_sets && (options.set || !replace))
         throw invalid("all_sets", "is for \"replace\" without \"set\"");
     Rules access(call);
-    return access.performAsShown(dry_run, 200, [&] {
-        outcomeOf(access.service().import(
-            {.text = text, .options = options, .replace = replace, .all_sets = all_sets, .insist = insist}));
-    });
+    return access.performAsShown(
+        dry_run, 200,
+        [&] {
+            outcomeOf(access.service().import({.text = text,
+                                               .options = options,
+                                               .replace = replace,
+                                               .all_sets = all_sets,
+                                               .insist = insist}));
+        },
+        nullptr, RuleStore::Rehearsal::Apart);
 }
 
 namespace {

@@ -371,7 +371,8 @@ class Access {
     }
 
     /// Makes a change, or says what it would be.
-    void perform(const std::function<void()>& change);
+    void perform(const std::function<void()>& change,
+                 RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
     std::optional<ConcernedSessions> concernedSessions(const RehearsedChange& change, std::string& unknown);
     /// Of lines; a program gets them all.
     std::size_t mostShown() const noexcept {
@@ -470,7 +471,7 @@ class Access {
     std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
 };
 
-void Access::perform(const std::function<void()>& change) {
+void Access::perform(const std::function<void()>& change, RuleStore::Rehearsal rehearsal) {
     requireSite(needed_);
     if (!arguments_.dry_run) {
         change();
@@ -479,7 +480,7 @@ void Access::perform(const std::function<void()>& change) {
             std::fputs(lastChangeAsJson(store(), ended_).c_str(), stdout);
         return;
     }
-    const auto rehearsed = rehearse(store(), site_, now(), mostShown(), change);
+    const auto rehearsed = rehearse(store(), site_, now(), mostShown(), change, rehearsal);
     if (context_.exit_code != kDone) return;  // nothing would have been changed, and why has been said
     std::string unknown;
     const auto concerned = concernedSessions(rehearsed, unknown);
@@ -1262,7 +1263,7 @@ void Access::importFile() {
     if (arguments_.all_sets && (arguments_.set || !arguments_.replace))
         usageError("--all-sets is for --replace without --set");
     const auto text = readFile();
-    if (text) perform([&] { importText(*text); });
+    if (text) perform([&] { importText(*text); }, RuleStore::Rehearsal::Apart);
 }
 
 /// What the rules of the file would change, if they were all there is.
@@ -1272,8 +1273,9 @@ void Access::diff() {
     if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
     const auto text = readFile();
     if (!text) return;
-    const auto change =
-        rehearse(store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); });
+    const auto change = rehearse(
+        store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); },
+        RuleStore::Rehearsal::Apart);
     if (arguments_.json && context_.exit_code == kDone)
         std::fputs(changesAsJson({.dry_run = true,
                                   .added = change.added,
@@ -1342,7 +1344,7 @@ void Access::warnOfForce(const rules::Refusal& refusal) const {
 void Access::reportImport(const rules::ImportOutcome& outcome) const {
     tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
          counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
-         outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removed.size());
+         outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removals);
     for (const store::ImportError& contradiction : outcome.contradictions)
         remark("note: {}:{}: {}\n", arguments_.file, contradiction.line, contradiction.message);
     if (const auto& bytes = outcome.not_utf8; bytes.count > 0)
@@ -1362,8 +1364,8 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
              outcome.taken_over == 1 ? "it" : "them");
     for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
         tell("removed {}\n", plainLine(outcome.removed[at]));
-    if (outcome.removed.size() > kMaxShown)
-        tell("and {} more: see mailgate access history\n", outcome.removed.size() - kMaxShown);
+    if (outcome.removals > kMaxShown)
+        tell("and {} more: see mailgate access history\n", outcome.removals - kMaxShown);
     for (const auto& [set, rules] : outcome.left_alone)
         tell("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
 }

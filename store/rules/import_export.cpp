@@ -476,7 +476,6 @@ class Lines {
 void readOwn(const Lines& lines, const ImportOptions& options, ImportResult& result) {
     const Names names{options.listeners, lines.hasEndMark()};
     std::size_t read = 0;
-    result.rules.reserve(lines.telling().size());
     for (const import::Line& line : lines.telling()) {
         if (options.progress != nullptr)
             options.progress->tell(Progress::Step::Read, read++, lines.telling().size());
@@ -498,12 +497,15 @@ void addWithoutVerdict(ImportResult& result) {
 
 /// All rules belong to the set that was asked for.
 void moveTo(const std::string& set, ImportResult& result) {
-    for (ImportedRule& one : result.rules) {
+    ImportedRules moved;
+    for (ImportedRule one : result.rules) {
         if (one.names_set && one.rule.set != set && result.errors.size() < kMaxImportErrors)
             result.errors.push_back(
                 {one.line, fmt::format("the rule is of set {}, not of {}", one.rule.set, set)});
         one.rule.set = set;
+        moved.push_back(one);
     }
+    result.rules = std::move(moved);
 }
 
 /// What makes a rule the one it is, but for the verdict.
@@ -540,27 +542,29 @@ class Repetitions {
             place(at);
         if (!result_.errors.empty() || gone_.empty()) return;
         std::sort(gone_.begin(), gone_.end());
-        std::size_t at = 0;
+        ImportedRules kept;
         auto next = gone_.begin();
-        std::erase_if(result_.rules, [&](const ImportedRule&) {
-            const bool goes = next != gone_.end() && *next == at;
-            if (goes) ++next;
-            ++at;
-            return goes;
-        });
+        for (std::size_t at = 0; at < result_.rules.size(); ++at)
+            if (next != gone_.end() && *next == at)
+                ++next;
+            else
+                kept.push_back(result_.rules[at]);
+        result_.rules = std::move(kept);
     }
 
   private:
     /// Into the first slot that is free, past those that others with this hash have.
     void place(std::size_t at) {
-        const ImportedRule& one = result_.rules[at];
+        const ImportedRule one = result_.rules[at];
         const std::size_t mask = slots_.size() - 1;
         for (std::size_t slot = hashOfSubject(one.rule) & mask;; slot = (slot + 1) & mask) {
             if (slots_[slot] == 0) {
                 slots_[slot] = at + 1;
                 return;
             }
-            const ImportedRule& other = result_.rules[slots_[slot] - 1];
+            // Of most that are met by chance, the network tells.
+            if (result_.rules.list().network(slots_[slot] - 1) != one.rule.network) continue;
+            const ImportedRule other = result_.rules[slots_[slot] - 1];
             if (!isSameSubject(one.rule, other.rule)) continue;
             if (one.rule.verdict != other.rule.verdict) {
                 noteContradiction(one, other);

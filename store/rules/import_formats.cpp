@@ -287,7 +287,6 @@ class Reader {
     }
     void each(std::span<const Line> lines, Read read) {
         std::size_t done = 0;
-        result_.rules.reserve(lines.size());
         for (const Line& line : lines) {
             if (full()) return;
             if (options_.progress != nullptr)
@@ -375,7 +374,7 @@ std::optional<std::string> Reader::addInOrder(std::size_t line, std::string_view
     const std::size_t first = result_.rules.size();
     if (auto problem = add(line, network, verdict, text)) return problem;
     for (std::size_t at = first; at < result_.rules.size(); ++at) {
-        const AccessRule& rule = result_.rules[at].rule;
+        const AccessRule rule = result_.rules[at].rule;
         if (const std::size_t earlier = precedence_.contradicts(rule.network, rule.verdict))
             return fmt::format(
                 "{} never reaches this line, because line {} matches {} first; in mailgate the more "
@@ -383,7 +382,7 @@ std::optional<std::string> Reader::addInOrder(std::size_t line, std::string_view
                 program, earlier, rule.network.toString());
     }
     for (std::size_t at = first; at < result_.rules.size(); ++at)
-        precedence_.add(result_.rules[at].rule.network, result_.rules[at].rule.verdict, line);
+        precedence_.add(result_.rules.list().network(at), result_.rules[at].rule.verdict, line);
     return std::nullopt;
 }
 
@@ -392,7 +391,7 @@ std::optional<std::string> Reader::addConsistent(std::size_t line, std::string_v
     const std::size_t first = result_.rules.size();
     if (auto problem = add(line, network, verdict, text)) return problem;
     for (std::size_t at = first; at < result_.rules.size(); ++at) {
-        const AccessRule& rule = result_.rules[at].rule;
+        const AccessRule rule = result_.rules[at].rule;
         if (const std::size_t other = precedence_.opposite(rule.network, rule.verdict))
             return fmt::format("contradicts line {}", other);
         precedence_.add(rule.network, rule.verdict, line);
@@ -740,12 +739,12 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
         at_ = line.substr(starts[found]);
         return std::move(row.errors.front().message);
     }
-    for (ImportedRule& one : row.rules) {
+    for (ImportedRule one : row.rules) {
         one.line = number;
         one.rule.note = text;
         one.rule.owner = owner;
         one.rule.ticket = ticket;
-        result_.rules.push_back(std::move(one));
+        result_.rules.push_back(one);
     }
     return std::nullopt;
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/import_result.h"
 
+#include <stdexcept>
+#include <utility>
+
 namespace mailgate::store {
 
 std::string_view toString(ImportFormat format) noexcept {
@@ -35,6 +38,30 @@ std::optional<ImportFormat> importFormatOf(std::string_view name) noexcept {
     for (const ImportFormat format : kImportFormats)
         if (toString(format) == name) return format;
     return std::nullopt;
+}
+
+namespace {
+
+/// What a line says besides its rule: bits below the line's number.
+constexpr std::uint64_t kNamesSet = 1, kNeverExpires = 2, kNoNote = 4, kNamesReply = 8;
+constexpr unsigned kLineBit = 4;
+
+}  // namespace
+
+std::uint64_t ImportedRule::tag() const noexcept {
+    return std::uint64_t{line} << kLineBit | (names_set ? kNamesSet : 0) |
+           (never_expires ? kNeverExpires : 0) | (no_note ? kNoNote : 0) | (names_reply ? kNamesReply : 0);
+}
+
+ImportedRule ImportedRule::of(AccessRule rule, std::uint64_t tag) noexcept {
+    return {std::move(rule),        static_cast<std::size_t>(tag >> kLineBit),
+            (tag & kNamesSet) != 0, (tag & kNeverExpires) != 0,
+            (tag & kNoNote) != 0,   (tag & kNamesReply) != 0};
+}
+
+ImportedRule ImportedRules::at(std::size_t at) const {
+    if (at >= size()) throw std::out_of_range("ImportedRules::at");
+    return (*this)[at];
 }
 
 }  // namespace mailgate::store

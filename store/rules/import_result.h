@@ -4,6 +4,7 @@
 
 #include "store/rules/progress.h"
 #include "store/rules/rule.h"
+#include "store/rules/rule_list.h"
 
 #include <array>
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::store {
@@ -64,6 +66,48 @@ struct ImportedRule {
     bool never_expires = false;  ///< and does not merely leave the expiry open
     bool no_note = false;        ///< likewise
     bool names_reply = false;    ///< the line says which
+
+    /// All of it but the rule, as the number that a RuleList keeps with that.
+    std::uint64_t tag() const noexcept;
+    static ImportedRule of(AccessRule rule, std::uint64_t tag) noexcept;
+};
+
+/// The rules of a list in the order of its lines. What is read is a copy.
+class ImportedRules {
+  public:
+    class Iterator {
+      public:
+        using difference_type = std::ptrdiff_t;
+        using value_type = ImportedRule;
+
+        Iterator(const ImportedRules& rules, std::size_t at) noexcept : rules_(&rules), at_(at) {}
+        ImportedRule operator*() const { return (*rules_)[at_]; }
+        Iterator& operator++() noexcept {
+            ++at_;
+            return *this;
+        }
+        bool operator==(const Iterator& other) const noexcept { return at_ == other.at_; }
+
+      private:
+        const ImportedRules* rules_;
+        std::size_t at_;
+    };
+    using value_type = ImportedRule;
+
+    std::size_t size() const noexcept { return list_.size(); }
+    bool empty() const noexcept { return list_.empty(); }
+    void push_back(const ImportedRule& one) { list_.add(one.rule, one.tag()); }
+    ImportedRule operator[](std::size_t at) const { return ImportedRule::of(list_[at], list_.tag(at)); }
+    ImportedRule at(std::size_t at) const;  ///< throws std::out_of_range
+    ImportedRule front() const { return at(0); }
+    Iterator begin() const noexcept { return {*this, 0}; }
+    Iterator end() const noexcept { return {*this, size()}; }
+    /// Each with its tag.
+    const RuleList& list() const& noexcept { return list_; }
+    RuleList list() && noexcept { return std::move(list_); }
+
+  private:
+    RuleList list_;
 };
 
 struct ImportError {
@@ -89,7 +133,7 @@ struct ImportLines {
 
 struct ImportResult {
     ImportFormat format = ImportFormat::Auto;  ///< the one read; Auto: none was recognized
-    std::vector<ImportedRule> rules;           ///< a line with several listeners gives several
+    ImportedRules rules;                       ///< a line with several listeners gives several
     std::vector<ImportError> errors;           ///< when there is one, nothing may be imported
     /// Names that are not among `listeners`; only a file that this program wrote, with its end mark, may contain
     /// them.

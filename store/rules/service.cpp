@@ -86,13 +86,18 @@ void addDefaults(AccessRule& rule, const RuleStore::Defaults& sets, UnixSeconds 
     if (set->second.expires_after) rule.expires_at = now + *set->second.expires_after;
 }
 
-/// What a line says besides its rule.
-struct Said {
-    bool never_expires, no_note, names_reply;
-};
+/// With their places in the list.
+template <typename Visit>
+void forEach(const store::RuleList& rules, const Visit& visit) {
+    AccessRule rule;
+    for (std::size_t at = 0; at < rules.size(); ++at) {
+        rules.read(at, rule);
+        visit(std::as_const(rule), at);
+    }
+}
 
 /// What a line says of a rule changes, and the rest of it stays.
-void addWhatIsSaid(AccessRule& rule, const AccessRule& said, const Said& line) {
+void addWhatIsSaid(AccessRule& rule, const AccessRule& said, const store::ImportedRule& line) {
     if (!said.note.empty() || line.no_note) rule.note = said.note;
     if (said.expires_at || line.never_expires) rule.expires_at = said.expires_at;
     if (said.limits.sessions) rule.limits.sessions = said.limits.sessions;
@@ -104,7 +109,7 @@ void addWhatIsSaid(AccessRule& rule, const AccessRule& said, const Said& line) {
 
 /// A rule becomes what its line says, and where that is silent what its set says: but one that is there keeps its expiry,
 /// which importing again does not put off.
-void completeLine(AccessRule& rule, const Said& line, const AccessRule* present,
+void completeLine(AccessRule& rule, const store::ImportedRule& line, const AccessRule* present,
                   const RuleStore::Defaults& sets, UnixSeconds now) {
     const auto set = sets.find(rule.set);
     if (set == sets.end()) return;
@@ -135,13 +140,14 @@ bool isAmong(const std::vector<Value>& values, const Value& value) {
 }
 
 /// The sets of which a list is to be all there is; none: all sets.
-RuleStore::Sets setsToReplace(std::span<const store::ImportedRule> rules, const ImportRequest& request) {
+RuleStore::Sets setsToReplace(const store::RuleList& rules, const ImportRequest& request) {
     if (!request.replace) return std::vector<std::string>();
     if (request.all_sets) return std::nullopt;
     std::vector<std::string> sets;
     if (request.options.set) sets.push_back(*request.options.set);
-    for (const store::ImportedRule& one : rules)
-        if (!isAmong(sets, one.rule.set)) sets.push_back(one.rule.set);
+    forEach(rules, [&](const AccessRule& rule, std::size_t) {
+        if (!isAmong(sets, rule.set)) sets.push_back(rule.set);
+    });
     if (sets.empty()) sets.emplace_back(store::kManualSet);
     return sets;
 }
@@ -298,13 +304,6 @@ int stageOf(double share) noexcept {
     return share < kHalfOfAll ? 0 : static_cast<int>(std::floor(share * kStages));
 }
 
-std::vector<const AccessRule*> pointersTo(std::span<const AccessRule> rules) {
-    std::vector<const AccessRule*> pointers;
-    for (const AccessRule& rule : rules)
-        pointers.push_back(&rule);
-    return pointers;
-}
-
 /// Sums of shares, by verdict, listener and family: never less than what the networks are together.
 using Bounds = std::map<std::tuple<Verdict, std::string, bool>, double>;
 
@@ -317,15 +316,15 @@ void addTo(Bounds& bounds, Verdict verdict, std::string_view listener, const Net
 
 /// `replaced`: the sets whose rules go; none: all. Whom rules already let in, or keep out, is measured only where the sum
 /// of everything gives a reason to.
-std::optional<TooMuchTogether> Service::tooMuch(std::span<const AccessRule* const> added,
-                                                const RuleStore::Sets& replaced) {
+std::optional<TooMuchTogether> Service::tooMuch(const EachRule& added, const RuleStore::Sets& replaced) {
     const auto goes = [&](const RuleStore::Held& held) {
         return !replaced || std::find(replaced->begin(), replaced->end(), held.set) != replaced->end();
     };
     const auto counts = [&](const AccessRule& rule) { return rule.name.empty() && isLive(rule, now_); };
     Bounds bounds;
-    for (const AccessRule* rule : added)
-        if (counts(*rule)) addTo(bounds, rule->verdict, rule->listener, rule->network);
+    added([&](const AccessRule& rule) {
+        if (counts(rule)) addTo(bounds, rule.verdict, rule.listener, rule.network);
+    });
     if (bounds.empty()) return std::nullopt;
     store_().forEachHeld(now_, [&](const RuleStore::Held& held) {
         if (!goes(held)) addTo(bounds, held.verdict, held.listener, held.network);
@@ -335,8 +334,9 @@ std::optional<TooMuchTogether> Service::tooMuch(std::span<const AccessRule* cons
             for (const bool v4 : {true, false}) {
                 if (bounds[{verdict, "", v4}] + bounds[{verdict, listener.name, v4}] < kHalfOfAll) continue;
                 Holding change, kept, before;
-                for (const AccessRule* rule : added)
-                    if (counts(*rule) && rule->verdict == verdict) change.add(rule->listener, rule->network);
+                added([&](const AccessRule& rule) {
+                    if (counts(rule) && rule.verdict == verdict) change.add(rule.listener, rule.network);
+                });
                 store_().forEachHeld(now_, [&](const RuleStore::Held& held) {
                     if (held.verdict != verdict) return;
                     before.add(held.listener, held.network);
@@ -351,10 +351,11 @@ std::optional<TooMuchTogether> Service::tooMuch(std::span<const AccessRule* cons
     return std::nullopt;
 }
 
-std::optional<Refusal> Service::hazardOf(std::span<const AccessRule* const> added) {
-    for (const AccessRule* rule : added)
-        if (auto refusal = hazardous(*rule, 0)) return std::move(*refusal);
-    if (auto refusal = tooMuch(added, std::vector<std::string>())) return std::move(*refusal);
+std::optional<Refusal> Service::hazardOf(std::span<const AccessRule> added) {
+    for (const AccessRule& rule : added)
+        if (auto refusal = hazardous(rule, 0)) return std::move(*refusal);
+    const auto each = [&](const auto& visit) { std::for_each(added.begin(), added.end(), visit); };
+    if (auto refusal = tooMuch(each, std::vector<std::string>())) return std::move(*refusal);
     return std::nullopt;
 }
 
@@ -362,7 +363,7 @@ std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
     if (auto refusal = refusalOf(request)) return std::move(*refusal);
     const auto wanted = rulesOf(request);
     if (!request.insist)
-        if (auto refusal = hazardOf(pointersTo(wanted))) return std::move(*refusal);
+        if (auto refusal = hazardOf(wanted)) return std::move(*refusal);
     PutOutcome outcome;
     const auto sets = store_().setDefaults();
     outcome.rules = store_().edit(
@@ -420,22 +421,31 @@ Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
 }
 
 Notes<Idle> Service::withoutEffect(const ImportOutcome& outcome) {
-    const auto before = [](const AccessRule* a, const AccessRule* b) { return a->network < b->network; };
-    std::vector<const AccessRule*> ours;
-    for (const AccessRule& rule : outcome.rules)
-        if (rule.name.empty() && isLive(rule, now_)) ours.push_back(&rule);
-    std::stable_sort(ours.begin(), ours.end(), before);
-    std::vector<bool> told(ours.size());
+    struct One {
+        Network network;
+        std::uint32_t at;
+        bool told = false;
+    };
+    std::vector<One> ours;
+    ours.reserve(outcome.rules.size());
+    forEach(outcome.rules, [&](const AccessRule& rule, std::size_t at) {
+        if (rule.name.empty() && isLive(rule, now_))
+            ours.push_back({rule.network, static_cast<std::uint32_t>(at)});
+    });
+    std::ranges::sort(ours, {}, [](const One& one) { return std::tie(one.network, one.at); });
     Notes<Idle> found;
     store_().forEachRule(
         [&](const AccessRule& other) {
             if (!other.name.empty() || !isLive(other, now_)) return;
-            const auto [first, last] = std::equal_range(ours.begin(), ours.end(), &other, before);
+            const auto [first, last] =
+                std::equal_range(ours.begin(), ours.end(), One{other.network, 0},
+                                 [](const One& a, const One& b) { return a.network < b.network; });
             for (auto one = first; one != last; ++one) {
-                const auto at = static_cast<std::size_t>(one - ours.begin());
-                if (told[at] || standingOf(**one, other) != Standing::WithoutEffect) continue;
-                told[at] = true;
-                found.add({**one, other});
+                if (one->told) continue;
+                AccessRule rule = outcome.rules[one->at];
+                if (standingOf(rule, other) != Standing::WithoutEffect) continue;
+                one->told = true;
+                found.add({std::move(rule), other});
             }
         },
         bad_);
@@ -579,7 +589,7 @@ std::variant<RuleStore::UndoResult, Refusal> Service::undo(std::optional<std::in
             if (entry.change != number) return;
             if (auto rule = store::parseTrailRule(entry.before)) restored.push_back(std::move(*rule));
         });
-    if (auto refusal = hazardOf(pointersTo(restored))) return std::move(*refusal);
+    if (auto refusal = hazardOf(restored)) return std::move(*refusal);
     return store_().undo(number, who_);
 }
 
@@ -648,20 +658,27 @@ void Service::meetAll() {
 /// Of a list that is to be all there is.
 std::optional<MostRemoved> Service::mostRemoved(const store::ImportResult& imported) {
     constexpr std::size_t kFew = 10;  // of so few, anybody sees what becomes of them
-    const auto before = [](const AccessRule* a, const AccessRule* b) {
-        return std::tie(a->network, a->name, a->verdict, a->listener, a->set) <
-               std::tie(b->network, b->name, b->verdict, b->listener, b->set);
+    const auto same = [](const AccessRule& a, const AccessRule& b) {
+        return a.network == b.network && a.name == b.name && a.verdict == b.verdict &&
+               a.listener == b.listener && a.set == b.set;
     };
-    std::vector<const AccessRule*> listed;
-    listed.reserve(imported.rules.size());
-    for (const store::ImportedRule& one : imported.rules)
-        listed.push_back(&one.rule);
-    std::sort(listed.begin(), listed.end(), before);
+    const store::RuleList& list = imported.rules.list();
+    std::vector<std::pair<Network, std::uint32_t>> listed;  // and their places in the list
+    listed.reserve(list.size());
+    for (std::size_t at = 0; at < list.size(); ++at)
+        listed.emplace_back(list.network(at), static_cast<std::uint32_t>(at));
+    std::sort(listed.begin(), listed.end());
+    const auto is_listed = [&](const AccessRule& rule) {
+        const auto [first, last] =
+            std::equal_range(listed.begin(), listed.end(), std::pair(rule.network, std::uint32_t(0)),
+                             [](const auto& a, const auto& b) { return a.first < b.first; });
+        return std::any_of(first, last, [&](const auto& one) { return same(list[one.second], rule); });
+    };
     MostRemoved result{0, 0, imported.format == store::ImportFormat::Mailgate && !imported.has_end_mark};
     store_().forEachRule(
         [&](const AccessRule& rule) {
             ++result.present;
-            if (!std::binary_search(listed.begin(), listed.end(), &rule, before)) ++result.removed;
+            if (!is_listed(rule)) ++result.removed;
         },
         bad_);
     const bool most = result.present >= kFew && result.removed > result.present / 2;
@@ -678,28 +695,32 @@ std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, co
         if (auto refusal = mostRemoved(imported)) return *refusal;
     for (const store::ImportedRule& one : imported.rules)
         if (auto refusal = hazardous(one.rule, one.line)) return std::move(*refusal);
-    std::vector<const AccessRule*> rules;
-    rules.reserve(imported.rules.size());
-    for (const store::ImportedRule& one : imported.rules)
-        rules.push_back(&one.rule);
-    if (auto refusal = tooMuch(rules, setsToReplace(imported.rules, request))) return std::move(*refusal);
+    const store::RuleList& rules = imported.rules.list();
+    const auto each = [&](const auto& visit) {
+        forEach(rules, [&](const AccessRule& rule, std::size_t) { visit(rule); });
+    };
+    if (auto refusal = tooMuch(each, setsToReplace(rules, request))) return std::move(*refusal);
     return std::nullopt;
 }
 
 namespace {
 
 /// A line that names no listener gives a rule for each of these.
-void nameListeners(std::vector<store::ImportedRule>& rules, std::span<const std::string> listeners) {
+void nameListeners(store::ImportedRules& rules, std::span<const std::string> listeners) {
     if (listeners.empty()) return;
-    const std::size_t lines = rules.size();
-    for (std::size_t at = 0; at < lines; ++at) {
-        if (!rules[at].rule.listener.empty()) continue;
-        rules[at].rule.listener = listeners.front();
+    store::ImportedRules named;
+    for (store::ImportedRule one : rules) {
+        if (one.rule.listener.empty()) one.rule.listener = listeners.front();
+        named.push_back(one);
+    }
+    for (store::ImportedRule one : rules) {
+        if (!one.rule.listener.empty()) continue;
         for (const std::string& listener : listeners.subspan(1)) {
-            rules.push_back(rules[at]);
-            rules.back().rule.listener = listener;
+            one.rule.listener = listener;
+            named.push_back(one);
         }
     }
+    rules = std::move(named);
 }
 
 }  // namespace
@@ -721,61 +742,47 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     auto hazard = hazardOf(imported, request);
     if (hazard && !request.insist) return std::move(*hazard);
 
-    const auto replaced = setsToReplace(imported.rules, request);
-    // A million of them are a lot of memory: none is kept twice.
-    std::vector<AccessRule> rules;
-    std::vector<Said> said;
-    rules.reserve(imported.rules.size());
-    said.reserve(imported.rules.size());
-    for (store::ImportedRule& one : imported.rules) {
-        rules.push_back(std::move(one.rule));
-        said.push_back({one.never_expires, one.no_note, one.names_reply});
-    }
-    imported.rules = {};
+    const auto replaced = setsToReplace(imported.rules.list(), request);
     ImportOutcome outcome{.format = imported.format,
                           .contradictions = std::move(imported.contradictions),
                           .not_utf8 = std::move(imported.not_utf8),
+                          .rules = std::move(imported.rules).list(),
                           .insisted = std::move(hazard)};
-    outcome.allowing = static_cast<std::size_t>(std::count_if(rules.begin(), rules.end(), allows));
-    outcome.denying = rules.size() - outcome.allowing;
-    outcome.expired = static_cast<std::size_t>(std::count_if(
-        rules.begin(), rules.end(), [&](const AccessRule& rule) { return !isLive(rule, now_); }));
-    const auto count = [&](PutKind kind) {
-        ++(kind == PutKind::Added     ? outcome.added
-           : kind == PutKind::Changed ? outcome.changed
-                                      : outcome.unchanged);
+    forEach(outcome.rules, [&](const AccessRule& rule, std::size_t) {
+        ++(allows(rule) ? outcome.allowing : outcome.denying);
+        if (!isLive(rule, now_)) ++outcome.expired;
+    });
+    const auto count = [&](const RuleStore::ListResult& result) {
+        outcome.added = result.added;
+        outcome.changed = result.changed;
+        outcome.unchanged = result.unchanged;
+        outcome.taken_over = result.taken_over;
     };
+    const auto line_of = [](std::uint64_t tag) { return store::ImportedRule::of({}, tag); };
     const auto sets = store_().setDefaults();
-    const auto said_of = [&](const AccessRule& wanted) {
-        return said[static_cast<std::size_t>(&wanted - rules.data())];
-    };
     const Reporting reporting(store_(), request.progress);
     if (request.replace) {
-        const auto complete = [&](AccessRule& rule, const AccessRule& wanted, const AccessRule* present) {
-            completeLine(rule, said_of(wanted), present, sets, now_);
+        const auto complete = [&](AccessRule& rule, std::uint64_t tag, const AccessRule* present) {
+            completeLine(rule, line_of(tag), present, sets, now_);
         };
-        auto result = store_().replaceAll(
-            rules, replaced, sets.empty() ? RuleStore::Complete() : RuleStore::Complete(complete), who_);
-        for (const RuleStore::PutResult& one : result.put)
-            count(one.kind);
+        auto result =
+            store_().replaceAll(outcome.rules, replaced,
+                                sets.empty() ? RuleStore::Complete() : RuleStore::Complete(complete), who_);
+        count(result);
+        outcome.removals = result.removals;
         outcome.removed = std::move(result.removed);
-        outcome.taken_over = result.taken_over;
         if (replaced)
             for (const auto& [set, size] : store_().ruleSets())
                 if (!isAmong(*replaced, set)) outcome.left_alone.emplace(set, size);
-        outcome.rules = std::move(rules);
         return outcome;
     }
-    const auto edited = [&](AccessRule& rule, const AccessRule& wanted, bool is_new) {
-        if (is_new) addDefaults(rule, sets, now_);
-        addWhatIsSaid(rule, wanted, said_of(wanted));
-    };
-    for (const RuleStore::EditResult& one :
-         store_().edit(rules, edited, who_, RuleStore::TakeOver::Changed)) {
-        count(one.kind);
-        if (one.taken_over) ++outcome.taken_over;
-    }
-    outcome.rules = std::move(rules);
+    count(store_().editList(
+        outcome.rules,
+        [&](AccessRule& rule, const AccessRule& wanted, std::uint64_t tag, bool is_new) {
+            if (is_new) addDefaults(rule, sets, now_);
+            addWhatIsSaid(rule, wanted, line_of(tag));
+        },
+        who_));
     return outcome;
 }
 
@@ -792,7 +799,7 @@ std::variant<std::size_t, Refusal> Service::renameListener(const std::string& fr
                 moved.back().listener = to;
             },
             bad_);
-    if (auto refusal = hazardOf(pointersTo(moved))) return std::move(*refusal);
+    if (auto refusal = hazardOf(moved)) return std::move(*refusal);
     auto result = store_().renameListener(from, to, who_);
     if (!result.in_the_way.empty()) return Refusal(InTheWay{std::move(result.in_the_way)});
     return result.renamed;

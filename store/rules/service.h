@@ -224,13 +224,14 @@ struct ImportOutcome {
     store::ImportFormat format{};
     std::size_t allowing = 0, denying = 0;
     std::size_t added = 0, changed = 0, unchanged = 0;
-    std::size_t expired = 0;                           ///< of the list's rules
-    std::size_t taken_over = 0;                        ///< from programs
-    std::vector<std::string> removed{};                ///< as lines of the export
+    std::size_t expired = 0;     ///< of the list's rules
+    std::size_t taken_over = 0;  ///< from programs
+    std::size_t removals = 0;
+    std::vector<std::string> removed{};                ///< the first of them, as lines of the export
     std::vector<store::ImportError> contradictions{};  ///< in the list
     store::ImportLines not_utf8{};                     ///< likewise
     std::map<std::string, std::size_t> left_alone{};   ///< rules that were none of those to replace, by set
-    std::vector<AccessRule> rules{};                   ///< of the list
+    store::RuleList rules{};                           ///< of the list
     std::optional<Refusal> insisted{};                 ///< what it would have been had nobody insisted
 };
 
@@ -366,9 +367,10 @@ class Service {
     bool configured(std::string_view name) const noexcept;
     std::optional<Refusal> refusalOf(const PutRequest& request) const;
     std::optional<Hazardous> hazardous(const AccessRule& rule, std::size_t line) const;
-    std::optional<TooMuchTogether> tooMuch(std::span<const AccessRule* const> added,
-                                           const RuleStore::Sets& replaced);
-    std::optional<Refusal> hazardOf(std::span<const AccessRule* const> added);
+    /// Calls with one rule after the other.
+    using EachRule = std::function<void(const std::function<void(const AccessRule&)>& visit)>;
+    std::optional<TooMuchTogether> tooMuch(const EachRule& added, const RuleStore::Sets& replaced);
+    std::optional<Refusal> hazardOf(std::span<const AccessRule> added);
     std::optional<Refusal> hazardOf(const store::ImportResult& imported, const ImportRequest& request);
     std::optional<MostRemoved> mostRemoved(const store::ImportResult& imported);
     std::vector<std::string> closedListeners();

@@ -9,6 +9,7 @@
 #include "store/rules/progress.h"
 #include "store/rules/replica.h"
 #include "store/rules/rule.h"
+#include "store/rules/rule_list.h"
 #include "store/rules/table.h"
 #include "store/store_error.h"
 
@@ -131,9 +132,14 @@ class RuleStore {
 
     // Changing. `who` goes into the audit trail.
 
-    /// What `work` changes with the functions below, it and no one else sees, and it is undone at the end. Others wait
-    /// meanwhile to write.
-    virtual void rehearse(const std::function<void()>& work) = 0;
+    enum class Rehearsal : std::uint8_t {
+        Brief,  ///< others wait meanwhile to write
+        /// Of what takes long, as a list of rules does: nobody waits. The rules are copied first, but not the trail: there is none
+        /// but what `work` adds to it.
+        Apart,
+    };
+    /// What `work` changes with the functions below, it and no one else sees, and it is undone at the end.
+    virtual void rehearse(const std::function<void()>& work, Rehearsal how = Rehearsal::Brief) = 0;
 
     /// What `work` changes with the functions below is changed at once, or, if it throws, not at all; it begins when nobody else
     /// writes, so that what it has read stays true.
@@ -153,7 +159,7 @@ class RuleStore {
     /// ticket, limits and reply. Of a rule these are read only. Results are in the rules' order.
     virtual std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) = 0;
 
-    /// How far a long edit() or replaceAll() has come is told there.
+    /// How far a long editList() or replaceAll() has come is told there.
     void report(Progress progress) { progress_ = std::move(progress); }
 
     struct EditResult {
@@ -161,11 +167,6 @@ class RuleStore {
         AccessRule rule;                                 ///< as it is now
         std::shared_ptr<const AccessRule> taken_over{};  ///< the program's rule that this one has become of
         std::shared_ptr<const AccessRule> expired{};     ///< the one that had, in whose place a new one is
-    };
-    /// Which of a program's rules a person takes over who edits it.
-    enum class TakeOver : std::uint8_t {
-        Any,      ///< also one that is as it was: they have named it, and it is to stay
-        Changed,  ///< one that is different afterwards: a list that an export has begun as names them all
     };
     /// `rule`: what there is, or what `wanted` names and nothing more; `is_new` tells.
     using Change = std::function<void(AccessRule& rule, const AccessRule& wanted, bool is_new)>;
@@ -176,21 +177,31 @@ class RuleStore {
     /// It keeps what it has, but for the expiry of a denial, which was the program's: a ban is for a time, what a
     /// person denies is denied until they say otherwise.
     virtual std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& change,
-                                         std::string_view who, TakeOver takes_over = TakeOver::Any) = 0;
+                                         std::string_view who) = 0;
 
-    struct ReplaceResult {
-        std::vector<PutResult> put;
-        std::vector<std::string> removed;  ///< as lines of the export
-        std::size_t taken_over = 0;        ///< of programs, which are the person's now, as with edit()
+    struct ListResult {
+        std::size_t added = 0, changed = 0, unchanged = 0;
+        std::size_t taken_over = 0;  ///< of programs, which are the person's now, as with edit()
     };
+    /// `tag`: that of `wanted` in the list.
+    using ListChange =
+        std::function<void(AccessRule& rule, const AccessRule& wanted, std::uint64_t tag, bool is_new)>;
+    /// edit(), but that a program's rule that is not different afterwards stays the program's: a list that an export has begun
+    /// as names them all.
+    virtual ListResult editList(const RuleList& rules, const ListChange& change, std::string_view who) = 0;
+
+    struct ReplaceResult : ListResult {
+        std::size_t removals = 0;
+        std::vector<std::string> removed;  ///< the first kMostRemoved of them, as lines of the export
+    };
+    static constexpr std::size_t kMostRemoved = 1'000;
     /// Which rules are there to be replaced: those of these sets; none: all.
     using Sets = std::optional<std::vector<std::string>>;
     /// put(), and removes every other rule of the sets. `complete`: called with a rule before it is put, and with the
     /// one in force that it becomes, or null.
-    using Complete =
-        std::function<void(AccessRule& rule, const AccessRule& wanted, const AccessRule* present)>;
-    virtual ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets,
-                                     const Complete& complete, std::string_view who) = 0;
+    using Complete = std::function<void(AccessRule& rule, std::uint64_t tag, const AccessRule* present)>;
+    virtual ReplaceResult replaceAll(const RuleList& rules, const Sets& sets, const Complete& complete,
+                                     std::string_view who) = 0;
 
     struct RemoveResult {
         std::vector<AccessRule> removed;

@@ -214,14 +214,26 @@ Database::Database(const std::string& path, const OpenOptions& options)
     prepare(options);
 }
 
-std::unique_ptr<Database> Database::inMemory(const std::string& path) {
+/// `name`: SQLite's for a database that no other connection can open.
+std::unique_ptr<Database> Database::ownedBy(const std::string& path, const char* name) {
     configureLibrary();
     std::unique_ptr<Database> database(new Database(path));
     sqlite3* opened = nullptr;
-    const int code =
-        sqlite3_open_v2(":memory:", &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+    const int code = sqlite3_open_v2(name, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
     database->handle_.reset(opened);
     if (code != SQLITE_OK) database->fail(code);
+    return database;
+}
+
+std::unique_ptr<Database> Database::inMemory(const std::string& path) {
+    return ownedBy(path, ":memory:");
+}
+
+std::unique_ptr<Database> Database::temporary(const std::string& path) {
+    auto database = ownedBy(path, "");
+    sqlite3_busy_timeout(database->handle(), static_cast<int>(OpenOptions().busy_timeout.count()));
+    database->run(fmt::format("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{}",
+                              OpenOptions().cache_kib));
     return database;
 }
 

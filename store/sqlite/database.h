@@ -66,6 +66,9 @@ class Database {
     Database(const std::string& path, const OpenOptions& options);
     /// An empty one in memory, whose errors name the path.
     static std::unique_ptr<Database> inMemory(const std::string& path);
+    /// Likewise, of which only a part is in memory, and the rest in a file that is gone with it. Nothing in it can be taken back:
+    /// after a failure it is of no use.
+    static std::unique_ptr<Database> temporary(const std::string& path);
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
 
@@ -95,6 +98,7 @@ class Database {
     explicit Database(const std::string& path) : path_(path) {}
     bool withoutRoom(int code) const;
     void between(const char* begin, const std::function<void()>& work, const char* end = "COMMIT");
+    static std::unique_ptr<Database> ownedBy(const std::string& path, const char* name);
     void requireMagic();
     void prepare(const OpenOptions& options);
     void releaseCache() noexcept;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <functional>
 #include <tuple>
 #include <utility>
@@ -62,42 +63,6 @@ std::pair<std::uint64_t, std::uint64_t> beginningOf(std::string_view text) noexc
     };
     return {eight(0), eight(sizeof(std::uint64_t))};
 }
-
-/// Texts, one behind the other.
-class Texts {
-  public:
-    /// Where the text that is to be appended goes; it ends with the next call, or with what is there.
-    std::string& begin() {
-        starts_.push_back(text_.size());
-        return text_;
-    }
-    std::size_t size() const noexcept { return starts_.size(); }
-    std::string_view operator[](std::size_t at) const noexcept {
-        const std::size_t end = at + 1 == starts_.size() ? text_.size() : starts_[at + 1];
-        return std::string_view(text_).substr(starts_[at], end - starts_[at]);
-    }
-
-  private:
-    std::string text_;
-    std::vector<std::size_t> starts_;
-};
-
-/// What the trail needs of new rules: their ids, which follow each other, and their lines.
-class NewLines final : public sqlite::Feed {
-  public:
-    NewLines(std::int64_t first_id, const Texts& lines) : first_id_(first_id), lines_(lines) {}
-    void begin() override { at_ = 0; }
-    bool next() override { return at_++ < lines_.size(); }
-    sqlite::Cell cell(int column) const override {
-        if (column == 0) return first_id_ + static_cast<std::int64_t>(at_) - 1;
-        return lines_[at_ - 1];
-    }
-
-  private:
-    const std::int64_t first_id_;
-    const Texts& lines_;
-    std::size_t at_ = 0;  ///< of the next one
-};
 
 /// What is deleted meanwhile is not overwritten, where SQLite does that by itself (Debian's): for a table that is emptied as a
 /// whole it would mean to write all of it. The rules are in the trail in any case.
@@ -250,7 +215,7 @@ Bulk::Pending* Bulk::pendingOf(const AccessRule& like, std::uint64_t hash) {
     const auto place = places_.find(hash);
     if (!place) return nullptr;
     const auto is_it = [&](const Pending& pending) {
-        return pending.rule != nullptr && isSamePlace(*pending.rule, like);
+        return pending.rule != kForgotten && isSamePlace(rules_[pending.rule], like);
     };
     if (place->is_new && is_it(pending_[static_cast<std::size_t>(place->at)]))
         return &pending_[static_cast<std::size_t>(place->at)];
@@ -265,7 +230,7 @@ std::optional<AccessRule> Bulk::find(const AccessRule& like) {
     asked_ = hashOf(asked_network_, like.listener, toString(like.verdict), like.set);
     const auto place = places_.find(asked_);
     if (!place) return std::nullopt;
-    if (const Pending* const pending = pendingOf(like, asked_)) return *pending->rule;
+    if (const Pending* const pending = pendingOf(like, asked_)) return rules_[pending->rule];
     if (!place->is_new) {
         by_id_.reset();
         by_id_.bind(1, place->at);
@@ -281,7 +246,7 @@ PutKind Bulk::put(AccessRule& rule, const std::optional<AccessRule>& found) {
     if (!found) {
         rule.id = 0;
         if (!places_.add(asked_, {true, static_cast<std::int64_t>(pending_.size())})) collided_ = true;
-        pending_.push_back({&rule, std::move(asked_network_)});
+        addPending(rule);
         return PutKind::Added;
     }
     // Who has made it, when, and how often it was used is not said anew.
@@ -293,13 +258,31 @@ PutKind Bulk::put(AccessRule& rule, const std::optional<AccessRule>& found) {
     if (rule == *found) return PutKind::Unchanged;
     Pending* const pending = pendingOf(rule, asked_);
     if (pending == nullptr) return putter_.put(rule).kind;
-    pending->rule = &rule;
+    pending->rule = static_cast<std::uint32_t>(rules_.size());
+    rules_.add(rule);
     return PutKind::Changed;
+}
+
+/// The one that find() was asked for last.
+void Bulk::addPending(const AccessRule& rule) {
+    const std::uint16_t length = static_cast<std::uint16_t>(asked_network_.size());
+    if (rules_.size() >= kForgotten || texts_.size() + sizeof length + length >= kForgotten)
+        throw StoreError(StoreError::Kind::Other, "the list has too many rules");
+    pending_.push_back({beginningOf(asked_network_), static_cast<std::uint32_t>(rules_.size()),
+                        static_cast<std::uint32_t>(texts_.size())});
+    rules_.add(rule);
+    texts_.append(reinterpret_cast<const char*>(&length), sizeof length).append(asked_network_);
+}
+
+std::string_view Bulk::networkOf(const Pending& pending) const noexcept {
+    std::uint16_t length = 0;
+    std::memcpy(&length, texts_.data() + pending.network, sizeof length);
+    return {texts_.data() + pending.network + sizeof length, length};
 }
 
 void Bulk::forget(const AccessRule& gone) {
     const std::uint64_t hash = hashOf(gone);
-    if (Pending* const pending = pendingOf(gone, hash)) pending->rule = nullptr;
+    if (Pending* const pending = pendingOf(gone, hash)) pending->rule = kForgotten;
     places_.erase(hash);
 }
 
@@ -309,11 +292,13 @@ std::vector<std::string> Bulk::remove(const std::vector<std::int64_t>& ids) {
     const WithoutTriggers without(database_);
     Ids feed(ids);
     sqlite::FeedTable gone(database_, "mailgate_gone", "id", feed);
-    lines.reserve(ids.size());
+    std::string text;
     const sqlite::TextFunction line(database_, std::string(schema::kTrailLine), schema::kTrailLineValues,
                                     [&](const sqlite::Arguments& row) {
-                                        appendLineOf(row, lines.emplace_back());
-                                        return std::string_view(lines.back());
+                                        text.clear();
+                                        appendLineOf(row, text);
+                                        if (lines.size() < RuleStore::kMostRemoved) lines.push_back(text);
+                                        return std::string_view(text);
                                     });
     // In the order of the feed, which is the outer one of the two loops.
     gone.run(schema::trailOf("access_rule_removed",
@@ -338,13 +323,77 @@ std::vector<std::string> Bulk::remove(const std::vector<std::int64_t>& ids) {
     return lines;
 }
 
-/// The new rules in the order of the index, as rows for access_rule; each gets its id with that. Columns in which all of them
-/// have what SQLite puts there by itself are left out: that is most of them, of most lists.
-class Bulk::NewRules final : public sqlite::Feed {
+/// The new rules one by one, in the order in which they stand there.
+class Bulk::NewRows : public sqlite::Feed {
   public:
-    NewRules(std::vector<Pending>& pending, const std::vector<std::uint32_t>& order, std::int64_t first_id,
-             std::string_view who, const Progress& progress)
-        : pending_(pending), order_(order), first_id_(first_id), who_(who), progress_(progress) {
+    explicit NewRows(const Bulk& bulk) : bulk_(bulk) {}
+    void begin() final { at_ = 0; }
+    bool next() final {
+        if (at_ == bulk_.pending_.size()) return false;
+        // Rules that come next are anywhere in memory, as the list was in another order.
+        constexpr std::size_t kAhead = 8;
+        if (const std::size_t ahead = at_ + kAhead; ahead < bulk_.pending_.size()) {
+            bulk_.rules_.prefetch(bulk_.pending_[ahead].rule);
+            __builtin_prefetch(bulk_.texts_.data() + bulk_.pending_[ahead].network);
+        }
+        const Pending& pending = bulk_.pending_[at_];
+        bulk_.rules_.read(pending.rule, rule_);
+        network_ = bulk_.networkOf(pending);
+        take(at_++);
+        return true;
+    }
+
+  protected:
+    /// The next one is in rule_ and network_.
+    virtual void take(std::size_t at) = 0;
+
+    const Bulk& bulk_;
+    AccessRule rule_;
+    std::string_view network_;
+
+  private:
+    std::size_t at_ = 0;  ///< of the next one
+};
+
+/// What the trail needs of new rules: their ids, which follow each other, and their lines.
+class Bulk::NewLines final : public Bulk::NewRows {
+  public:
+    NewLines(const Bulk& bulk, std::int64_t first_id) : NewRows(bulk), first_id_(first_id) {}
+    sqlite::Cell cell(int column) const override {
+        if (column == 0) return id_;
+        return std::string_view(line_);
+    }
+
+  private:
+    void take(std::size_t at) override {
+        const auto wide = [](const std::optional<std::uint32_t>& number) {
+            return number ? std::optional<std::int64_t>(*number) : std::nullopt;
+        };
+        id_ = first_id_ + static_cast<std::int64_t>(at);
+        line_.clear();
+        appendTrailLine(line_, {.verdict = toString(rule_.verdict),
+                                .network = network_,
+                                .set = rule_.set,
+                                .listener = rule_.listener,
+                                .expires_at = rule_.expires_at,
+                                .client_sessions = wide(rule_.limits.sessions),
+                                .client_rate = wide(rule_.limits.per_minute),
+                                .reply = toString(rule_.reply),
+                                .owner = rule_.owner,
+                                .ticket = rule_.ticket,
+                                .note = rule_.note});
+    }
+
+    const std::int64_t first_id_;
+    std::int64_t id_ = 0;
+    std::string line_;
+};
+
+/// As rows for access_rule. Columns in which all of them have what SQLite puts there by itself are left out: that is most of
+/// them, of most lists.
+class Bulk::NewRules final : public Bulk::NewRows {
+  public:
+    NewRules(const Bulk& bulk, const Progress& progress) : NewRows(bulk), progress_(progress) {
         chooseColumns();
     }
 
@@ -356,27 +405,8 @@ class Bulk::NewRules final : public sqlite::Feed {
         return names;
     }
 
-    const Texts& lines() const noexcept { return lines_; }  ///< of the trail
-
-    void begin() override {
-        at_ = 0;
-        lines_ = {};
-    }
-
-    bool next() override {
-        if (at_ == order_.size()) return false;
-        progress_.tell(Progress::Step::Write, at_, order_.size());
-        prefetch();
-        now_ = &pending_[order_[at_]];
-        requireAllowed(*now_);
-        now_->rule->id = first_id_ + static_cast<std::int64_t>(at_);
-        ++at_;
-        appendLine(*now_->rule);
-        return true;
-    }
-
     sqlite::Cell cell(int column) const override {
-        return valueOf(columns_[static_cast<std::size_t>(column)], *now_);
+        return valueOf(columns_[static_cast<std::size_t>(column)]);
     }
 
   private:
@@ -399,15 +429,20 @@ class Bulk::NewRules final : public sqlite::Feed {
         "network", "verdict", "created_by", "listener",   "rule_set",        "note",
         "owner",   "ticket",  "reply",      "expires_at", "client_sessions", "client_rate"};
 
-    sqlite::Cell valueOf(Column column, const Pending& pending) const {
-        const AccessRule& rule = *pending.rule;
+    void take(std::size_t at) override {
+        progress_.tell(Progress::Step::Write, at, bulk_.pending_.size());
+        requireAllowed();
+    }
+
+    sqlite::Cell valueOf(Column column) const {
+        const AccessRule& rule = rule_;
         switch (column) {
             case kNetwork:
-                return std::string_view(pending.network);
+                return network_;
             case kVerdict:
                 return toString(rule.verdict);
             case kAuthor:
-                return who_;
+                return std::string_view(bulk_.who_);
             case kListener:
                 return std::string_view(rule.listener);
             case kSet:
@@ -446,18 +481,19 @@ class Bulk::NewRules final : public sqlite::Feed {
             (defaultOf(column) ? same : columns_).push_back(column);
         }
         // Not in the order in which they are written, which is all over the memory.
-        for (const Pending& one : pending_)
-            if (one.rule != nullptr)
-                std::erase_if(same, [&](Column column) {
-                    const bool differs = valueOf(column, one) != *defaultOf(column);
-                    if (differs) columns_.push_back(column);
-                    return differs;
-                });
+        for (std::size_t at = 0; at < bulk_.rules_.size() && !same.empty(); ++at) {
+            bulk_.rules_.read(at, rule_);
+            std::erase_if(same, [&](Column column) {
+                const bool differs = valueOf(column) != *defaultOf(column);
+                if (differs) columns_.push_back(column);
+                return differs;
+            });
+        }
     }
 
     /// What the table's constraints ask for, which in SQLite's words are a fifth of the work.
-    static void requireAllowed(const Pending& pending) {
-        const AccessRule& rule = *pending.rule;
+    void requireAllowed() const {
+        const AccessRule& rule = rule_;
         const auto is_limit = [&](const std::optional<std::uint32_t>& limit) {
             return !limit || (rule.verdict == Verdict::Allow && *limit <= kMaxClientLimit);
         };
@@ -468,7 +504,7 @@ class Bulk::NewRules final : public sqlite::Feed {
         throw StoreError(
             StoreError::Kind::Other,
             fmt::format("the rule for {} has a listener, a set, a limit or a reply that no rule can have",
-                        pending.network));
+                        network_));
     }
 
     /// Of letters, digits, '.', '-' and '_'.
@@ -479,77 +515,32 @@ class Bulk::NewRules final : public sqlite::Feed {
         });
     }
 
-    void appendLine(const AccessRule& rule) {
-        const auto wide = [](const std::optional<std::uint32_t>& number) {
-            return number ? std::optional<std::int64_t>(*number) : std::nullopt;
-        };
-        appendTrailLine(lines_.begin(), {.verdict = toString(rule.verdict),
-                                         .network = now_->network,
-                                         .set = rule.set,
-                                         .listener = rule.listener,
-                                         .expires_at = rule.expires_at,
-                                         .client_sessions = wide(rule.limits.sessions),
-                                         .client_rate = wide(rule.limits.per_minute),
-                                         .reply = toString(rule.reply),
-                                         .owner = rule.owner,
-                                         .ticket = rule.ticket,
-                                         .note = rule.note});
-    }
-
-    /// Rules that come next are anywhere in memory, as the list was in another order.
-    void prefetch() const noexcept {
-        constexpr std::size_t kAhead = 8, kLine = 64;
-        if (order_.size() - at_ > 2 * kAhead) __builtin_prefetch(&pending_[order_[at_ + 2 * kAhead]]);
-        if (order_.size() - at_ <= kAhead) return;
-        const auto* rule = reinterpret_cast<const char*>(pending_[order_[at_ + kAhead]].rule);
-        for (std::size_t at = 0; at < sizeof(AccessRule); at += kLine)
-            __builtin_prefetch(rule + at);
-    }
-
-    std::vector<Pending>& pending_;
-    const std::vector<std::uint32_t>& order_;
-    const std::int64_t first_id_;
-    const std::string_view who_;
     const Progress& progress_;
     std::vector<Column> columns_;
-    std::size_t at_ = 0;  ///< of the next one
-    Pending* now_ = nullptr;
-    Texts lines_;
 };
 
-/// Those of pending_ that have not been forgotten.
-std::vector<std::uint32_t> Bulk::inOrder() const {
-    struct Key {
-        std::pair<std::uint64_t, std::uint64_t> beginning;
-        std::uint32_t at;
+/// Those that have not been forgotten, in the order of the index.
+void Bulk::sortPending() {
+    std::erase_if(pending_, [](const Pending& one) { return one.rule == kForgotten; });
+    const auto whole = [this](const Pending& one) {
+        AccessRule rule = rules_[one.rule];
+        return std::tuple(std::move(rule.listener), toString(rule.verdict), std::move(rule.set));
     };
-    std::vector<Key> keys;
-    keys.reserve(pending_.size());
-    for (std::uint32_t at = 0; at < pending_.size(); ++at)
-        if (pending_[at].rule != nullptr) keys.push_back({beginningOf(pending_[at].network), at});
-    const auto whole = [this](const Key& key) {
-        const Pending& one = pending_[key.at];
-        return std::tuple(std::string_view(one.network), std::string_view(one.rule->listener),
-                          toString(one.rule->verdict), std::string_view(one.rule->set));
-    };
-    std::sort(keys.begin(), keys.end(), [&](const Key& a, const Key& b) {
-        return a.beginning != b.beginning ? a.beginning < b.beginning : whole(a) < whole(b);
+    std::sort(pending_.begin(), pending_.end(), [&](const Pending& a, const Pending& b) {
+        if (a.beginning != b.beginning) return a.beginning < b.beginning;
+        const std::string_view one = networkOf(a), other = networkOf(b);
+        return one != other ? one < other : whole(a) < whole(b);
     });
-    std::vector<std::uint32_t> order;
-    order.reserve(keys.size());
-    for (const Key& key : keys)
-        order.push_back(key.at);
-    return order;
 }
 
 void Bulk::finish() {
-    const std::vector<std::uint32_t> order = inOrder();
-    if (order.empty()) return;
+    sortPending();
+    if (pending_.empty()) return;
     const WithoutTriggers without(database_);
     const std::int64_t before = database_.number(
         "SELECT max(coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = 'access_rule'), 0),"
         " coalesce((SELECT max(id) FROM access_rule), 0))");
-    NewRules rules(pending_, order, before + 1, who_, progress_);
+    NewRules rules(*this, progress_);
     {
         const WithoutConstraints without_constraints(database_);
         sqlite::FeedTable feed(database_, "mailgate_new", rules.columns(), rules);
@@ -557,13 +548,13 @@ void Bulk::finish() {
             "INSERT INTO access_rule({0}, created_at) SELECT {0}, (SELECT unixepoch()) FROM mailgate_new",
             rules.columns()));
     }
-    if (sqlite3_last_insert_rowid(database_.handle()) != before + static_cast<std::int64_t>(order.size()))
+    if (sqlite3_last_insert_rowid(database_.handle()) != before + static_cast<std::int64_t>(pending_.size()))
         throw StoreError(StoreError::Kind::Other,
                          fmt::format("{}: rules were not numbered one after another", database_.path()));
-    NewLines lines(before + 1, rules.lines());
+    NewLines lines(*this, before + 1);
     sqlite::FeedTable trail(database_, "mailgate_new_line", "id, line", lines);
     trail.run(schema::trailOf("access_rule_added", "mailgate_new_line AS NEW", "NEW.line"));
-    database_.run(fmt::format("UPDATE access_meta SET rules_version = rules_version + {}", order.size()));
+    database_.run(fmt::format("UPDATE access_meta SET rules_version = rules_version + {}", pending_.size()));
 }
 
 }  // namespace mailgate::store::rows

@@ -7,6 +7,7 @@
 /// transaction.
 #pragma once
 
+#include "store/rules/rule_list.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/store.h"
 #include "store/sqlite/database.h"
@@ -75,29 +76,35 @@ class Bulk {
 
     /// The rule with the set, network, listener and verdict of another, as it is or will be.
     std::optional<AccessRule> find(const AccessRule& like);
-    /// As Putter::put(), of the rule that find() was asked for last. `found`: what that has told. A new rule has its id from finish() on, where `rule` must
-    /// still be.
+    /// As Putter::put(), of the rule that find() was asked for last. `found`: what that has told. A new rule has no id yet.
     RuleStore::PutKind put(AccessRule& rule, const std::optional<AccessRule>& found);
     /// For one that was found, and now is not there any more.
     void forget(const AccessRule& gone);
-    /// Removes the rules with these ids, which are sorted. The lines of the trail that say so.
+    /// Removes the rules with these ids, which are sorted. The first lines of the trail that say so.
     std::vector<std::string> remove(const std::vector<std::int64_t>& ids);
     /// Writes the new rules.
     void finish();
 
   private:
-    /// A new rule, and its network's text.
+    /// A new rule.
     struct Pending {
-        AccessRule* rule;  ///< null: it has been forgotten
-        std::string network;
+        /// The first sixteen bytes of its network's text as numbers that sort as they do: all of most networks.
+        std::pair<std::uint64_t, std::uint64_t> beginning;
+        std::uint32_t rule;     ///< in rules_; kForgotten: none any more
+        std::uint32_t network;  ///< where its text begins in texts_
     };
+    static constexpr std::uint32_t kForgotten = ~std::uint32_t(0);
+    class NewRows;
+    class NewLines;
     class NewRules;
 
     static std::uint64_t hashOf(std::string_view network, std::string_view listener, std::string_view verdict,
                                 std::string_view set) noexcept;
     static std::uint64_t hashOf(const AccessRule& rule);
     Pending* pendingOf(const AccessRule& like, std::uint64_t hash);
-    std::vector<std::uint32_t> inOrder() const;
+    void addPending(const AccessRule& rule);
+    std::string_view networkOf(const Pending& pending) const noexcept;
+    void sortPending();
     void readPlaces();
 
     sqlite::Database& database_;
@@ -108,6 +115,8 @@ class Bulk {
     sqlite::RawStatement by_id_;
     Places places_;
     std::vector<Pending> pending_;
+    RuleList rules_;             ///< the new ones, and what they were before they were put again
+    std::string texts_;          ///< the length of each in two bytes before it
     bool collided_ = false;      ///< a new rule has the hash of another one
     std::uint64_t asked_ = 0;    ///< hash of the rule that find() was asked for last
     std::string asked_network_;  ///< and its network's text

@@ -3,6 +3,7 @@
 
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
+#include "store/rules/sqlite/apart.h"
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/replica.h"
 #include "store/rules/sqlite/rows.h"
@@ -120,8 +121,9 @@ class SqliteRuleStore final : public RuleStore, public Replica {
 
     std::vector<PutResult> put(std::span<const AccessRule> rules, std::string_view who) override;
     std::vector<EditResult> edit(std::span<const AccessRule> rules, const Change& edited,
-                                 std::string_view who, TakeOver takes_over) override;
-    ReplaceResult replaceAll(std::span<const AccessRule> rules, const Sets& sets, const Complete& complete,
+                                 std::string_view who) override;
+    ListResult editList(const RuleList& rules, const ListChange& edited, std::string_view who) override;
+    ReplaceResult replaceAll(const RuleList& rules, const Sets& sets, const Complete& complete,
                              std::string_view who) override;
     void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) override;
     void forEachShownNote(const std::function<void(std::int64_t rule_id, std::string_view note)>& visit);
@@ -139,7 +141,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
                          const std::function<void(const AccessRule&)>& visit) override;
     std::vector<NamedRule> namedRules() override;
     bool keepName(std::int64_t rule_id, const NameState& state) override;
-    void rehearse(const std::function<void()>& work) override;
+    void rehearse(const std::function<void()>& work, Rehearsal how) override;
     void together(const std::function<void()>& work) override;
     std::vector<AuditEntry> history(const std::optional<Network>& network) override;
     SomeRules find(const Wanted& wanted) override;
@@ -223,15 +225,15 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::string actorOf(std::string_view who) const;
     void act(std::string_view who);
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
-    template <typename Find, typename Put, typename Gone>
-    std::vector<EditResult> editAll(std::span<const AccessRule> rules, const Change& edited,
-                                    std::string_view who, TakeOver takes_over, const Find& find,
-                                    const Put& put, const Gone& remove);
-    void putInBulk(rows::Bulk& bulk, std::span<const AccessRule> rules, std::vector<AccessRule>& completed,
-                   const Complete& complete, std::string_view who, ReplaceResult& result);
+    class Places;
+    class EachPlace;
+    class BulkPlaces;
+    struct Editing;
+    static EditResult editOne(Places& places, const AccessRule& wanted,
+                              const std::function<void(AccessRule& rule, bool is_new)>& edited,
+                              const Editing& editing);
+    void onPlaces(std::size_t rules, std::string_view who, const std::function<void(Places&)>& work);
     std::vector<std::int64_t> othersOf(const Sets& sets, std::vector<std::int64_t> kept);
-    void putCompleted(std::span<const AccessRule> rules, const Complete& complete, std::string_view who,
-                      ReplaceResult& result);
     void snapshot(const std::function<void()>& work);
     void writeDefaults(const std::string& name, const std::optional<SetDefaults>& defaults);
     std::vector<AuditEntry> entriesOf(std::int64_t change);
@@ -589,8 +591,18 @@ Differences SqliteRuleStore::differences() {
     return found;
 }
 
-void SqliteRuleStore::rehearse(const std::function<void()>& work) {
-    within([&] { database().rehearse(work); });
+void SqliteRuleStore::rehearse(const std::function<void()>& work, Rehearsal how) {
+    auto apart = how == Rehearsal::Apart ? rows::copyApart(database()) : nullptr;
+    if (!apart) return within([&] { database().rehearse(work); });
+    reader_.forget();
+    database_.swap(apart);
+    try {
+        within([&] { database().transaction(work); });
+    } catch (...) {
+        database_.swap(apart);
+        throw;
+    }
+    database_.swap(apart);
 }
 
 void SqliteRuleStore::together(const std::function<void()>& work) {
@@ -676,128 +688,171 @@ bool takesOver(const AccessRule& rule, const AccessRule& there, std::string_view
 
 }  // namespace
 
-/// edit(), with the three things it needs of a table: to find a rule, to put one, and to take one away.
-template <typename Find, typename Put, typename Gone>
-std::vector<RuleStore::EditResult> SqliteRuleStore::editAll(std::span<const AccessRule> rules,
-                                                            const Change& edited, std::string_view who,
-                                                            TakeOver takes_over, const Find& find,
-                                                            const Put& put, const Gone& remove) {
-    std::vector<EditResult> results;
-    results.reserve(rules.size());
-    const UnixSeconds now = database().number("SELECT unixepoch()");
-    for (const AccessRule& wanted : rules) {
-        progress_.tell(Progress::Step::Compare, results.size(), rules.size());
-        auto found = find(wanted);
-        std::shared_ptr<const AccessRule> expired;
-        if (found && !isLive(*found, now) && isLive(wanted, now)) {
-            remove(*found);
-            expired = std::make_shared<AccessRule>(std::move(*found));
-            found.reset();
-        }
-        const bool others = found && found->created_by != who;
-        if (others && isProgram(who)) {
-            results.push_back({PutKind::Kept, std::move(*found)});
-            continue;
-        }
-        EditResult& result = results.emplace_back(EditResult{PutKind::Added, found ? *found : wanted});
-        result.expired = std::move(expired);
-        const bool programs = others && isProgram(found->created_by);
-        if (programs && result.rule.verdict == Verdict::Deny) result.rule.expires_at.reset();
-        edited(result.rule, wanted, !found);
-        if (programs && takes_over == TakeOver::Changed && saysTheSame(result.rule, *found)) {
-            result.kind = PutKind::Unchanged;
-            continue;
-        }
-        if (programs) {
-            remove(*found);
-            result.taken_over = std::make_shared<AccessRule>(std::move(*found));
-            found.reset();
-            result.rule.id = result.rule.hits = 0;
-            result.rule.last_hit_at.reset();
-            result.rule.created_by = who;
-            result.rule.created_at = now;
-        }
-        const PutKind kind = put(result.rule, found);
-        result.kind = result.taken_over ? PutKind::Changed : kind;
+/// What putting many rules needs of the table.
+class SqliteRuleStore::Places {
+  public:
+    Places() = default;
+    Places(const Places&) = delete;
+    Places& operator=(const Places&) = delete;
+    virtual ~Places() = default;
+
+    virtual std::optional<AccessRule> find(const AccessRule& wanted) = 0;
+    /// Of the one that find() was asked for last, and what it has found.
+    virtual PutKind put(AccessRule& rule, const std::optional<AccessRule>& found) = 0;
+    virtual void remove(const AccessRule& gone) = 0;
+    /// The first lines of the trail that say so.
+    virtual std::vector<std::string> remove(const std::vector<std::int64_t>& ids) = 0;
+};
+
+/// One rule after the other.
+class SqliteRuleStore::EachPlace final : public Places {
+  public:
+    EachPlace(SqliteRuleStore& store, std::string_view who)
+        : store_(store), finder_(store.database()), putter_(store.database(), who) {}
+
+    std::optional<AccessRule> find(const AccessRule& wanted) override { return finder_.find(wanted); }
+    PutKind put(AccessRule& rule, const std::optional<AccessRule>&) override {
+        const PutResult put = putter_.put(rule);
+        rule.id = put.id;
+        return put.kind;
     }
-    return results;
+    void remove(const AccessRule& gone) override { store_.removeIds({gone.id}); }
+    std::vector<std::string> remove(const std::vector<std::int64_t>& ids) override {
+        std::vector<std::string> lines;
+        RawStatement rows(store_.database(), "SELECT before FROM access_audit WHERE id > ?");
+        rows.bind(1, store_.endOfTrail());
+        store_.removeIds(ids);
+        while (lines.size() < kMostRemoved && rows.step())
+            lines.emplace_back(rows.text(0));
+        return lines;
+    }
+
+  private:
+    SqliteRuleStore& store_;
+    Finder finder_;
+    Putter putter_;
+};
+
+/// All in one go.
+class SqliteRuleStore::BulkPlaces final : public Places {
+  public:
+    BulkPlaces(SqliteRuleStore& store, std::string_view who, std::size_t rules)
+        : store_(store), bulk_(store.database(), who, rules, store.progress_) {}
+
+    std::optional<AccessRule> find(const AccessRule& wanted) override { return bulk_.find(wanted); }
+    PutKind put(AccessRule& rule, const std::optional<AccessRule>& found) override {
+        return bulk_.put(rule, found);
+    }
+    void remove(const AccessRule& gone) override {
+        bulk_.forget(gone);
+        store_.removeIds({gone.id});
+    }
+    std::vector<std::string> remove(const std::vector<std::int64_t>& ids) override {
+        return bulk_.remove(ids);
+    }
+    void finish() { bulk_.finish(); }
+
+  private:
+    SqliteRuleStore& store_;
+    Bulk bulk_;
+};
+
+void SqliteRuleStore::onPlaces(std::size_t rules, std::string_view who,
+                               const std::function<void(Places&)>& work) {
+    if (rules < options_.bulk_from) {
+        EachPlace places(*this, who);
+        return work(places);
+    }
+    BulkPlaces places(*this, who, rules);
+    work(places);
+    places.finish();
+    progress_.tell(Progress::Step::Finish, 0, 0);
+}
+
+struct SqliteRuleStore::Editing {
+    std::string_view who;
+    UnixSeconds now;
+    bool names_all = false;  ///< a program's rule that is not changed stays the program's
+};
+
+RuleStore::EditResult SqliteRuleStore::editOne(
+    Places& places, const AccessRule& wanted,
+    const std::function<void(AccessRule& rule, bool is_new)>& edited, const Editing& editing) {
+    auto found = places.find(wanted);
+    std::shared_ptr<const AccessRule> expired;
+    if (found && !isLive(*found, editing.now) && isLive(wanted, editing.now)) {
+        places.remove(*found);
+        expired = std::make_shared<AccessRule>(std::move(*found));
+        found.reset();
+    }
+    const bool others = found && found->created_by != editing.who;
+    if (others && isProgram(editing.who)) return {PutKind::Kept, std::move(*found)};
+    EditResult result{PutKind::Added, found ? *found : wanted};
+    result.expired = std::move(expired);
+    const bool programs = others && isProgram(found->created_by);
+    if (programs && result.rule.verdict == Verdict::Deny) result.rule.expires_at.reset();
+    edited(result.rule, !found);
+    if (programs && editing.names_all && saysTheSame(result.rule, *found)) {
+        result.kind = PutKind::Unchanged;
+        return result;
+    }
+    if (programs) {
+        places.remove(*found);
+        result.taken_over = std::make_shared<AccessRule>(std::move(*found));
+        found.reset();
+        result.rule.id = result.rule.hits = 0;
+        result.rule.last_hit_at.reset();
+        result.rule.created_by = editing.who;
+        result.rule.created_at = editing.now;
+    }
+    const PutKind kind = places.put(result.rule, found);
+    result.kind = result.taken_over ? PutKind::Changed : kind;
+    return result;
 }
 
 std::vector<RuleStore::EditResult> SqliteRuleStore::edit(std::span<const AccessRule> rules,
-                                                         const Change& edited, std::string_view who,
-                                                         TakeOver takes_over) {
+                                                         const Change& edited, std::string_view who) {
     std::vector<EditResult> results;
+    results.reserve(rules.size());
     change(who, [&] {
-        if (rules.size() < options_.bulk_from) {
-            Finder finder(database());
-            Putter putter(database(), who);
-            results = editAll(
-                rules, edited, who, takes_over, [&](const AccessRule& wanted) { return finder.find(wanted); },
-                [&](AccessRule& rule, const std::optional<AccessRule>&) {
-                    const PutResult put = putter.put(rule);
-                    rule.id = put.id;
-                    return put.kind;
-                },
-                [&](const AccessRule& gone) { removeIds({gone.id}); });
-            return;
-        }
-        Bulk bulk(database(), who, rules.size(), progress_);
-        results = editAll(
-            rules, edited, who, takes_over, [&](const AccessRule& wanted) { return bulk.find(wanted); },
-            [&](AccessRule& rule, const std::optional<AccessRule>& found) { return bulk.put(rule, found); },
-            [&](const AccessRule& gone) {
-                bulk.forget(gone);
-                removeIds({gone.id});
-            });
-        bulk.finish();
-        progress_.tell(Progress::Step::Finish, 0, 0);
+        EachPlace places(*this, who);
+        const Editing editing{who, database().number("SELECT unixepoch()")};
+        for (const AccessRule& wanted : rules)
+            results.push_back(editOne(
+                places, wanted, [&](AccessRule& rule, bool is_new) { edited(rule, wanted, is_new); },
+                editing));
     });
     return results;
 }
 
-/// Each made whole first.
-void SqliteRuleStore::putCompleted(std::span<const AccessRule> rules, const Complete& complete,
-                                   std::string_view who, ReplaceResult& result) {
-    result.put.reserve(rules.size());
-    Finder finder(database());
-    Putter putter(database(), who);
-    const UnixSeconds now = database().number("SELECT unixepoch()");
-    for (const AccessRule& wanted : rules) {
-        const auto found = finder.find(wanted);
-        AccessRule rule = wanted;
-        if (complete) complete(rule, wanted, found && isLive(*found, now) ? &*found : nullptr);
-        if (!found || !takesOver(rule, *found, who)) {
-            result.put.push_back(putter.put(rule));
-            continue;
-        }
-        removeIds({found->id});
-        result.put.push_back({PutKind::Changed, putter.put(rule).id});
-        ++result.taken_over;
-    }
+namespace {
+
+void countIn(RuleStore::ListResult& result, RuleStore::PutKind kind, bool taken_over) {
+    ++(kind == RuleStore::PutKind::Added     ? result.added
+       : kind == RuleStore::PutKind::Changed ? result.changed
+                                             : result.unchanged);
+    if (taken_over) ++result.taken_over;
 }
 
-/// Likewise, and the new ones are written by finish(); `completed` holds them till then.
-void SqliteRuleStore::putInBulk(Bulk& bulk, std::span<const AccessRule> rules,
-                                std::vector<AccessRule>& completed, const Complete& complete,
-                                std::string_view who, ReplaceResult& result) {
-    result.put.reserve(rules.size());
-    completed.reserve(rules.size());
-    const UnixSeconds now = database().number("SELECT unixepoch()");
-    for (const AccessRule& wanted : rules) {
-        progress_.tell(Progress::Step::Compare, result.put.size(), rules.size());
-        auto found = bulk.find(wanted);
-        AccessRule& rule = completed.emplace_back(wanted);
-        if (complete) complete(rule, wanted, found && isLive(*found, now) ? &*found : nullptr);
-        const bool taken = found && takesOver(rule, *found, who);
-        if (taken) {
-            bulk.forget(*found);
-            removeIds({found->id});
-            found.reset();
-            ++result.taken_over;
+}  // namespace
+
+RuleStore::ListResult SqliteRuleStore::editList(const RuleList& rules, const ListChange& edited,
+                                                std::string_view who) {
+    ListResult result;
+    const auto put = [&](Places& places) {
+        const Editing editing{who, database().number("SELECT unixepoch()"), true};
+        AccessRule wanted;
+        for (std::size_t at = 0; at < rules.size(); ++at) {
+            progress_.tell(Progress::Step::Compare, at, rules.size());
+            rules.read(at, wanted);
+            const EditResult one = editOne(
+                places, wanted,
+                [&](AccessRule& rule, bool is_new) { edited(rule, wanted, rules.tag(at), is_new); }, editing);
+            countIn(result, one.kind, one.taken_over != nullptr);
         }
-        const PutKind kind = bulk.put(rule, found);
-        result.put.push_back({taken ? PutKind::Changed : kind, rule.id});
-    }
+    };
+    change(who, [&] { onPlaces(rules.size(), who, put); });
+    return result;
 }
 
 /// The rules of the sets but these.
@@ -814,35 +869,32 @@ std::vector<std::int64_t> SqliteRuleStore::othersOf(const Sets& sets, std::vecto
     return others;
 }
 
-RuleStore::ReplaceResult SqliteRuleStore::replaceAll(std::span<const AccessRule> rules, const Sets& sets,
+RuleStore::ReplaceResult SqliteRuleStore::replaceAll(const RuleList& rules, const Sets& sets,
                                                      const Complete& complete, std::string_view who) {
     ReplaceResult result;
-    const auto idsOf = [](const std::vector<PutResult>& puts) {
-        std::vector<std::int64_t> ids;
-        ids.reserve(puts.size());
-        for (const PutResult& put : puts)
-            ids.push_back(put.id);
-        return ids;
-    };
-    change(who, [&] {
-        if (rules.size() < options_.bulk_from) {
-            putCompleted(rules, complete, who, result);
-            RawStatement lines(database(), "SELECT before FROM access_audit WHERE id > ?");
-            lines.bind(1, endOfTrail());
-            removeIds(othersOf(sets, idsOf(result.put)));
-            while (lines.step())
-                result.removed.emplace_back(lines.text(0));
-            return;
+    const auto replace = [&](Places& places) {
+        std::vector<std::int64_t> kept;
+        const UnixSeconds now = database().number("SELECT unixepoch()");
+        AccessRule rule;
+        for (std::size_t at = 0; at < rules.size(); ++at) {
+            progress_.tell(Progress::Step::Compare, at, rules.size());
+            rules.read(at, rule);
+            auto found = places.find(rule);
+            if (complete) complete(rule, rules.tag(at), found && isLive(*found, now) ? &*found : nullptr);
+            const bool taken = found && takesOver(rule, *found, who);
+            if (taken) {
+                places.remove(*found);
+                found.reset();
+            }
+            const PutKind kind = places.put(rule, found);
+            if (rule.id != 0 || found) kept.push_back(rule.id);
+            countIn(result, taken ? PutKind::Changed : kind, taken);
         }
-        std::vector<AccessRule> completed;
-        Bulk bulk(database(), who, rules.size(), progress_);
-        putInBulk(bulk, rules, completed, complete, who, result);
-        result.removed = bulk.remove(othersOf(sets, idsOf(result.put)));
-        bulk.finish();
-        progress_.tell(Progress::Step::Finish, 0, 0);
-        for (std::size_t at = 0; at < completed.size(); ++at)
-            if (result.put[at].id == 0) result.put[at].id = completed[at].id;
-    });
+        const auto others = othersOf(sets, std::move(kept));
+        result.removals = others.size();
+        result.removed = places.remove(others);
+    };
+    change(who, [&] { onPlaces(rules.size(), who, replace); });
     return result;
 }
 

@@ -545,7 +545,7 @@ TEST_F(FleetSharingTest, AnImportOfManyIsOneChange) {
     EXPECT_EQ(database_->state.version, 1);
     b_.follow();
     EXPECT_EQ(b_.lines(), a_.lines());
-    a_.rules()->replaceAll(std::span(many).first(1'100), std::nullopt, {}, "alice");
+    a_.rules()->replaceAll(store::RuleList(std::span(many).first(1'100)), std::nullopt, {}, "alice");
     b_.follow();
     EXPECT_EQ(b_.lines(), a_.lines());
     EXPECT_EQ(database_->rules.size(), 1'100u);

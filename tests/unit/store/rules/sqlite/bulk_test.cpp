@@ -18,7 +18,6 @@ namespace {
 using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using PutKind = RuleStore::PutKind;
 
 /// A store with a file of its own.
 struct Kept {
@@ -33,6 +32,11 @@ struct Kept {
         });
         std::sort(lines.begin(), lines.end());
         return lines;
+    }
+    std::map<std::string, std::int64_t> ids() const {
+        std::map<std::string, std::int64_t> ids;
+        store->forEachRule([&](const AccessRule& one) { ids[subjectOf(one)] = one.id; });
+        return ids;
     }
     std::vector<std::string> trail() const {
         std::vector<std::string> lines;
@@ -116,14 +120,14 @@ TEST(Bulk, LeavesTheSameRulesAndTheSameTrailAsOneByOne) {
                     wanted.push_back(one);
                 store.replaceAll(
                     wanted, one_set ? RuleStore::Sets({"git"}) : std::nullopt,
-                    [](AccessRule& rule, const AccessRule&, const AccessRule* present) {
+                    [](AccessRule& rule, std::uint64_t, const AccessRule* present) {
                         if (present != nullptr && rule.note.empty()) rule.note = present->note;
                     },
                     who);
             } else {
-                store.edit(
+                store.editList(
                     rules,
-                    [](AccessRule& rule, const AccessRule& wanted, bool is_new) {
+                    [](AccessRule& rule, const AccessRule& wanted, std::uint64_t, bool is_new) {
                         if (!wanted.note.empty()) rule.note = wanted.note;
                         if (is_new && rule.note.empty()) rule.note = "new";
                         if (wanted.expires_at) rule.expires_at = wanted.expires_at;
@@ -143,6 +147,37 @@ AccessRule denied(std::string_view text, std::string note = "") {
     one.network = network(text);
     one.note = std::move(note);
     return one;
+}
+
+/// What there is, and what comes of a list, in entries of the trail but for their times.
+std::vector<std::string> entriesOf(RuleStore& store, const std::vector<AccessRule>& rules) {
+    std::vector<std::string> entries;
+    const auto end = store.endOfTrail();
+    store.replaceAll(rules, RuleStore::Sets({"git"}), {}, "alice");
+    store.forEachEntry(end, [&](const RuleStore::AuditEntry& one) {
+        entries.push_back(std::to_string(one.id) + ' ' + std::to_string(one.change) + ' ' + one.action + ' ' +
+                          std::to_string(one.rule_id) + ": " + one.before + " > " + one.after);
+    });
+    return entries;
+}
+
+TEST(Bulk, IsRehearsedApartAsItIsDone) {
+    std::mt19937 random(11);
+    Kept kept(1);
+    for (int round = 0; round < 20; ++round) {
+        SCOPED_TRACE(round);
+        auto rules = someRules(random);
+        for (AccessRule& one : rules)
+            one.set = "git";
+        std::map<RuleStore::Rehearsal, std::vector<std::string>> rehearsed;
+        for (const auto how : {RuleStore::Rehearsal::Apart, RuleStore::Rehearsal::Brief})
+            kept.store->rehearse([&] { rehearsed[how] = entriesOf(*kept.store, rules); }, how);
+        const auto done = entriesOf(*kept.store, rules);
+        ASSERT_EQ(rehearsed[RuleStore::Rehearsal::Apart], done);
+        ASSERT_EQ(rehearsed[RuleStore::Rehearsal::Brief], done);
+        kept.store->editList(
+            someRules(random), [](AccessRule&, const AccessRule&, std::uint64_t, bool) {}, "bob");
+    }
 }
 
 TEST(Bulk, TriggersFireAgainAfterwards) {
@@ -172,10 +207,10 @@ TEST(Bulk, OfLinesForTheSameRuleTheLastOneCounts) {
     Kept kept(1);
     const std::vector<AccessRule> rules{denied("192.0.2.1", "a"), denied("192.0.2.1", "b"),
                                         denied("192.0.2.1", "b")};
-    const auto put = kept.store->replaceAll(rules, {}, {}, "alice").put;
-    EXPECT_EQ(put[0].kind, PutKind::Added);
-    EXPECT_EQ(put[1].kind, PutKind::Changed);
-    EXPECT_EQ(put[2].kind, PutKind::Unchanged);
+    const auto put = kept.store->replaceAll(rules, {}, {}, "alice");
+    EXPECT_EQ(put.added, 1u);
+    EXPECT_EQ(put.changed, 1u);
+    EXPECT_EQ(put.unchanged, 1u);
     EXPECT_THAT(kept.rules(), testing::ElementsAre("alice: deny 192.0.2.1 b 0"));
 }
 
@@ -227,7 +262,8 @@ TEST(Bulk, ReplacesAllMostAndFewOfWhatIsThere) {
         std::vector<std::string> removed[2];
         for (auto* kept : {&slow, &fast})
             removed[kept == &fast] =
-                kept->store->replaceAll(std::span(rules).subspan(first, count), {}, {}, "alice").removed;
+                kept->store->replaceAll(RuleList(std::span(rules).subspan(first, count)), {}, {}, "alice")
+                    .removed;
         EXPECT_THAT(removed[1], testing::UnorderedElementsAreArray(removed[0]));
         ASSERT_EQ(fast.rules(), slow.rules());
         ASSERT_EQ(fast.trail(), slow.trail());
@@ -240,25 +276,24 @@ TEST(Bulk, WhatTheShellHasNumberedIsNotTakenForNew) {
     shell.run(
         "INSERT INTO access_rule(id, network, verdict) VALUES (0, '192.0.2.1', 'deny'), (-3, '192.0.2.2', "
         "'deny')");
-    const auto put =
-        kept.store
-            ->replaceAll(std::vector{denied("192.0.2.1", "one"), denied("192.0.2.2"), denied("192.0.2.3")},
-                         {}, {}, "alice")
-            .put;
-    EXPECT_EQ(put[0].kind, PutKind::Changed);
-    EXPECT_EQ(put[0].id, 0);
-    EXPECT_EQ(put[1].kind, PutKind::Unchanged);
-    EXPECT_EQ(put[1].id, -3);
-    EXPECT_EQ(put[2].kind, PutKind::Added);
-    EXPECT_EQ(put[2].id, 1);
+    const auto put = kept.store->replaceAll(
+        std::vector{denied("192.0.2.1", "one"), denied("192.0.2.2"), denied("192.0.2.3")}, {}, {}, "alice");
+    EXPECT_EQ(put.changed, 1u);
+    EXPECT_EQ(put.unchanged, 1u);
+    EXPECT_EQ(put.added, 1u);
+    EXPECT_EQ(put.removals, 0u);
+    EXPECT_EQ(kept.ids(),
+              (std::map<std::string, std::int64_t>{{"192.0.2.1", 0}, {"192.0.2.2", -3}, {"192.0.2.3", 1}}));
 }
 
 TEST(Bulk, NewRulesHaveTheirIdsInTheOrderOfTheirNetworks) {
     Kept kept(1);
-    const auto put =
-        kept.store->replaceAll(std::vector{denied("192.0.2.9"), denied("192.0.2.3")}, {}, {}, "alice").put;
-    EXPECT_EQ(put[0].id, 2);
-    EXPECT_EQ(put[1].id, 1);
+    kept.store->replaceAll(std::vector{denied("192.0.2.9"), denied("192.0.2.3"),
+                                       denied("2001:db8:1:2:3::/80"), denied("2001:db8:1:2::/64")},
+                           {}, {}, "alice");
+    EXPECT_EQ(kept.ids(),
+              (std::map<std::string, std::int64_t>{
+                  {"192.0.2.3", 1}, {"192.0.2.9", 2}, {"2001:db8:1:2:3::/80", 3}, {"2001:db8:1:2::/64", 4}}));
 }
 
 TEST(Bulk, PutsNoRuleThatTheTableDoesNotAllow) {

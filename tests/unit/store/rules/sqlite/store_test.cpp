@@ -328,8 +328,8 @@ TEST_F(RuleStoreTest, ReplacingAProgramsRuleTakesItOver) {
         store->put(std::vector{ban, kept}, program);
         const std::vector wanted{rule(Verdict::Deny, "192.0.2.1", "", "for good"), kept};
         const auto replaced = store->replaceAll(wanted, {}, {}, "alice");
-        EXPECT_EQ(replaced.put.at(0).kind, PutKind::Changed);
-        EXPECT_EQ(replaced.put.at(1).kind, PutKind::Unchanged);
+        EXPECT_EQ(replaced.changed, 1u);
+        EXPECT_EQ(replaced.unchanged, 1u);
         EXPECT_EQ(replaced.taken_over, 1u);
         EXPECT_THAT(replaced.removed, IsEmpty());
         std::vector<AccessRule> now;
@@ -523,11 +523,14 @@ TEST_F(RuleStoreTest, ARuleCanBeMadeWholeBeforeItIsPut) {
     put(rule(Verdict::Deny, "192.0.2.1", "", "", 4'000'000'000));
     put(rule(Verdict::Deny, "192.0.2.2", "", "", 1'000'000'000));
     const std::vector wanted{rule(Verdict::Deny, "192.0.2.1"), rule(Verdict::Deny, "192.0.2.2")};
+    RuleList tagged;
+    for (const AccessRule& one : wanted)
+        tagged.add(one, 7 + tagged.size());
     std::vector<std::optional<UnixSeconds>> present;
     store_->replaceAll(
-        wanted, {},
-        [&](AccessRule& one, const AccessRule& said, const AccessRule* there) {
-            EXPECT_EQ(&said, &wanted[present.size()]);
+        tagged, {},
+        [&](AccessRule& one, std::uint64_t tag, const AccessRule* there) {
+            EXPECT_EQ(tag, 7 + present.size());
             present.push_back(there == nullptr ? std::nullopt : there->expires_at);
             one.note = "whole";
         },
@@ -636,6 +639,46 @@ TEST_F(RuleStoreTest, ARehearsalIsSeenInsideAndLeavesNothing) {
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1"));
     EXPECT_EQ(put(rule(Verdict::Allow, "192.0.2.2")).kind, PutKind::Added) << "what follows is none";
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1", "2 allow 192.0.2.2"));
+}
+
+TEST_F(RuleStoreTest, ARehearsalApartHindersNobody) {
+    const std::vector<std::string> listeners{"smtp"};
+    put(rule(Verdict::Deny, "192.0.2.1"));
+    put(rule(Verdict::Deny, "192.0.2.2"));
+    store_->defineSet("git", {"from git", {}}, "alice");
+    shell_.run("INSERT INTO access_rule(network, verdict) VALUES ('host:mx.example.org', 'allow')");
+    ASSERT_TRUE(store_->keepName(3, {{network("203.0.113.9")}, 1, 1, 2, ""}));
+    const auto end = store_->endOfTrail();
+    std::vector<std::string> entries;
+    store_->rehearse(
+        [&] {
+            EXPECT_EQ(store_->endOfTrail(), end) << "numbers go on";
+            EXPECT_EQ(store_->load(listeners)->lookup(address("203.0.113.9"), 0, 1)->verdict, Verdict::Allow);
+            shell_.run(
+                "PRAGMA busy_timeout = 0; INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.3', "
+                "'deny')");
+            put(rule(Verdict::Allow, "192.0.2.4"));
+            store_->remove(std::vector<std::int64_t>{1}, "bob");
+            store_->defineSet("git", {"from elsewhere", {}}, "bob");
+            EXPECT_THAT(rules(), ElementsAre("2 deny 192.0.2.2", "3 allow ::", "4 allow 192.0.2.4"))
+                << "as they were, and what was rehearsed";
+            EXPECT_EQ(store_->load(listeners)->lookup(address("192.0.2.4"), 0, 1)->verdict, Verdict::Allow);
+            store_->forEachEntry(end, [&](const RuleStore::AuditEntry& entry) {
+                entries.push_back(fmt::format("{} {} > {}", entry.rule_id, entry.before, entry.after));
+            });
+        },
+        RuleStore::Rehearsal::Apart);
+    EXPECT_THAT(entries, ElementsAre("4  > allow 192.0.2.4", "1 deny 192.0.2.1 > ",
+                                     "0 set git from git > set git from elsewhere"));
+    EXPECT_THAT(rules(),
+                ElementsAre("1 deny 192.0.2.1", "2 deny 192.0.2.2", "3 allow ::", "4 deny 192.0.2.3"));
+    EXPECT_EQ(store_->setDefaults().at("git").note, "from git");
+    EXPECT_EQ(store_->load(listeners)->lookup(address("192.0.2.4"), 0, 1), std::nullopt);
+    EXPECT_THROW(store_->rehearse([&] { throw StoreError(StoreError::Kind::Other, "stop"); },
+                                  RuleStore::Rehearsal::Apart),
+                 StoreError);
+    EXPECT_EQ(put(rule(Verdict::Allow, "192.0.2.5")).kind, PutKind::Added) << "what follows is none";
+    EXPECT_EQ(shell_.value("SELECT count(*) FROM access_rule WHERE network = '192.0.2.5'"), "1");
 }
 
 TEST_F(RuleStoreTest, WhatIsDoneTogetherIsDoneAtOnceOrNotAtAll) {

@@ -292,9 +292,9 @@ class Chance {
                 store_.put(std::span(rules).first(1), who);
                 return;
             case 2:
-                store_.edit(
+                store_.editList(
                     rules,
-                    [](AccessRule& rule, const AccessRule& wanted, bool) {
+                    [](AccessRule& rule, const AccessRule& wanted, std::uint64_t, bool) {
                         rule.expires_at = wanted.expires_at;
                         rule.limits = wanted.limits;
                         rule.reply = wanted.reply;
