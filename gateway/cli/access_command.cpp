@@ -8,6 +8,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/interrupts.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
@@ -103,6 +104,10 @@ struct Arguments {
     bool json = false;
     ViewOptions view;
 };
+
+constexpr const char* kInterrupted = "interrupted: nothing changed";
+constexpr const char* kInterruptedLater =
+    "interrupted when the change had been made (mailgate access history shows it)";
 
 [[noreturn]] void usageError(std::string message) {
     throw CLI::ValidationError(std::move(message));
@@ -353,6 +358,7 @@ class Access {
         if (!reads && use_ == RuleStore::Use::Administer) makeOwnedDatabase(config_);
         store_ = store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
                                         {.use = reads ? RuleStore::Use::Read : use_});
+        store_->watch({.begins = Interrupts::hold, .done = [] { Interrupts::release(kInterruptedLater); }});
         return *store_;
     }
     void onlyRead() { use_ = RuleStore::Use::Read; }
@@ -470,6 +476,7 @@ class Access {
 void Access::perform(const std::function<void()>& change) {
     requireSite(needed_);
     if (!arguments_.dry_run) {
+        const Interrupts interrupts(kInterrupted);
         change();
         changed_ = context_.exit_code == kDone;
         if (arguments_.json && context_.exit_code == kDone)
@@ -1352,6 +1359,7 @@ void Access::exportRules() {
     use_ = RuleStore::Use::Rescue;
     const auto defaults = store().setDefaults();
     requireSet(arguments_.set);
+    const Interrupts interrupts("interrupted: what was exported lacks rules, and its end mark");
     // On a terminal the rules themselves show how far it is.
     std::optional<Progress> progress;
     if (!standardOutput().terminal) progress.emplace("exporting rules");
