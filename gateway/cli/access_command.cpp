@@ -141,8 +141,18 @@ UnixSeconds now() {
     return std::time(nullptr);
 }
 
+/// Of "192.0.2.10-20", "192.0.2.10-192.0.2.20"; empty: it is nothing like that.
+std::string rangeMeant(const std::string& text) {
+    const std::size_t dash = text.find('-'), dot = text.rfind('.', dash);
+    if (dash == std::string::npos || dot == std::string::npos) return {};
+    const std::string first = text.substr(0, dash), last = text.substr(0, dot + 1) + text.substr(dash + 1);
+    return IpAddress::parseV4(first) && IpAddress::parseV4(last) ? first + "-" + last : std::string();
+}
+
 /// What may have been meant by a word that is no network; empty: nothing is known of that.
 std::string hintOn(const std::string& text) {
+    if (const std::string range = rangeMeant(text); !range.empty())
+        return fmt::format(" (did you mean {}?)", range);
     constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     constexpr std::string_view kOfAddresses = "0123456789.";
     const bool may_be_name = text.find_first_not_of(kOfNames) == std::string::npos &&
@@ -170,7 +180,12 @@ Network parsedNetwork(const std::string& text) {
 std::string parsedName(const std::string& text) {
     auto parsed = store::parseRuleName(text);
     if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
-    return std::move(std::get<std::string>(parsed));
+    auto name = std::move(std::get<std::string>(parsed));
+    // RFC 1123 section 2.1: no top-level domain is without a letter.
+    if (name.find_first_of("abcdefghijklmnopqrstuvwxyz", name.find_last_of(".:") + 1) == std::string::npos)
+        usageError(fmt::format("\"{}\" cannot be a name: its last part has no letter{}", printable(name),
+                               hintOn(name.substr(name.find(':') + 1))));
+    return name;
 }
 
 /// 255.255.255.0, which is no client's address.
