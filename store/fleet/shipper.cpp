@@ -194,6 +194,7 @@ bool JournalShipper::Impl::ship() {
     if (records > 0 || is_due) {
         if (!write(reached, records, missed)) return true;
         noteMissed(missed);
+        position = reached;  // what the next failure, whatever fails, is behind of
         next_sign = steady_clock::now() + options.seen;
     }
     reportSuccess(records);

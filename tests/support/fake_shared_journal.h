@@ -37,6 +37,7 @@ struct SharedJournals {
     std::int64_t next_id = 1;
     std::int64_t kept_since_ms = 0;
     bool gone = false;                                           ///< it cannot be reached
+    bool goes_at_upkeep = false;                                 ///< `gone` from its next upkeep on
     bool locked = false;                                         ///< what is old cannot be removed now
     std::set<std::string> bad;                                   ///< sessions that it cannot have
     std::size_t most = std::numeric_limits<std::size_t>::max();  ///< records; for more it takes too long
@@ -144,6 +145,10 @@ class FakeSharedJournal final : public SharedJournal {
         return true;
     }
     bool maintain() override {
+        {
+            const std::lock_guard guard(database_->mutex);
+            if (database_->goes_at_upkeep) database_->gone = true;
+        }
         const auto guard = reached();
         if (database_->locked) throw StoreError(StoreError::Kind::Locked, "somebody reads");
         return false;

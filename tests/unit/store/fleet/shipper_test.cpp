@@ -161,6 +161,16 @@ TEST_F(JournalShipperTest, AnOutageIsToldOnce) {
     EXPECT_EQ(gateway.told(&ShippingGateway::lost), 1u);
 }
 
+TEST_F(JournalShipperTest, WhatHasComeJustBeforeAnOutageIsNotBehind) {
+    change([](SharedJournals& there) { there.goes_at_upkeep = true; });
+    append("own", 3);
+    ShippingGateway& gateway = start("p");
+    awaitAll();
+    await([&] { return gateway.told(&ShippingGateway::lost) == 1; });
+    append("own", 4);
+    await([&] { return gateway.shipper->status().behind == 4; });
+}
+
 TEST_F(JournalShipperTest, ADatabaseThatIsTooSlowForManyGetsFewer) {
     append("own", 60);
     change([](SharedJournals& there) { there.most = 7; });
