@@ -19,7 +19,9 @@
 #include "gateway/daemon/preflight.h"
 #include "gateway/daemon/site.h"
 #include "gateway/log/escape.h"
+#include "gateway/names/dns.h"
 #include "gateway/names/keeper.h"
+#include "protocols/dialogue/refusal_wording.h"
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
@@ -467,6 +469,7 @@ class Access {
     bool removeRules(const rules::Selected& selected, const std::optional<std::string>& set = {});
     void warnOfOlderRules(const Poco::JSON::Object& status);
     void warnOfMonitors(const std::vector<std::string>& listeners) const;
+    void warnOfUnshownNotes(const std::vector<std::string>& listeners) const;
     void reportGateway();
     void reportDecision(const rules::Decision& decision) const;
     std::optional<std::string> readFile();
@@ -708,6 +711,9 @@ void Access::put(Verdict verdict) {
     resolveNames(outcome);
     warnOfClosed(service().closedBy(outcome));
     warnOfMonitors(arguments_.listeners);
+    const auto hasNote = [](const RuleStore::EditResult& result) { return result.rule.reply.shows_note; };
+    if (std::any_of(outcome.rules.begin(), outcome.rules.end(), hasNote))
+        warnOfUnshownNotes(arguments_.listeners);
 }
 
 /// A set that there is, of which this may be a misspelling; empty: it is one itself, or none is near.
@@ -755,6 +761,8 @@ void Access::resolveNames(const rules::PutOutcome& put) {
     for (const RuleStore::EditResult& result : put.rules) {
         const AccessRule& rule = result.rule;
         if (rule.name.empty() || result.kind == RuleStore::PutKind::Kept) continue;
+        // Name servers may be slow, and the rule is there.
+        std::fflush(stdout);
         const auto states = service().names();
         const auto before = states.find(rule.id);
         const auto resolved = names::resolveRule(
@@ -762,7 +770,7 @@ void Access::resolveNames(const rules::PutOutcome& put) {
             [this](const AccessRule& one, const names::NameAnswer& answer) {
                 return names::objectionTo(one, answer, site_);
             },
-            names::queryDns, now());
+            names::queryDnsOnce, now());
         const auto sentence = sentenceOf(rule, resolved.state, now());
         if (resolved.state.error.empty())
             remark("note: {}\n", sentence);
@@ -1191,6 +1199,19 @@ void Access::warnOfMonitors(const std::vector<std::string>& listeners) const {
                 "note: listener {} only monitors (mode = \"monitor\"): nobody is refused there, and whom "
                 "the rules would refuse is recorded\n",
                 listener.name);
+}
+
+/// A note is for clients only where a reply has a place for it.
+void Access::warnOfUnshownNotes(const std::vector<std::string>& listeners) const {
+    const auto shows = [&](const ListenerConfig& listener) {
+        return showsRuleNote(listener.refusal_footer) &&
+               (listeners.empty() ||
+                std::find(listeners.begin(), listeners.end(), listener.name) != listeners.end());
+    };
+    if (std::none_of(config_.listeners.begin(), config_.listeners.end(), shows))
+        fmt::print(stderr,
+                   "note: clients do not see the note: no listener {}has a refusal_footer with $rule_note\n",
+                   listeners.empty() ? "" : "of the rule ");
 }
 
 /// A change that the gateway which runs does not see, because it has another configuration than the file by now.

@@ -155,7 +155,19 @@ void readTrustedBalancer(Reading& reading, TableReader& table, ListenerConfig& l
 
 void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key, std::string& value) {
     constexpr std::string_view kScheme = "sqlite:";
-    table.text(key, value);
+    if (!table.text(key, value)) {
+        const std::string name = value.substr(kScheme.size());
+        const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
+        // An empty database in its place would admit whom that one denies.
+        std::error_code ignored;
+        if (beside != usual && std::filesystem::exists(beside, ignored))
+            table.error(key,
+                        fmt::format("{0} is there, but without this key it is {1}: write {3} = \"{2}{0}\", "
+                                    "or move or remove it",
+                                    beside, usual, kScheme, key));
+        value = fmt::format("{}{}", kScheme, usual);
+        return;
+    }
     const std::string_view url = value;
     if (url.starts_with("postgresql:") || url.starts_with("postgres:"))
         table.error(key, "PostgreSQL is not supported by this version: expected \"sqlite:PATH\"");
@@ -329,7 +341,8 @@ void readLogTarget(Reading& reading, TableReader& table, std::string_view key, L
 
 void readSocket(Reading& reading, TableReader& table, std::string_view key, AdminConfig& admin) {
     const bool chosen = table.text(key, admin.socket);
-    if (!admin.socket.empty()) admin.socket = reading.absolute(admin.socket);
+    if (!admin.socket.empty())
+        admin.socket = chosen ? reading.absolute(admin.socket) : reading.usual(admin.socket, kRunFolder);
     if (chosen) {
         checkSocketPath(table, key, admin.socket);
     } else if (admin.socket.size() >= kMaxSocketPath) {
@@ -509,10 +522,12 @@ void readListenerTls(Reading&, TableReader& table, std::string_view key, Listene
 
 // Other servers' mail must not be refused for want of TLS (RFC 3207 4).
 void readTlsRequired(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    const auto takesOthersMail = [](const Endpoint& address) { return address.port == 25; };
-    const bool may_lack_it =
-        listener.protocol == Protocol::Smtp &&
-        std::any_of(listener.addresses.begin(), listener.addresses.end(), takesOthersMail);
+    constexpr std::uint16_t kSubmission = 587;
+    const auto has = [&](const auto& condition) {
+        return listener.protocol == Protocol::Smtp &&
+               std::any_of(listener.addresses.begin(), listener.addresses.end(), condition);
+    };
+    const bool may_lack_it = has([](const Endpoint& address) { return address.port == 25; });
     listener.tls_required = listener.tls == ListenerTls::StartTls && !may_lack_it;
     if (!table.applies(key, listener.tls == ListenerTls::StartTls || table.isWrong("tls"),
                        "would be ignored, because tls is not \"starttls\""))
@@ -520,6 +535,12 @@ void readTlsRequired(Reading&, TableReader& table, std::string_view key, Listene
     table.boolean(key, listener.tls_required);
     if (listener.tls_required && may_lack_it)
         table.warning(key, "on port 25 mail from servers that do not use TLS is refused");
+    // A balancer's port 25 has another number here.
+    const auto other = [](const Endpoint& address) { return address.port != kSubmission; };
+    if (!table.has(key) && listener.tls_required && has(other))
+        table.warning(key,
+                      "is true unless said otherwise: mail from servers that do not use TLS is refused, also "
+                      "where a balancer takes it on its port 25: write tls_required = false, or = true");
 }
 
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {

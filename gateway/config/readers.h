@@ -39,6 +39,11 @@ struct NetworkList {
 };
 using NetworkLists = std::map<std::string, NetworkList, std::less<>>;
 
+/// Of the system's configuration, and what systemd's unit calls StateDirectory and RuntimeDirectory.
+inline constexpr const char* kSystemFolder = "/etc/mailgate";
+inline constexpr const char* kStateFolder = "/var/lib/mailgate";
+inline constexpr const char* kRunFolder = "/run/mailgate";
+
 /// What a reader may need besides its own table, and what it leaves for the checks of the whole.
 struct Reading {
     struct Bound {
@@ -56,6 +61,11 @@ struct Reading {
     const toml::table* upstream_defaults = nullptr;
 
     std::string absolute(const std::string& path) const { return (base / path).lexically_normal().string(); }
+    /// Where `name`, a default, is: beside the file; for the system's file in `folder`, since its service may not
+    /// write beside it.
+    std::string usual(const std::string& name, const char* folder) const {
+        return base == kSystemFolder ? (std::filesystem::path(folder) / name).string() : absolute(name);
+    }
 };
 
 /// Letters, digits, '.', '-' and '_'.

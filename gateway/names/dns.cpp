@@ -100,6 +100,11 @@ class Resolver {
     Resolver& operator=(const Resolver&) = delete;
 
     bool ready() const noexcept { return ready_; }
+    void askOnce() noexcept {
+        constexpr int kSeconds = 3;
+        state_.retrans = kSeconds;
+        state_.retry = 1;
+    }
     int ask(const std::string& name, DnsType type, std::vector<std::uint8_t>& message) noexcept {
         return res_nquery(&state_, name.c_str(), ns_c_in, typeNumber(type), message.data(),
                           static_cast<int>(message.size()));
@@ -160,8 +165,9 @@ DnsAnswer readResponse(const std::vector<std::uint8_t>& message, DnsType type) {
     return answer;
 }
 
-DnsAnswer queryDns(const std::string& name, DnsType type) {
-    Resolver resolver;
+namespace {
+
+DnsAnswer query(Resolver& resolver, const std::string& name, DnsType type) {
     if (!resolver.ready()) return failed("/etc/resolv.conf cannot be read");
     std::vector<std::uint8_t> message(kLongestMessage);
     const int length = resolver.ask(name, type, message);
@@ -175,6 +181,19 @@ DnsAnswer queryDns(const std::string& name, DnsType type) {
     }
     message.resize(std::min<std::size_t>(static_cast<std::size_t>(length), message.size()));
     return readResponse(message, type);
+}
+
+}  // namespace
+
+DnsAnswer queryDns(const std::string& name, DnsType type) {
+    Resolver resolver;
+    return query(resolver, name, type);
+}
+
+DnsAnswer queryDnsOnce(const std::string& name, DnsType type) {
+    Resolver resolver;
+    resolver.askOnce();
+    return query(resolver, name, type);
 }
 
 }  // namespace mailgate::names

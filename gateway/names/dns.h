@@ -35,6 +35,8 @@ using DnsQuery = std::function<DnsAnswer(const std::string& name, DnsType type)>
 /// As /etc/resolv.conf says, and of nothing else: neither /etc/hosts nor its search list. Any thread; no exception but of
 /// memory.
 DnsAnswer queryDns(const std::string& name, DnsType type);
+/// The same for who waits for it: each name server is asked once, for three seconds.
+DnsAnswer queryDnsOnce(const std::string& name, DnsType type);
 
 /// A response of a name server (RFC 1035 section 4.1), which may be hostile, to a question of that type.
 DnsAnswer readResponse(const std::vector<std::uint8_t>& message, DnsType type);

@@ -542,7 +542,11 @@ std::optional<std::string> Reader::accessEntry(std::size_t number, std::string_v
 
 void Reader::drop(std::span<const Line> lines) {
     if (options_.verdict == Verdict::Allow) {
-        note(lines.front(), "a DROP list contains networks to deny, but --verdict says allow");
+        note(lines.front(),
+             lines.front().text.front() == '{'
+                 ? "JSON is read as Spamhaus' DROP list, which contains networks to deny, but --verdict says "
+                   "allow: of other JSON give a network a line, e.g. by jq"
+                 : "a DROP list contains networks to deny, but --verdict says allow");
         return;
     }
     each(lines, &Reader::dropLine);

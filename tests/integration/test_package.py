@@ -148,6 +148,21 @@ class Package(unittest.TestCase):
         self.assertEqual((refused["client"], refused["rule"]), ("198.51.100.7", "198.51.100.7"))
         self.assertEqual(self.system.run("stat", "-c", "%U", "/var/lib/mailgate/mailgate.db-wal").stdout, "mailgate\n")
 
+    def test_runs_as_its_user_with_the_configuration_of_the_readme(self):
+        self.install()
+        [text] = re.findall(r"A minimal `/etc/mailgate/mailgate.toml`.*?```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+        self.system.write(CONFIG, text + f'[log]\ntarget = "file:{LOG}"\n')
+        self.assertIn("ok, 1 listener", self.system.run("mailgate", "check").stdout)
+        self.system.run("mailgate", "access", "deny", "198.51.100.7")
+        self.serve()
+        self.assertIn("1 access rule", self.system.run("mailgate", "status", check=False).stdout)
+        self.assertEqual(self.system.run("sh", "-c", "ls /etc/mailgate").stdout, "mailgate.toml\n")
+        # A database that was there before is not passed over: others would be let in.
+        self.system.run("touch", "/etc/mailgate/mailgate.db")
+        checked = self.system.run("mailgate", "check", check=False)
+        self.assertEqual(checked.returncode, 78)
+        self.assertIn('write url = "sqlite:/etc/mailgate/mailgate.db"', checked.stdout)
+
     def test_its_log_is_rotated_without_a_lost_line(self):
         self.install()
         self.serve()

@@ -3,6 +3,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import unittest
 
 from harness import backend, mailgate, proxyclient
@@ -91,6 +93,16 @@ class RuleNames(unittest.TestCase):
         undone = self.gateway.run("access", "undo")
         self.assertIn(f"- allow {HOME} Anna", undone.stdout, "what became of the name is no change that stands on it")
         wait_until(lambda: not self.enters("203.0.113.10"), "the rule to be gone")
+
+    def test_the_rule_is_told_before_name_servers_answer(self):
+        self.names.signal(signal.SIGSTOP)
+        self.addCleanup(self.names.signal, signal.SIGCONT)
+        with subprocess.Popen(self.gateway.argv("access", "allow", "host:late.example"), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, cwd=self.gateway.folder) as allow:
+            self.assertIn("added rule 1: allow host:late.example", allow.stdout.readline())
+            self.names.signal(signal.SIGCONT)
+            self.assertIn("host:late.example stands for nothing yet", allow.stdout.read())
+        self.assertEqual(allow.returncode, 0)
 
     def test_networks_of_spf_records(self):
         said = self.gateway.run("access", "allow", SPF)

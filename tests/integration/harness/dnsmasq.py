@@ -32,6 +32,9 @@ class Dnsmasq:
     def stop(self):
         self._process.stop()
 
+    def signal(self, number):
+        self._process.signal(number)
+
     def tell(self, name, *addresses):
         """From now on the name has these addresses."""
         self._hosts.write_text("".join(f"{address} {name}\n" for address in addresses))

@@ -69,6 +69,16 @@ TEST_F(AccessCommandTest, AListenerThatOnlyMonitorsIsNamed) {
     EXPECT_THAT(access({"report", "--json"}).output, HasSubstr("\"monitors\":true"));
 }
 
+TEST_F(AccessCommandTest, ANoteThatNoListenerShowsIsTold) {
+    const std::vector<std::string> deny{"deny", "192.0.2.1", "--note", "call us", "--reply", "note"};
+    EXPECT_EQ(access(deny).errors,
+              "note: clients do not see the note: no listener has a refusal_footer with $rule_note\n");
+    const std::string listener = "protocol = \"smtp\"\n";
+    std::string site = kSite;
+    configure(site.insert(site.find(listener), "refusal_footer = \"$rule_note\"\n"));
+    EXPECT_EQ(access(deny).errors, "");
+}
+
 TEST_F(AccessCommandTest, WhatWasDoneHereIsTakenBackWithoutTheFleetsDatabase) {
     done({"deny", "192.0.2.1", "--note", "before there was a fleet"});
     EXPECT_THAT(refusal(kUsage, {"undo", "--here"}), HasSubstr("--here is for gateways of a fleet"));

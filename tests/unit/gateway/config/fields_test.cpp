@@ -28,7 +28,7 @@ AfterReading<Struct> readRow(const Field<Struct>& row, const std::string& lines)
     const Config config;
     Problems problems("f");
     Names names;
-    Reading reading{problems, config, "/etc/mailgate", &names, {}};
+    Reading reading{problems, config, "/srv/mailgate", &names, {}};
     TableReader table(&root, "t", {1, 1}, problems);
     AfterReading<Struct> after;
     // Else what TLS is used with would be ignored.

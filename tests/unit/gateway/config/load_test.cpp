@@ -93,7 +93,9 @@ TEST(Config, ASmallSiteTakesTheDefaults) {
     EXPECT_EQ(config.file, kFile.string());
     EXPECT_FALSE(config.name.empty());
     EXPECT_EQ(config.max_sessions, 50'000u);
-    EXPECT_EQ(config.store_url, "sqlite:/etc/mailgate/mailgate.db");
+    EXPECT_EQ(config.store_url, "sqlite:/var/lib/mailgate/mailgate.db");
+    EXPECT_EQ(config.journal.url, "sqlite:/var/lib/mailgate/mailgate-journal.db");
+    EXPECT_EQ(config.admin.socket, "/run/mailgate/mailgate.sock");
     EXPECT_EQ(config.timeouts.idleFor(Protocol::Imap), 31min);
     ASSERT_EQ(config.listeners.size(), 1u);
     EXPECT_EQ(config.listeners[0].addresses, std::vector{(Endpoint{IpAddress::fromV4({0, 0, 0, 0}), 2525})});
@@ -361,7 +363,7 @@ TEST(Include, FilesAreReadInTheOrderOfTheirNamesAndJoined) {
     EXPECT_EQ(config.timeouts.hold, 9s);
     EXPECT_EQ(config.log.level, LogLevel::Error);
     EXPECT_EQ(config.listeners.size(), 1u);
-    EXPECT_EQ(config.store_url, "sqlite:/etc/mailgate/mailgate.db");
+    EXPECT_EQ(config.store_url, "sqlite:/var/lib/mailgate/mailgate.db");
 }
 
 TEST(Include, AnErrorNamesItsFileAndAllFilesAreToldAtOnce) {
@@ -671,16 +673,18 @@ TEST(Config, TlsThatEndsHereIsRefusedWithoutWhatItNeedsAndItsKeysWithoutIt) {
 }
 
 TEST(Config, StartTlsIsRequiredWhereMailOfOtherServersDoesNotComeIn) {
-    const auto required = [](const std::string& protocol, const std::string& address,
+    const auto listener = [](const std::string& protocol, const std::string& address,
                              const std::string& more) {
         return parse("[[listener]]\nname = \"l\"\nprotocol = \"" + protocol + "\"\naddress = \"" + address +
                      "\"\ntls = \"starttls\"\ncertificates = [{ certificate = \"a.pem\" }]\nupstream = "
                      "\"u\"\n" +
                      more +
                      "[[upstream]]\nname = \"u\"\n[[upstream.server]]\nname = \"s\"\naddress = "
-                     "\"192.0.2.9:25\"\n")
-            .listeners[0]
-            .tls_required;
+                     "\"192.0.2.9:25\"\n");
+    };
+    const auto required = [&](const std::string& protocol, const std::string& address,
+                              const std::string& more) {
+        return listener(protocol, address, more).listeners[0].tls_required;
     };
     EXPECT_FALSE(required("smtp", "0.0.0.0:25", ""));
     EXPECT_TRUE(required("smtp", "0.0.0.0:587", ""));
@@ -688,6 +692,11 @@ TEST(Config, StartTlsIsRequiredWhereMailOfOtherServersDoesNotComeIn) {
     EXPECT_FALSE(required("smtp", "0.0.0.0:2525", "tls_required = false\n"));
     for (const std::string protocol : {"imap", "pop3", "sieve", "lmtp"})
         EXPECT_TRUE(required(protocol, "0.0.0.0:25", "")) << protocol;
+    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", "")),
+                ElementsAre(HasSubstr("write tls_required = false")));
+    for (const std::string said : {"tls_required = false\n", "tls_required = true\n"})
+        EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", said)), IsEmpty());
+    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:587", "")), IsEmpty());
     EXPECT_THAT(errorsOf("[[listener]]\nname = \"l\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:25\"\ntls = "
                          "\"starttls\"\nupstream = \"u\"\n"),
                 HasSubstr("tcp has no STARTTLS"));
@@ -915,10 +924,10 @@ TEST(LoadReadable, WhatIsNeededIsNotGuessed) {
     EXPECT_EQ(rulesOf("[gateway]\nname = \"x\"\n" + site("proxy = ") + "[store]\nurl = \"sqlite:x\"\n"), "")
         << "it is behind what cannot be read";
     EXPECT_EQ(rulesOf("[gateway]\nname = \"x\"\n" + site("proxy = ") + "# [store]\n"),
-              "sqlite:/etc/mailgate/mailgate.db");
+              "sqlite:/var/lib/mailgate/mailgate.db");
     EXPECT_EQ(rulesOf("include = \"more.toml\"\n" + kStores + site("x = 1")), "")
         << "a file that cannot be read";
-    EXPECT_EQ(rulesOf(site("proxy = ")), "sqlite:/etc/mailgate/mailgate.db") << "the file names no other";
+    EXPECT_EQ(rulesOf(site("proxy = ")), "sqlite:/var/lib/mailgate/mailgate.db") << "the file names no other";
     EXPECT_EQ(rulesOf("url = \n" + site()), "") << "no table is in front of it";
 }
 

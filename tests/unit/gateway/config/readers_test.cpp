@@ -77,11 +77,11 @@ TEST(Readers, TheGatewaysNameIsOneForAHost) {
                 HasSubstr("expected a host name"));
 }
 
-TEST(Readers, ADatabaseIsAFileNextToTheConfiguration) {
+TEST(Readers, ADatabaseIsAFileNextToTheConfigurationButForTheSystems) {
     const auto url = [](const std::string& text) {
         return Read<Config>(readStoreUrl, "url", "url = \"" + text + "\"");
     };
-    EXPECT_EQ(Read<Config>(readStoreUrl, "url", "").value.store_url, "sqlite:/etc/mailgate/mailgate.db");
+    EXPECT_EQ(Read<Config>(readStoreUrl, "url", "").value.store_url, "sqlite:/var/lib/mailgate/mailgate.db");
     EXPECT_EQ(url("sqlite:../lib/r.db").value.store_url, "sqlite:/etc/lib/r.db");
     EXPECT_EQ(url("sqlite:/var/r.db").value.store_url, "sqlite:/var/r.db");
     EXPECT_THAT(url("postgresql://db/x").errors, HasSubstr("not supported by this version"));
@@ -128,7 +128,7 @@ TEST(Readers, TheLogGoesToOneOfFourKindsOfTarget) {
 
 TEST(Readers, AnAdminSocketThatCannotBeBoundIsAnErrorOrWhenNobodyChoseItAWarning) {
     const Read<AdminConfig> usual(readSocket, "socket", "");
-    EXPECT_EQ(usual.value.socket, "/etc/mailgate/mailgate.sock");
+    EXPECT_EQ(usual.value.socket, "/run/mailgate/mailgate.sock");
     EXPECT_THAT(usual.warnings, IsEmpty());
     EXPECT_EQ(Read<AdminConfig>(readSocket, "socket", "socket = \"\"").value.socket, "");
     const std::string longest(100, 's');
