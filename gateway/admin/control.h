@@ -75,6 +75,8 @@ struct Status {
     std::int64_t pid = 0, started_ms = 0;
     bool draining = false;
     std::uint64_t live = 0, max_sessions = 0;
+    std::uint64_t configured_sessions =
+        0;  ///< max_sessions of the file; more: the limit on open files is in its way
     std::vector<ListenerStatus> listeners;
     std::vector<ServerStatus> servers;  ///< one for each address: (upstream, server, address) is unique
     std::vector<CertificateStatus> certificates;

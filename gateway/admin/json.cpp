@@ -240,6 +240,7 @@ Object toJson(const Status& status) {
     object.set("last_reload_failed", status.last_reload_failed);
     object.set("live", status.live);
     object.set("max_sessions", status.max_sessions);
+    object.set("configured_sessions", status.configured_sessions);
     object.set("listeners", toArray(status.listeners));
     object.set("servers", toArray(status.servers));
     object.set("certificates", toArray(status.certificates));

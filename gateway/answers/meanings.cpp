@@ -109,6 +109,72 @@ std::string_view essenceOf(std::string_view text) {
     return text.size() > 1 && text.back() == ':' ? text.substr(0, text.size() - 1) : text;
 }
 
+/// Where the value ends that begins the text: "<a b>" and "a,".
+std::string_view valueOf(std::string_view text) noexcept {
+    return text.starts_with('<') ? text.substr(0, text.find('>') + 1)  // npos + 1 is 0
+                                 : text.substr(0, text.find_first_of(" \t,;)"));
+}
+
+/// What stands behind "key=" in a line of a log; empty: nothing does.
+std::string_view valueIn(std::string_view line, std::string_view key) noexcept {
+    constexpr std::string_view kBefore = " \t,(";
+    for (std::size_t at = 0; (at = line.find(key, at)) != std::string_view::npos; at += key.size()) {
+        if (at > 0 && kBefore.find(line[at - 1]) == std::string_view::npos) continue;
+        if (line.substr(at + key.size()).starts_with('=')) return valueOf(line.substr(at + key.size() + 1));
+    }
+    return {};
+}
+
+/// Postfix's logs have it in front: "517C1168: client=...", "... postfix/qmgr[267]: 517C1168: from=<...".
+std::string_view queueIdIn(std::string_view line) noexcept {
+    constexpr std::string_view kBehindProgram = "]: ", kEnd = ": ";
+    constexpr std::size_t kLeast = 6;
+    constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+                               kDigits = "0123456789";
+    const auto isOfId = [&](char character) {
+        return kLetters.find(character) != std::string_view::npos ||
+               kDigits.find(character) != std::string_view::npos;
+    };
+    if (const std::size_t program = line.find(kBehindProgram); program != std::string_view::npos)
+        line.remove_prefix(program + kBehindProgram.size());
+    const std::size_t end = line.find(kEnd);
+    if (end == std::string_view::npos || end < kLeast) return {};
+    line = line.substr(0, end);
+    const bool has_digit = line.find_first_of(kDigits) != std::string_view::npos;  // "NOQUEUE" has none
+    return has_digit && std::all_of(line.begin(), line.end(), isOfId) ? line : std::string_view();
+}
+
+/// The first address between brackets, which "smtpd[380]" has not.
+std::string_view bracketedAddress(std::string_view line) {
+    for (std::size_t at = 0; (at = line.find('[', at)) != std::string_view::npos; ++at)
+        if (const auto address = withoutTag(between(line.substr(at), "[", "]")); isAddress(address))
+            return address;
+    return {};
+}
+
+/// Of a line of a mail server's log: what names one mail, then who sent it to whom, then from where. Empty: it is none.
+std::vector<Meaning> loggedMeanings(std::string_view line) {
+    std::vector<Meaning> meanings;
+    const auto add = [&](Meaning found) {
+        found.is_slow = !meanings.empty();
+        meanings.push_back(std::move(found));
+    };
+    if (const auto id = queueIdIn(line); !id.empty()) add(meaning(kQueueId, id));
+    if (const auto id = valueIn(line, "message-id"); !id.empty()) add(meaning(kMessageId, messageId(id)));
+    for (const auto& [key, kind] : {std::pair<std::string_view, const KnownKind&>("from", kFrom),
+                                    {"to", kTo},
+                                    {"user", kUser},
+                                    {"sasl_username", kUser}})
+        if (const std::string value = envelopeAddress(valueIn(line, key)); !value.empty())
+            add(meaning(kind, value));
+    const std::string_view remote = valueIn(line, "rip");
+    const bool is_line = !meanings.empty() || !remote.empty() || line.find(' ') != std::string_view::npos;
+    const std::string_view client = isAddress(remote) ? remote : bracketedAddress(line);
+    if (const auto network = parseNetwork(client); is_line && std::holds_alternative<Network>(network))
+        add(std::move(addressMeanings(std::get<Network>(network)).front()));
+    return meanings;
+}
+
 }  // namespace
 
 std::string shellWord(std::string_view text) {
@@ -134,6 +200,10 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
             return {meaning(kMessageId, messageId(text.substr(field.size())))};
     const std::string_view pasted = text;
     text = essenceOf(text);
+    // An id that is named as one says more than what is around it.
+    if (const bool is_id = mayBeSessionId(text) || pasted.find("queued as ") != std::string_view::npos;
+        !is_id)
+        if (auto logged = loggedMeanings(pasted); !logged.empty()) return logged;
     const auto network = parseNetwork(text);
     if (const Network* const parsed = std::get_if<Network>(&network)) {
         auto meanings = addressMeanings(*parsed);

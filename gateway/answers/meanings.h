@@ -18,7 +18,8 @@ struct Meaning {
     std::string command;     ///< that asks for all of it, for a shell
     store::JournalFilter filter;
     std::string session_id{};  ///< instead of the filter: the beginning of an id
-    bool is_slow = false;      ///< the whole journal is read for it: only where nothing else was meant
+    bool is_slow =
+        false;  ///< the whole journal is read for it, or it says less: only where nothing else was meant
 
     /// Of a fleet's journals. Their database has no index of balancers.
     bool isSlowFor(bool fleet) const noexcept { return is_slow || (fleet && filter.balancer); }
@@ -27,7 +28,7 @@ struct Meaning {
 /// One word for a POSIX shell, whatever is in it.
 std::string shellWord(std::string_view text);
 
-/// The likely ones first; none for an empty text.
+/// The likely ones first; none for an empty text. Of a line of Postfix's or Dovecot's log they are of the ids and addresses in it.
 std::vector<Meaning> meaningsOf(std::string_view text);
 
 }  // namespace mailgate::answers

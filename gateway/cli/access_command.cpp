@@ -8,6 +8,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/interrupts.h"
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
@@ -106,6 +107,10 @@ struct Arguments {
     ViewOptions view;
 };
 
+constexpr const char* kInterrupted = "interrupted: nothing changed";
+constexpr const char* kInterruptedLater =
+    "interrupted when the change had been made (mailgate access history shows it)";
+
 [[noreturn]] void usageError(std::string message) {
     throw CLI::ValidationError(std::move(message));
 }
@@ -138,8 +143,18 @@ UnixSeconds now() {
     return std::time(nullptr);
 }
 
+/// Of "192.0.2.10-20", "192.0.2.10-192.0.2.20"; empty: it is nothing like that.
+std::string rangeMeant(const std::string& text) {
+    const std::size_t dash = text.find('-'), dot = text.rfind('.', dash);
+    if (dash == std::string::npos || dot == std::string::npos) return {};
+    const std::string first = text.substr(0, dash), last = text.substr(0, dot + 1) + text.substr(dash + 1);
+    return IpAddress::parseV4(first) && IpAddress::parseV4(last) ? first + "-" + last : std::string();
+}
+
 /// What may have been meant by a word that is no network; empty: nothing is known of that.
 std::string hintOn(const std::string& text) {
+    if (const std::string range = rangeMeant(text); !range.empty())
+        return fmt::format(" (did you mean {}?)", range);
     constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
     constexpr std::string_view kOfAddresses = "0123456789.";
     const bool may_be_name = text.find_first_not_of(kOfNames) == std::string::npos &&
@@ -167,7 +182,12 @@ Network parsedNetwork(const std::string& text) {
 std::string parsedName(const std::string& text) {
     auto parsed = store::parseRuleName(text);
     if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
-    return std::move(std::get<std::string>(parsed));
+    auto name = std::move(std::get<std::string>(parsed));
+    // RFC 1123 section 2.1: no top-level domain is without a letter.
+    if (name.find_first_of("abcdefghijklmnopqrstuvwxyz", name.find_last_of(".:") + 1) == std::string::npos)
+        usageError(fmt::format("\"{}\" cannot be a name: its last part has no letter{}", printable(name),
+                               hintOn(name.substr(name.find(':') + 1))));
+    return name;
 }
 
 /// 255.255.255.0, which is no client's address.
@@ -355,6 +375,7 @@ class Access {
         if (!reads && use_ == RuleStore::Use::Administer) makeOwnedDatabase(config_);
         store_ = store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
                                         {.use = reads ? RuleStore::Use::Read : use_});
+        store_->watch({.begins = Interrupts::hold, .done = [] { Interrupts::release(kInterruptedLater); }});
         return *store_;
     }
     void onlyRead() { use_ = RuleStore::Use::Read; }
@@ -474,6 +495,7 @@ class Access {
 void Access::perform(const std::function<void()>& change, RuleStore::Rehearsal rehearsal) {
     requireSite(needed_);
     if (!arguments_.dry_run) {
+        const Interrupts interrupts(kInterrupted);
         change();
         changed_ = context_.exit_code == kDone;
         if (arguments_.json && context_.exit_code == kDone)
@@ -1375,6 +1397,7 @@ void Access::exportRules() {
     use_ = RuleStore::Use::Rescue;
     const auto defaults = store().setDefaults();
     requireSet(arguments_.set);
+    const Interrupts interrupts("interrupted: what was exported lacks rules, and its end mark");
     // On a terminal the rules themselves show how far it is.
     std::optional<Progress> progress;
     if (!standardOutput().terminal) progress.emplace("exporting rules");

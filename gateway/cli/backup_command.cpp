@@ -5,6 +5,7 @@
 #include "gateway/cli/backup.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/interrupts.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
 #include "gateway/config/load.h"
@@ -14,10 +15,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <signal.h>
-
 #include <algorithm>
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,38 +28,12 @@ namespace {
 namespace fs = std::filesystem;
 using Kind = BackupFile::Kind;
 
-volatile sig_atomic_t interrupted = 0;
-
-/// Ctrl-C, SIGTERM and the end of the terminal are heard where nothing is half done, for the time of its life.
-class Interruptible {
-  public:
-    Interruptible() {
-        interrupted = 0;
-        struct sigaction note {};
-        note.sa_handler = [](int) { interrupted = 1; };
-        for (std::size_t at = 0; at < kSignals.size(); ++at) {
-            ::sigaction(kSignals[at], &note, &before_[at]);
-            if (before_[at].sa_handler == SIG_IGN)
-                ::sigaction(kSignals[at], &before_[at], nullptr);  // nohup(1)
-        }
-    }
-    ~Interruptible() {
-        for (std::size_t at = 0; at < kSignals.size(); ++at)
-            ::sigaction(kSignals[at], &before_[at], nullptr);
-    }
-    Interruptible(const Interruptible&) = delete;
-    Interruptible& operator=(const Interruptible&) = delete;
-
-  private:
-    static constexpr std::array<int, 3> kSignals{SIGINT, SIGTERM, SIGHUP};
-    std::array<struct sigaction, 3> before_{};
-};
-
 /// A line for each thing that is done, and the end of all when it is interrupted.
 class Reporter {
   public:
     void report(std::string_view what, std::uint64_t done, std::uint64_t total) {
-        if (interrupted != 0) throw BackupError("interrupted: nothing was left behind, and nothing changed");
+        if (const int signal = Interrupts::noted())
+            throw Interrupted(signal, "interrupted: nothing was left behind, and nothing changed");
         if (what != what_) {
             progress_.reset();
             what_ = what;
@@ -102,7 +74,7 @@ void backUp(const Context& context, const std::string& folder) {
     const Config config = chosenConfig(context);
     // It would be put in the place of the last one that has rules.
     if (const auto lost = lostStore(config)) throw BackupError(*lost);
-    const Interruptible interruptible;
+    const Interrupts interrupts;
     std::optional<Reporter> reporter(std::in_place);
     const Backup backup = makeBackup(config, folder, reporter->callback());
     reporter.reset();
@@ -194,7 +166,7 @@ std::vector<Replacement> replacementsFor(const Context& context, const Backup& b
 
 void restore(const Context& context, const std::string& folder, const Parts& parts) {
     requireName(folder);
-    const Interruptible interruptible;
+    const Interrupts interrupts;
     const Backup backup = readBackup(folder);
     const std::vector<Replacement> replacements = replacementsFor(context, backup, parts);
     if (replacements.empty()) throw BackupError(fmt::format("{}: has nothing of that", printable(folder)));

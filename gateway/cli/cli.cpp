@@ -4,6 +4,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/examples.h"
 #include "gateway/cli/help.h"
+#include "gateway/cli/interrupts.h"
 #include "gateway/cli/status_check.h"
 #include "gateway/config/load.h"
 #include "protocols/values/text.h"
@@ -243,6 +244,8 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     } catch (const store::StoreError& error) {
         std::fprintf(stderr, "mailgate: %s\n", error.what());
         return error.kind() == store::StoreError::Kind::Unknown ? kOutcomeUnknown : kRefusedOrNotFound;
+    } catch (const Interrupted& error) {
+        endBy(error.signal(), error.what());
     } catch (const std::exception& error) {
         std::fprintf(stderr, "mailgate: %s\n", error.what());
         return kRefusedOrNotFound;

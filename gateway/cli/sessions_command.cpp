@@ -69,6 +69,11 @@ std::string ruleArgument(const std::string& text) {
     return text == "default" ? "" : networkArgument(text).toString();
 }
 
+/// As Postfix's log has an id.
+std::string withoutColon(const std::string& id) {
+    return id.size() > 1 && id.back() == ':' ? id.substr(0, id.size() - 1) : id;
+}
+
 /// Only what was given on the command line; `command` knows what that is.
 JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& command) {
     JournalFilter filter;
@@ -83,7 +88,7 @@ JournalFilter filterOf(const SessionsArguments& arguments, const CLI::App& comma
     text("--from", envelopeAddress(arguments.from), filter.from);
     text("--to", envelopeAddress(arguments.to), filter.to);
     text("--user", arguments.user, filter.user);
-    text("--queue-id", arguments.queue_id, filter.queue_id);
+    text("--queue-id", withoutColon(arguments.queue_id), filter.queue_id);
     text("--message-id", messageId(arguments.message_id), filter.message_id);
     text("--listener", arguments.listener, filter.listener);
     text("--server", arguments.server, filter.server);
@@ -121,6 +126,16 @@ void fail(Context& context, const std::string& sentence) {
     context.exit_code = kRefusedOrNotFound;
 }
 
+/// Which command lists a session under way of whom alone was asked for; nothing: there is none.
+std::optional<std::string> liveOneOf(const Asked& asked) {
+    const JournalFilter& filter = asked.filter;
+    std::vector<std::string> wanted;
+    if (filter.client) wanted.push_back(filter.client->toString());
+    for (const auto& one : {filter.from, filter.user, filter.helo})
+        if (one) wanted.push_back(*one);
+    return wanted.size() == 1 ? underWay(asked.config, wanted.front()) : std::nullopt;
+}
+
 /// Because a name is wrong, a user never came, or nothing matches.
 void failNone(Context& context, const Asked& asked, journal::Source& source) {
     JournalFilter user;
@@ -141,7 +156,9 @@ void failNone(Context& context, const Asked& asked, journal::Source& source) {
                         domain ? asTyped(*address) : "example.net",
                         domain ? asTyped(*address) : "example.net"));
     }
-    fail(context, "no session in the journal matches");
+    const auto live = liveOneOf(asked);
+    fail(context, fmt::format("no session in the journal matches{}",
+                              live ? "; one that is under way has it: " + *live : ""));
 }
 
 /// What --limit has cut; empty: nothing.

@@ -11,6 +11,7 @@
 #include "gateway/cli/status_check.h"
 #include "gateway/cli/table.h"
 #include "gateway/config/values.h"
+#include "gateway/daemon/preflight.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 #include "protocols/values/text.h"
@@ -200,6 +201,9 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     std::string text = monitoringOf(status);
     if (const auto lost = lostStore(status, config)) text += fmt::format("Warning: {}.\n", *lost);
     for (const std::string& warning : warningsOfRules(status, config))
+        text += fmt::format("Warning: {}.\n", warning);
+    for (const std::string& warning :
+         sessionWarnings(numberOf(status, "configured_sessions"), numberOf(status, "max_sessions")))
         text += fmt::format("Warning: {}.\n", warning);
     text += expiringOf(status, config);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";

@@ -184,7 +184,9 @@ void printJson(const TlsTest& test, const std::string& name, const Endpoint& ser
 
 void printText(const TlsTest& test, const std::string& name, const Endpoint& server,
                const TlsReport& report) {
-    fmt::print("{} {}\n", test.server, addressOf(server));
+    const std::string address = addressOf(server);
+    const bool is_new = !address.empty() && address != test.server;
+    fmt::print("{}{}\n", test.server, is_new ? " " + address : "");
     if (!report.failure.empty()) {
         fmt::print("  => {}\n", report.failure);
         if (test.starttls.empty() && report.failure.find("does not speak TLS") != std::string::npos)

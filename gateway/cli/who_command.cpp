@@ -168,12 +168,15 @@ void who(Context& context, const WhoArguments& arguments) {
         all = findAll(source, client, period);
         if (all.empty()) continue;
         fmt::print(stderr,
-                   "note: no session in the journal has that id; these are of {}, which stands in the text\n",
-                   address);
+                   "note: no session in the journal has {}; these are of {}, which stands in the text\n",
+                   meanings.front().session_id.empty() ? "the text" : "that id", address);
         break;
     }
+    const auto live = underWay(config, arguments.text);
+    if (!all.empty() && live)
+        fmt::print(stderr, "note: one that is under way has \"{}\", too: {}\n", asTyped(arguments.text),
+                   *live);
     if (all.empty()) {
-        const auto live = underWay(config, arguments.text);
         fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}{}\n",
                    asTyped(arguments.text), alternatives(meanings),
                    live ? "; one that is under way has it: " + *live : "");

@@ -34,9 +34,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Descriptors that are not sessions': listeners, log, database, pipes, the C library's.
-constexpr std::size_t kReservedDescriptors = 64;
-
 sigset_t handledSignals() {
     sigset_t set;
     sigemptyset(&set);
@@ -51,10 +48,7 @@ std::size_t raiseDescriptorLimit() {
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return SIZE_MAX;
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
-    const std::size_t descriptors = limit.rlim_cur;
-    return descriptors > 2 * kReservedDescriptors
-               ? GatewayState::servedWith(descriptors - kReservedDescriptors)
-               : std::max<std::size_t>(descriptors / 4, 1);
+    return sessionsWith(limit.rlim_cur);
 }
 
 store::JournalOptions journalOptions(const JournalConfig& config) {
@@ -387,11 +381,8 @@ void Gateway::logStart(const InheritedSockets& inherited, const std::string& for
         warnings.push_back(std::move(warning));
     for (std::string& warning : certificateWarnings(reloader_->current()->tls))
         warnings.push_back(std::move(warning));
-    if (possible_sessions_ < config.max_sessions) {
-        warnings.push_back(fmt::format(
-            "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",
-            config.max_sessions, possible_sessions_));
-    }
+    for (std::string& warning : sessionWarnings(config.max_sessions, possible_sessions_))
+        warnings.push_back(std::move(warning));
     for (const auto& [name, order] : drainedOf(*reloader_->current()))
         warnings.push_back(fmt::format("server {0}/{1} is still drained{2}: mailgate server ready {0}/{1}",
                                        name.first, name.second, inWords(order)));

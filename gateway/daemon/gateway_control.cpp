@@ -95,6 +95,7 @@ admin::Status GatewayControl::status() {
     status.draining = draining_;
     status.live = parts_.state.sessions;
     status.max_sessions = parts_.state.max_sessions;
+    status.configured_sessions = generation->config.max_sessions;
     const auto table = generation->access->current();
     for (std::size_t i = 0; i < generation->config.listeners.size(); ++i) {
         const ListenerConfig& listener = generation->config.listeners[i];

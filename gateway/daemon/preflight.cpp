@@ -11,6 +11,7 @@
 #include "gateway/daemon/tls_upstreams.h"
 #include "gateway/log/log_target.h"
 #include "gateway/worker/listening_sockets.h"
+#include "gateway/worker/worker.h"
 #include "protocols/values/text.h"
 #include "store/backends/rules.h"
 
@@ -30,6 +31,9 @@
 namespace mailgate {
 namespace {
 
+// Those that are not sessions': listeners, log, database, pipes, the C library's.
+constexpr std::uint64_t kReservedDescriptors = 64;
+
 constexpr std::string_view kFilePrefix = "file:";
 
 std::string folderOf(const std::string& path) {
@@ -40,7 +44,10 @@ std::string folderOf(const std::string& path) {
 /// Throws StoreError when there are rules that cannot be read: whoever writes with the sqlite3 shell may write a row that is
 /// none.
 std::vector<std::string> readRuleWarnings(const Config& config) {
-    if (!store::examineDatabase(config.store_url)) return closedListenerWarnings(config, {});
+    if (!store::examineDatabase(config.store_url)) {
+        store::requireRoom(config.store_url);
+        return closedListenerWarnings(config, {});
+    }
     const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Inspect});
     rules->forEachRule([](const store::AccessRule&) {});
     return ruleWarnings(config, *rules->load(listenerNames(config)));
@@ -56,6 +63,8 @@ class Examination {
         found_.warnings = addressesNotHere(config_);
         for (std::string& warning : drainWarnings(config_, stopLimit()))
             found_.warnings.push_back(std::move(warning));
+        for (std::string& warning : sessionWarnings(config_.max_sessions, sessionsWith(descriptorLimit())))
+            found_.warnings.push_back(std::move(warning));
         may_judge_ = ::geteuid() == 0 || actsAs(config_.user);
         examineCertificates();
         examineTicketSecret();
@@ -64,7 +73,7 @@ class Examination {
         examineRenewals();
         examineLog();
         if (!rules_are_lost_) examineStore();
-        if (config_.journal.enabled) attempt([&] { store::examineDatabase(config_.journal.url); });
+        if (config_.journal.enabled) examineJournal();
         if (!config_.admin.socket.empty()) examineSocket();
         return std::move(found_);
     }
@@ -205,6 +214,18 @@ class Examination {
         });
     }
 
+    /// One that cannot be written is no reason not to start: its records wait in memory.
+    void examineJournal() {
+        attempt([&] {
+            store::examineDatabase(config_.journal.url);
+            try {
+                store::requireRoom(config_.journal.url);
+            } catch (const store::StoreError& error) {
+                found_.warnings.push_back(fmt::format("the journal cannot be written: {}", error.what()));
+            }
+        });
+    }
+
     void examineSocket() {
         const std::string& path = config_.admin.socket;
         struct stat status {};
@@ -262,6 +283,19 @@ std::vector<std::string> drainWarnings(const Config& config, std::optional<std::
         "gateway.drain_timeout is {}, but systemd kills the gateway {} after the order to stop: set "
         "TimeoutStopSec to more (systemctl edit mailgate)",
         formatDuration(config.drain_timeout), formatDuration(*limit))};
+}
+
+std::size_t sessionsWith(std::uint64_t descriptors) {
+    return descriptors > 2 * kReservedDescriptors
+               ? GatewayState::servedWith(descriptors - kReservedDescriptors)
+               : std::max<std::size_t>(descriptors / 4, 1);
+}
+
+std::vector<std::string> sessionWarnings(std::uint64_t max_sessions, std::uint64_t possible) {
+    if (possible >= max_sessions) return {};
+    return {fmt::format(
+        "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",
+        max_sessions, possible)};
 }
 
 std::vector<std::string> listenerNames(const Config& config) {

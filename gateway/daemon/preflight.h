@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -33,6 +34,11 @@ std::vector<std::string> unknownListenerWarnings(const Config& config,
 
 /// That systemd would kill the gateway before drain_timeout is over; `limit`: stopLimit().
 std::vector<std::string> drainWarnings(const Config& config, std::optional<std::chrono::milliseconds> limit);
+
+/// How many sessions there can be with so many descriptors.
+std::size_t sessionsWith(std::uint64_t descriptors);
+/// That the limit on open files allows fewer sessions than max_sessions.
+std::vector<std::string> sessionWarnings(std::uint64_t max_sessions, std::uint64_t possible);
 
 std::vector<std::string> listenerNames(const Config& config);
 /// The listeners that refuse whom no rule allows.

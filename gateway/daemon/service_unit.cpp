@@ -3,9 +3,12 @@
 
 #include "protocols/values/text.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,6 +21,9 @@ using std::chrono::milliseconds;
 constexpr std::string_view kUnit = "mailgate.service";
 // systemd-system.conf(5), DefaultTimeoutStopSec.
 constexpr milliseconds kDefault{90'000};
+// ... and DefaultLimitNOFILE, the hard one.
+constexpr std::uint64_t kDefaultDescriptors = 524'288;
+constexpr std::uint64_t kUnlimited = RLIM_INFINITY;
 // The first one that has a file of a name is heard.
 constexpr const char* kFolders[] = {"etc/systemd/system", "run/systemd/system",
                                     "usr/local/lib/systemd/system", "usr/lib/systemd/system",
@@ -60,7 +66,9 @@ std::vector<fs::path> dropIns(const fs::path& root) {
     return files;
 }
 
-void readLimit(const fs::path& file, std::optional<milliseconds>& limit) {
+/// What the section Service of a file says, in its order.
+void readService(const fs::path& file,
+                 const std::function<void(std::string_view key, std::string_view value)>& visit) {
     std::ifstream stream(file);
     bool of_service = false;
     for (std::string line; std::getline(stream, line);) {
@@ -68,12 +76,27 @@ void readLimit(const fs::path& file, std::optional<milliseconds>& limit) {
         const std::size_t equals = text.find('=');
         if (text.starts_with('[')) of_service = text == "[Service]";
         if (!of_service || equals == std::string_view::npos) continue;
-        const std::string_view key = trimmed(text.substr(0, equals)),
-                               value = trimmed(text.substr(equals + 1));
-        if (key != "TimeoutStopSec" && key != "TimeoutSec") continue;
-        limit = value.empty() ? kDefault : parseTimeSpan(value);
-        if (limit && limit->count() == 0) limit.reset();  // no limit either
+        visit(trimmed(text.substr(0, equals)), trimmed(text.substr(equals + 1)));
     }
+}
+
+/// The same of the unit and its drop-ins. False: it is not installed.
+bool readUnit(const fs::path& root,
+              const std::function<void(std::string_view key, std::string_view value)>& visit) {
+    const auto unit = unitFile(root);
+    if (!unit) return false;
+    readService(*unit, visit);
+    for (const fs::path& file : dropIns(root))
+        readService(file, visit);
+    return true;
+}
+
+/// "1024:131072": the limit that a process may raise its own one to is the second.
+std::uint64_t parseDescriptors(std::string_view value) {
+    value = trimmed(value.substr(value.find(':') + 1));  // npos + 1 is 0
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    return error == std::errc() && end == value.data() + value.size() ? number : kUnlimited;
 }
 
 }  // namespace
@@ -100,13 +123,23 @@ std::optional<milliseconds> parseTimeSpan(std::string_view text) {
 }
 
 std::optional<milliseconds> stopLimit(const fs::path& root) {
-    const auto unit = unitFile(root);
-    if (!unit) return std::nullopt;
     std::optional<milliseconds> limit = kDefault;
-    readLimit(*unit, limit);
-    for (const fs::path& file : dropIns(root))
-        readLimit(file, limit);
-    return limit;
+    const bool is_installed = readUnit(root, [&](std::string_view key, std::string_view value) {
+        if (key != "TimeoutStopSec" && key != "TimeoutSec") return;
+        limit = value.empty() ? kDefault : parseTimeSpan(value);
+        if (limit && limit->count() == 0) limit.reset();  // no limit either
+    });
+    return is_installed ? limit : std::nullopt;
+}
+
+std::uint64_t descriptorLimit(const fs::path& root) {
+    std::uint64_t limit = kDefaultDescriptors;
+    const bool is_installed = readUnit(root, [&](std::string_view key, std::string_view value) {
+        if (key == "LimitNOFILE") limit = value.empty() ? kDefaultDescriptors : parseDescriptors(value);
+    });
+    if (is_installed) return limit;
+    rlimit own{};
+    return ::getrlimit(RLIMIT_NOFILE, &own) == 0 ? own.rlim_max : kUnlimited;
 }
 
 }  // namespace mailgate

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -12,6 +13,9 @@ namespace mailgate {
 /// TimeoutStopSec of mailgate.service with its drop-ins: when systemd kills a gateway that has not stopped yet. Nothing where
 /// the unit is not installed, or sets no limit. `root`: where the folders of units are.
 std::optional<std::chrono::milliseconds> stopLimit(const std::filesystem::path& root = "/");
+
+/// How many descriptors serve may have: LimitNOFILE of that unit, where it is installed, else what this process may have.
+std::uint64_t descriptorLimit(const std::filesystem::path& root = "/");
 
 /// As systemd.time(7) has it: "60", "1min 30s". Nothing for "infinity", and for what is none.
 std::optional<std::chrono::milliseconds> parseTimeSpan(std::string_view text);

@@ -4,6 +4,8 @@
 #include "store/rules/sqlite/store.h"
 #include "store/sqlite/database.h"
 
+#include <cstdint>
+
 namespace mailgate::store {
 
 std::unique_ptr<RuleStore> openRules(const std::string& url, const RuleStore::Options& options) {
@@ -12,6 +14,12 @@ std::unique_ptr<RuleStore> openRules(const std::string& url, const RuleStore::Op
 
 bool examineDatabase(const std::string& url) {
     return sqlite::examine(sqlite::pathOf(url), {});
+}
+
+void requireRoom(const std::string& url) {
+    // Measured: new rules and a new journal take 300 KiB with what SQLite keeps beside them.
+    constexpr std::uint64_t kNewDatabases = 320 * 1024;
+    sqlite::requireRoom(sqlite::pathOf(url), kNewDatabases);
 }
 
 }  // namespace mailgate::store

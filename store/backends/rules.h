@@ -16,4 +16,7 @@ std::unique_ptr<RuleStore> openRules(const std::string& url, const RuleStore::Op
 /// there is a database.
 bool examineDatabase(const std::string& url);
 
+/// Throws StoreError(DiskFull) when there is no room to make the databases of a gateway where this one is, or would be.
+void requireRoom(const std::string& url);
+
 }  // namespace mailgate::store

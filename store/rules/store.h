@@ -162,6 +162,13 @@ class RuleStore {
     /// How far a long editList() or replaceAll() has come is told there.
     void report(Progress progress) { progress_ = std::move(progress); }
 
+    /// What is called on the way of a change, also of the one that together() makes: before it is made, from when on it cannot be
+    /// called off any more, and when it has been made. A rehearsed one never comes to that.
+    struct Commit {
+        std::function<void()> begins, done;
+    };
+    void watch(Commit commit) { commit_ = std::move(commit); }
+
     struct EditResult {
         PutKind kind;
         AccessRule rule;                                 ///< as it is now
@@ -319,6 +326,7 @@ class RuleStore {
 
   protected:
     Progress progress_;
+    Commit commit_;
 };
 
 }  // namespace mailgate::store

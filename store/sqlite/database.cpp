@@ -11,6 +11,7 @@
 #include <malloc.h>
 #endif
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -53,6 +54,14 @@ bool mayWrite(const std::string& path) {
     throw StoreError(Kind::Damaged, fmt::format("{}: {}: {}", path, what, remedy));
 }
 
+[[noreturn]] void throwDiskFull(const std::string& path) {
+    throw StoreError(Kind::DiskFull, fmt::format("{}: the disk is full: make room and try again", path));
+}
+
+bool isLackOfRoom(int error) noexcept {
+    return error == ENOSPC || error == EDQUOT;
+}
+
 [[noreturn]] void throwCode(const std::string& path, int code, const std::string& detail,
                             std::string_view when_damaged) {
     switch (code & 0xFF) {
@@ -68,8 +77,7 @@ bool mayWrite(const std::string& path) {
         case SQLITE_NOTADB:
             throwDamaged(path, "the database is damaged (" + detail + ")", when_damaged);
         case SQLITE_FULL:
-            throw StoreError(Kind::DiskFull,
-                             fmt::format("{}: the disk is full: make room and try again", path));
+            throwDiskFull(path);
         case SQLITE_NOMEM:
             throw std::bad_alloc();
         case SQLITE_CANTOPEN:
@@ -187,6 +195,19 @@ FileIdentity identityOf(const std::string& path) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) return {};
     return {status.st_dev, status.st_ino};
+}
+
+void requireRoom(const std::string& path, std::uint64_t bytes) {
+    const std::string folder = folderOf(path);
+    // A file without a name, where the file system has such, meets quotas too, and what is kept back for root.
+    const int file = ::open(folder.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+    int error = file < 0 ? errno : ::posix_fallocate(file, 0, static_cast<off_t>(bytes));
+    if (file >= 0) ::close(file);
+    struct statvfs disk {};
+    if (error != 0 && !isLackOfRoom(error) && ::statvfs(folder.c_str(), &disk) == 0 &&
+        disk.f_bavail < bytes / disk.f_frsize)
+        error = ENOSPC;
+    if (isLackOfRoom(error)) throwDiskFull(path);
 }
 
 std::int64_t lastWritten(const std::string& path) {
@@ -321,8 +342,7 @@ void Database::releaseMemory() noexcept {
 /// A full disk is an I/O error in SQLite's words where its index of the log finds no room.
 bool Database::withoutRoom(int code) const {
     if (!handle_ || (code & 0xFF) != SQLITE_IOERR) return false;
-    const int error = sqlite3_system_errno(handle());
-    return error == ENOSPC || error == EDQUOT;
+    return isLackOfRoom(sqlite3_system_errno(handle()));
 }
 
 void Database::fail(int code) {

@@ -49,6 +49,9 @@ struct FileIdentity {
 };
 FileIdentity identityOf(const std::string& path);
 
+/// Throws StoreError(DiskFull) when so much cannot be written where the file is, or would be. Nothing is left of having tried.
+void requireRoom(const std::string& path, std::uint64_t bytes);
+
 /// Throws StoreError, with a clear message, for what can be found without SQLite: no folder, no permission.
 /// True: there is a file, and not an empty one.
 bool examine(const std::string& path, const OpenOptions& options);

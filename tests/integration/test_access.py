@@ -303,7 +303,7 @@ class Command(unittest.TestCase):
         self.gateway = mailgate.Mailgate(
             scratch, [mailgate.listener("smtp", "mail", access="allowlist", trusted=["10.0.0.0/8"]),
                       mailgate.listener("imap", "mail", access="open", trusted=["10.0.0.0/8"])],
-            [mailgate.upstream("mail", server.port)], name=f"command-{self._testMethodName}")
+            [mailgate.upstream("mail", server.port)], name=f"command-{self._testMethodName}", gateway={"max_sessions": 100})
         self.gateway.write_config()
 
     def rules(self, *arguments):

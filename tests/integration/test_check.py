@@ -25,7 +25,7 @@ def setUpModule():
 class Site(unittest.TestCase):
     def setUp(self):
         self.gateway = mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)],
-                                         name=self._testMethodName, admin={"socket": "mailgate.sock"})
+                                         name=self._testMethodName, gateway={"max_sessions": 100}, admin={"socket": "mailgate.sock"})
         self.gateway.write_config()
 
     def change(self, old, new):

@@ -79,6 +79,11 @@ class Rules(Situation):
         for word in words:
             self.assertIn(word, last)
 
+    def expect_failed_check(self, words):
+        done = self.gateway.run("check")
+        self.assertEqual(done.returncode, 78, done)
+        self.assertIn(words, done.stderr)
+
     def intact(self):
         """The rules and their audit trail, from a database that is in order."""
         with contextlib.closing(sqlite3.connect(self.gateway.database, timeout=30)) as database:
@@ -212,9 +217,24 @@ class FullDisk(Rules):
         super().prepare(*arguments, **settings)
         self.gateway.process.output = self.scratch.folder("outputs") / self._testMethodName
 
+    def ask(self, *arguments):
+        done = self.gateway.run(*arguments)
+        return done.returncode, done.stdout, done.stderr
+
+    def expect_waiting_records(self):
+        """Whoever looks is told, wherever he looks."""
+        trouble = r"the journal cannot be written since \S+ \(.*the disk is full.*\): (1 record waits|[\d,]+ records wait) in memory"
+        state, said, _ = wait_until(lambda: (answer := self.ask("status", "--check"))[0] != 0 and answer, "a warning")
+        self.assertRegex(said, r"^MAILGATE WARNING - the journal cannot be written, .* in memory: .*the disk is full")
+        self.assertEqual(state, 1, said)
+        self.assertRegex(" ".join(self.ask("status")[1].split()), f"Warning: {trouble}, and would be lost in a stop: make room first")
+        for question in (("who", ALLOWED), ("sessions",), ("top", "--by", "client"), ("report", "would-refuse")):
+            self.assertRegex(self.ask(*question)[2], trouble, question)
+
     def test_mail_goes_on_and_nothing_is_lost(self):
-        self.start(log={"level": "information"})
+        self.start(log={"level": "information"}, admin={"socket": "mailgate.sock"})
         before = self.intact()
+        wait_until(lambda: self.ask("status", "--check")[0] == 0, "the gateway to be well")
         listing = self.gateway.folder / "rules.txt"
         listing.write_text("".join(f"deny 10.0.{number // 250}.{number % 250}\n" for number in range(2000)))
         self.disk.fill()
@@ -227,9 +247,12 @@ class FullDisk(Rules):
         self.expect_the_rules(0.6)
         wait_until(lambda: "No space left on device" in self.gateway.process.text(), "standard error to tell of the log")
         self.assertEqual(self.gateway.process.text().count("\n"), 1, self.gateway.process.text())
+        self.expect_waiting_records()
         self.disk.free()
         self.assertEqual(self.gateway.wait_event("journal.recovered")["lost"], 0)
         self.assertIn("the disk is full", self.gateway.wait_event("journal.failed")["detail"])
+        wait_until(lambda: self.ask("status", "--check")[0] == 0, "the gateway to be well again")
+        self.assertEqual(self.ask("who", ALLOWED)[2], "")
         self.gateway.wait_events(107, "session.end", client=ALLOWED)
         self.assertEqual(self.gateway.events("log.lost"), [])
         self.assertEqual(self.intact(), before)
@@ -238,16 +261,27 @@ class FullDisk(Rules):
         wait_until(lambda: self.gateway.events("access.changed", rules=2003), "the imported rules")
 
     def test_a_start_and_a_stop_say_so(self):
-        self.start()
+        self.start(admin={"socket": "mailgate.sock"})
         before = self.intact()
         self.disk.fill()
+        self.assertTrue(self.admits(ALLOWED))
+        wait_until(lambda: self.ask("status", "--check")[0] != 0, "a record that waits")
         self.gateway.stop()
+        self.assertRegex(self.gateway.process.text(), r"(?m)^mailgate: the journal .* lost")
         self.disk.fill()
         self.expect_no_start("the disk is full")
+        self.expect_failed_check("the disk is full")
+        for database in self.gateway.folder.glob("mailgate*.db*"):
+            shutil.move(database, self.scratch.folder("outputs"))
+        self.disk.fill()
+        self.expect_failed_check("mailgate.db: the disk is full")
+        self.assertEqual(list(self.gateway.folder.glob("*.db*")), [])
         self.disk.free()
+        self.assertEqual(self.ask("check")[0], 0)
+        for database in self.scratch.folder("outputs").glob("mailgate*.db*"):
+            shutil.move(database, self.gateway.folder)
         self.start_again()
         self.assertEqual(self.intact(), before)
-
 
     def test_reading_needs_no_room(self):
         """SQLite would keep an index of its log beside the file, for as long as it reads."""

@@ -717,6 +717,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(code, 1, text)
         self.assertIn("does not speak TLS", text)
         self.assertIn("--starttls", text)
+        self.assertEqual(text.splitlines()[0], f"127.0.0.1:{postfix.plain_port}")
         refusing = scratch.start(Backend(lambda connection: connection.send(b"554 5.7.1 no\r\n"), reads_header=False))
         code, text = self.tls_test(refusing.port, "--starttls", "smtp")
         self.assertEqual(code, 1, text)

@@ -222,6 +222,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
 
     void change(std::string_view who, const std::function<void()>& work);
     void transact(const std::function<void()>& work);
+    void transactAlone(const std::function<void()>& work);
     std::string actorOf(std::string_view who) const;
     void act(std::string_view who);
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
@@ -553,9 +554,17 @@ std::string SqliteRuleStore::actorOf(std::string_view who) const {
     return options_.sharing ? options_.sharing->actor(who) : std::string(who);
 }
 
+void SqliteRuleStore::transactAlone(const std::function<void()>& work) {
+    database().transaction([&] {
+        work();
+        if (commit_.begins) commit_.begins();
+    });
+    if (commit_.done) commit_.done();
+}
+
 /// A transaction here, and where the rules are a fleet's, there.
 void SqliteRuleStore::transact(const std::function<void()>& work) {
-    if (!options_.sharing) return database().transaction(work);
+    if (!options_.sharing) return transactAlone(work);
     bool shared = false;
     try {
         options_.sharing->begin();
@@ -563,10 +572,12 @@ void SqliteRuleStore::transact(const std::function<void()>& work) {
             database().transaction([&] {
                 options_.sharing->enter(*this);
                 work();
+                if (commit_.begins) commit_.begins();
                 options_.sharing->leave(*this);
                 shared = true;
             });
         });
+        if (commit_.done) commit_.done();
     } catch (const StoreError& error) {
         options_.sharing->abandon();
         if (!shared) throw;
@@ -611,7 +622,7 @@ void SqliteRuleStore::together(const std::function<void()>& work) {
     else if (options_.sharing)
         transact(work);
     else
-        within([&] { database().transaction(work); });
+        within([&] { transactAlone(work); });
 }
 
 void SqliteRuleStore::within(const std::function<void()>& transaction) {

@@ -59,6 +59,34 @@ TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
     EXPECT_EQ(meaningsOf("<b>x</b>").back().filter.helo, "<b>x</b>") << "as --helo has it";
 }
 
+TEST(MeaningsTest, AreOfTheIdsAndAddressesInALineOfALog) {
+    const std::string smtpd =
+        "Nov 27 11:37:44 mx postfix/smtpd[380]: 517C1168: client=unknown[198.51.100.7]:55865";
+    EXPECT_EQ(namesOf(smtpd), "queue_id client");
+    EXPECT_EQ(meaningsOf(smtpd)[0].filter.queue_id, "517C1168");
+    EXPECT_EQ(meaningsOf(smtpd)[1].command, "mailgate sessions --client 198.51.100.7");
+    EXPECT_TRUE(meaningsOf(smtpd)[1].is_slow) << "a relay has thousands of them";
+    const std::string gone =
+        "Nov 27 11:40:01 mx postfix/smtpd[391]: disconnect from unknown[198.51.100.8]:39947 ehlo=1 quit=1";
+    EXPECT_EQ(namesOf(gone), "client");
+    EXPECT_FALSE(meaningsOf(gone)[0].is_slow);
+    const std::string qmgr =
+        "mx postfix/qmgr[267]: 517C1168: from=<alice@partner.example>, size=436, nrcpt=1 (queue active)";
+    EXPECT_EQ(namesOf(qmgr), "queue_id from");
+    EXPECT_EQ(meaningsOf(qmgr)[1].filter.from, "alice@partner.example");
+    EXPECT_EQ(namesOf("mx postfix/cleanup[9]: 517C1168: message-id=<1@partner.example>"),
+              "queue_id message_id");
+    EXPECT_EQ(namesOf("from=<carol@partner.example>"), "from");
+    EXPECT_EQ(meaningsOf("to=<bob@example.net>, relay=virtual")[0].filter.to, "bob@example.net");
+    const std::string login =
+        "dovecot: imap-login: Login: user=<alice@example.net>, method=PLAIN, rip=203.0.113.200, rport=48176";
+    EXPECT_EQ(namesOf(login), "user client");
+    EXPECT_EQ(meaningsOf(login)[0].filter.user, "alice@example.net");
+    EXPECT_EQ(meaningsOf("rip=203.0.113.200")[0].command, "mailgate sessions --client 203.0.113.200");
+    EXPECT_EQ(meaningsOf("user=<alice>")[0].filter.user, "alice");
+    EXPECT_EQ(namesOf("NOQUEUE: reject: RCPT from unknown[198.51.100.7]: 554 5.7.1"), "client");
+}
+
 TEST(MeaningsTest, NameTheCommandThatAsksForIt) {
     EXPECT_EQ(meaningsOf("192.0.2.7")[0].command, "mailgate sessions --client 192.0.2.7");
     EXPECT_EQ(meaningsOf("<>")[0].command, "mailgate sessions --from '<>'");

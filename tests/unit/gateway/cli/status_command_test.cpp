@@ -69,6 +69,16 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     EXPECT_THAT(text, Not(HasSubstr("\x1B")));
 }
 
+TEST_F(StatusCommandTest, SaysWhyFewerSessionsThanConfiguredArePossible) {
+    control_.now.configured_sessions = 1'000;
+    startGateway();
+    EXPECT_THAT(run({"status"}).output, Not(HasSubstr("max_sessions")));
+    control_.now.configured_sessions = 50'000;
+    EXPECT_THAT(
+        run({"status"}).output,
+        HasSubstr("\nWarning: max_sessions is 50000, but the limit on open files allows only 1000: "));
+}
+
 TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {
     control_.now.rules_expiring = 1;
     startGateway();

@@ -68,6 +68,16 @@ TEST_F(WhoCommandTest, OneThatIsUnderWayIsNamed) {
     EXPECT_THAT(
         run({"sessions", "show", "01M8E1AVKF"}).errors,
         HasSubstr("no session in the journal has the id 01M8E1AVKF; one that is under way has: " + command));
+    control_.live[0].client = Endpoint{*IpAddress::parse("192.0.2.7"), 4'000};
+    const test::Ran both = run({"who", "192.0.2.7"});
+    EXPECT_EQ(both.exit_code, kDone);
+    EXPECT_THAT(both.errors,
+                HasSubstr("note: one that is under way has \"192.0.2.7\", too: mailgate sessions "
+                          "--live --client 192.0.2.7\n"));
+    EXPECT_THAT(
+        run({"sessions", "--from", "l@live.example"}).errors,
+        HasSubstr("no session in the journal matches; one that is under way has it: mailgate sessions "
+                  "--live --client 192.0.2.7\n"));
     for (const char* text : {"203.0.113.61", "01M", "nobody@live.example"})
         EXPECT_THAT(run({"who", text}).errors, Not(HasSubstr("under way"))) << text;
 }

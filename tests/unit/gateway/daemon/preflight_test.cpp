@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/preflight.h"
 
+#include "gateway/daemon/service_unit.h"
 #include "store/backends/rules.h"
 
 #include <gmock/gmock.h>
@@ -30,6 +31,7 @@ class PreflightTest : public testing::Test {
         std::string name = fs::temp_directory_path() / "mailgate-preflight-XXXXXX";
         folder_ = ::mkdtemp(name.data());
         config_.name = "gw.example.org";
+        config_.max_sessions = 1;
         config_.log.target = "file:" + (folder_ / "events.log").string();
         config_.store_url = "sqlite:" + (folder_ / "rules.db").string();
         config_.journal.enabled = false;
@@ -131,6 +133,16 @@ TEST_F(PreflightTest, WarnsOfAListenerThatNobodyMayEnter) {
     wider.verdict = store::Verdict::Allow;
     store::openRules(config_.store_url)->put(std::span(&wider, 1), "test");
     EXPECT_THAT(examineSite(config_).warnings, Not(Contains(HasSubstr("nobody may enter"))));
+}
+
+TEST_F(PreflightTest, WarnsOfMoreSessionsThanOpenFilesAllow) {
+    EXPECT_EQ(sessionsWith(20'000), 9'374u);
+    EXPECT_EQ(sessionsWith(96), 24u);
+    EXPECT_EQ(sessionsWith(1), 1u);
+    EXPECT_THAT(sessionWarnings(100, 100), IsEmpty());
+    config_.max_sessions = sessionsWith(descriptorLimit()) + 1;
+    EXPECT_THAT(examineSite(config_).warnings,
+                ElementsAre(HasSubstr("but the limit on open files allows only")));
 }
 
 TEST_F(PreflightTest, WarnsOfRulesForListenersThatAreNotThere) {

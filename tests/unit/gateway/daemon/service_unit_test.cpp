@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
 #include <fstream>
 
 namespace mailgate {
@@ -26,7 +28,7 @@ TEST(ServiceUnit, TimeSpansAreSystemds) {
         EXPECT_EQ(parseTimeSpan(none), std::nullopt) << none;
 }
 
-class StopLimit : public testing::Test {
+class ServiceUnitTest : public testing::Test {
   protected:
     void write(const std::string& file, const std::string& text) {
         const fs::path path = folder_.path() / file;
@@ -37,7 +39,7 @@ class StopLimit : public testing::Test {
     TemporaryFolder folder_;
 };
 
-TEST_F(StopLimit, IsTheUnitsAndTheDropInsOverrideIt) {
+TEST_F(ServiceUnitTest, TheStopLimitIsTheUnitsAndTheDropInsOverrideIt) {
     EXPECT_EQ(stopLimit(folder_.path()), std::nullopt) << "no unit";
     write("usr/lib/systemd/system/mailgate.service", "[Unit]\nTimeoutStopSec=1\n[Service]\nType=notify\n");
     EXPECT_EQ(stopLimit(folder_.path()), 90s) << "systemd's own";
@@ -55,7 +57,21 @@ TEST_F(StopLimit, IsTheUnitsAndTheDropInsOverrideIt) {
         << "an administrator's unit and empty drop-in take the place of the package's";
 }
 
-TEST_F(StopLimit, ADrainThatLastsLongerIsWarnedOf) {
+TEST_F(ServiceUnitTest, TheLimitOnOpenFilesIsTheUnitsOrElseOnesOwn) {
+    rlimit own{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &own), 0);
+    EXPECT_EQ(descriptorLimit(folder_.path()), own.rlim_max) << "no unit";
+    write("usr/lib/systemd/system/mailgate.service", "[Service]\nType=notify\n");
+    EXPECT_EQ(descriptorLimit(folder_.path()), 524'288u) << "systemd's own";
+    write("usr/lib/systemd/system/mailgate.service", "[Service]\nLimitNOFILE=131072\n");
+    EXPECT_EQ(descriptorLimit(folder_.path()), 131'072u);
+    write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nLimitNOFILE=1024:4096\n");
+    EXPECT_EQ(descriptorLimit(folder_.path()), 4'096u) << "what it raises its own to";
+    write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nLimitNOFILE=infinity\n");
+    EXPECT_EQ(descriptorLimit(folder_.path()), RLIM_INFINITY);
+}
+
+TEST_F(ServiceUnitTest, ADrainThatLastsLongerIsWarnedOf) {
     Config config;
     config.drain_timeout = 60s;
     EXPECT_THAT(drainWarnings(config, std::nullopt), testing::IsEmpty());

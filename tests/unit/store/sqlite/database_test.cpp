@@ -180,6 +180,13 @@ TEST_F(DatabaseTest, AFullDiskIsTold) {
                 HasSubstr("the disk is full"));
 }
 
+TEST_F(DatabaseTest, RoomIsAskedForWithoutATrace) {
+    requireRoom(file_, 4'096);
+    EXPECT_THAT(failureOf(Kind::DiskFull, [&] { requireRoom(file_, std::uint64_t{1} << 60); }),
+                HasSubstr(file_ + ": the disk is full"));
+    EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
 TEST_F(DatabaseTest, ACommitIsAsDurableAsItIsToBe) {
     EXPECT_EQ(Database(file_, {}).number("PRAGMA synchronous"), 2) << "FULL";
     EXPECT_EQ(Database(file_, {.durability = Durability::Process}).number("PRAGMA synchronous"), 1)

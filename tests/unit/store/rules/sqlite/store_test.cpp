@@ -681,6 +681,27 @@ TEST_F(RuleStoreTest, ARehearsalApartHindersNobody) {
     EXPECT_EQ(shell_.value("SELECT count(*) FROM access_rule WHERE network = '192.0.2.5'"), "1");
 }
 
+TEST_F(RuleStoreTest, AChangeSaysWhenItCanBeCalledOffNoMoreAndWhenItIsMade) {
+    std::vector<std::string> said;
+    store_->watch(
+        {.begins =
+             [&] { said.push_back("begins, with " + shell_.value("SELECT count(*) FROM access_rule")); },
+         .done = [&] { said.push_back("done, with " + shell_.value("SELECT count(*) FROM access_rule")); }});
+    put(rule(Verdict::Deny, "192.0.2.1"));
+    EXPECT_THAT(said, ElementsAre("begins, with 0", "done, with 1"));
+    said.clear();
+    store_->together([&] {
+        put(rule(Verdict::Deny, "192.0.2.2"));
+        put(rule(Verdict::Deny, "192.0.2.3"));
+    });
+    EXPECT_THAT(said, ElementsAre("begins, with 1", "done, with 3"));
+    said.clear();
+    store_->rehearse([&] { put(rule(Verdict::Deny, "192.0.2.4")); });
+    EXPECT_THAT(said, IsEmpty());
+    store_->rehearse([&] { put(rule(Verdict::Deny, "192.0.2.4")); }, RuleStore::Rehearsal::Apart);
+    EXPECT_THAT(said, IsEmpty());
+}
+
 TEST_F(RuleStoreTest, WhatIsDoneTogetherIsDoneAtOnceOrNotAtAll) {
     store_->together([&] {
         put(rule(Verdict::Deny, "192.0.2.1"));
