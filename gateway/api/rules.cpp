@@ -593,10 +593,11 @@ void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool b
                               ? fmt::format("there is no change {}", result.change)
                               : fmt::format("{} has not changed anything", inQuotes(call.request.who.name)));
         case Kind::Unreadable:
-            throw Problem(409, "cannot_be_undone",
-                          fmt::format("change {} cannot be undone: an earlier version of mailgate made it, it "
-                                      "came by joining a fleet or before that, or it changed no rules",
-                                      result.change));
+            throw Problem(
+                409, "cannot_be_undone",
+                fmt::format("change {} cannot be undone: an earlier version of mailgate made it, it "
+                            "came by joining a fleet or before that, or it changed no rules",
+                            result.change));
         case Kind::LaterChanges:
             throw since_shown(
                 {409, "later_changes",
