@@ -81,8 +81,10 @@ class FakeControl : public Control {
                          std::string(server));
         return server == "mx1" ? Outcome{} : Outcome{false, "there is no such server"};
     }
-    Outcome setServerEverywhere(std::string_view, std::string_view, AdminState, std::string_view) override {
-        throw store::StoreError(fleet_failure, "the fleet's database does not answer");
+    Outcome setServerEverywhere(std::string_view upstream, std::string_view server, AdminState state,
+                                std::string_view by) override {
+        if (fleet_failure) throw store::StoreError(*fleet_failure, "the fleet's database does not answer");
+        return Control::setServerEverywhere(upstream, server, state, by);
     }
     Outcome reload() override {
         orders.push_back("reload");
@@ -104,8 +106,7 @@ class FakeControl : public Control {
     std::vector<std::string> orders;
     std::string ordered_by;  ///< whose the last order to a server was
     Outcome reload_outcome;
-    store::StoreError::Kind fleet_failure =
-        store::StoreError::Kind::Open;  ///< of each order for all gateways
+    std::optional<store::StoreError::Kind> fleet_failure;  ///< none: it has no part in a fleet
     std::atomic<bool> is_ready{true};
 };
 

@@ -46,6 +46,7 @@ TEST_F(ServerCommandTest, WhatIsNoServersNameIsAUsageError) {
 }
 
 TEST_F(ServerCommandTest, WhetherAllGatewaysHaveTheOrderMayNotBeKnown) {
+    control_.fleet_failure = store::StoreError::Kind::Open;
     startGateway();
     const test::Ran refused = run({"server", "drain", "postfix/mx1", "--everywhere"});
     EXPECT_EQ(refused.exit_code, kRefusedOrNotFound);
