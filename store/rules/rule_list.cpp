@@ -13,7 +13,7 @@ namespace mailgate::store {
 namespace {
 
 /// What of a rule is not as in one that has just been made: the rest takes no room.
-enum Part : std::uint16_t {
+enum TextPart : std::uint16_t {
     kDenies = 1 << 0,
     kName = 1 << 1,
     kListener = 1 << 2,
@@ -38,7 +38,7 @@ constexpr std::size_t kTagAt = sizeof(std::uint16_t), kNetworkAt = kTagAt + size
                       kHead = kPrefixAt + sizeof(Network::prefix_length);
 
 /// Each text with what says that it is there.
-constexpr std::array<std::pair<Part, std::string AccessRule::*>, 7> kTexts{
+constexpr std::array<std::pair<TextPart, std::string AccessRule::*>, 7> kTexts{
     {{kName, &AccessRule::name},
      {kListener, &AccessRule::listener},
      {kSet, &AccessRule::set},
@@ -63,7 +63,7 @@ Value take(const char*& from) noexcept {
 
 std::uint16_t partsOf(const AccessRule& rule) noexcept {
     unsigned parts = 0;
-    const auto has = [&](bool there, Part part) {
+    const auto has = [&](bool there, TextPart part) {
         if (there) parts |= part;
     };
     for (const auto& [part, text] : kTexts)
@@ -105,9 +105,9 @@ void RuleList::add(const AccessRule& rule, std::uint64_t tag) {
     std::size_t bytes = kHead;
     for (const auto& [part, text] : kTexts)
         if ((parts & part) != 0) bytes += sizeof(std::uint32_t) + (rule.*text).size();
-    for (const Part part : {kId, kMade, kExpires})
+    for (const TextPart part : {kId, kMade, kExpires})
         if ((parts & part) != 0) bytes += sizeof(std::int64_t);
-    for (const Part part : {kSessions, kRate})
+    for (const TextPart part : {kSessions, kRate})
         if ((parts & part) != 0) bytes += sizeof(std::uint32_t);
     if ((parts & kUsed) != 0) bytes += sizeof(std::int64_t) + 1 + sizeof(UnixSeconds);
     char* to = room(bytes);
@@ -136,7 +136,7 @@ void RuleList::add(const AccessRule& rule, std::uint64_t tag) {
 void RuleList::read(std::size_t at, AccessRule& rule) const {
     const char* from = rules_[at];
     const auto parts = take<std::uint16_t>(from);
-    const auto has = [&](Part part) { return (parts & part) != 0; };
+    const auto has = [&](TextPart part) { return (parts & part) != 0; };
     take<std::uint64_t>(from);
     rule.network.address = take<AddressBytes>(from);
     rule.network.prefix_length = take<decltype(Network::prefix_length)>(from);
