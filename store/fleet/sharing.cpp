@@ -81,11 +81,15 @@ SharedChanges wholeChange(const SharedChanges& here, const OwnRules& own, Shared
         const auto found = ours.find(rule.id);
         const SharedRule* const before = found == ours.end() ? nullptr : found->second;
         if (before) ours.erase(found);
-        if (changed.contains(rule.id) || (before && *before == rule)) continue;
+        // What the shell did to a rule holds until the fleet changes it, and whether it did nobody can say any more.
+        if (before && *before == rule) {
+            if (changed.contains(rule.id)) tell(rule.id, lineOf(*before), lineOf(rule));
+            continue;
+        }
         tell(rule.id, before ? lineOf(*before) : "", lineOf(rule));
     }
     for (const auto& [id, rule] : ours)
-        if (!changed.contains(id)) tell(id, lineOf(*rule), "");
+        tell(id, lineOf(*rule), "");
     std::map<std::string, SharedSet> sets;
     for (const SharedSet& set : here.sets.value())
         sets.emplace(set.name, set);
@@ -93,7 +97,10 @@ SharedChanges wholeChange(const SharedChanges& here, const OwnRules& own, Shared
         const auto found = sets.find(set.name);
         if (found == sets.end() || !(found->second == set))
             tell(0, found == sets.end() ? "" : lineOf(found->second), lineOf(set));
+        if (found != sets.end()) sets.erase(found);
     }
+    for (const auto& [name, set] : sets)
+        tell(0, lineOf(set), "");
     fleet.sums_up = true;
     return fleet;
 }

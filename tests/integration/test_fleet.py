@@ -757,6 +757,11 @@ class Upkeep(unittest.TestCase):
         database.sql("INSERT INTO mailgate.member VALUES ('older', '0.0.9', 0, 1, now(), true)", "mailgate")
         self.assertEqual((forget(), oldest()), ("0", since))
         database.sql("DELETE FROM mailgate.member WHERE name = 'older'", "mailgate")
+        # More than goes at once, of one version: a list.
+        database.sql("INSERT INTO mailgate.change_log SELECT (jsonb_populate_record(c, jsonb_build_object('seq', 1000 + n))).*"
+                     f" FROM mailgate.change_log c, generate_series(1, 25000) n WHERE version = {since} AND seq ="
+                     f" (SELECT min(seq) FROM mailgate.change_log WHERE version = {since})", "mailgate")
+        self.assertEqual((forget(), oldest()), (had, since))
         self.assertEqual((forget(), oldest()), (had, had))
         database.sql(f"UPDATE mailgate.member SET seen = now() - interval '31 days' WHERE name = '{late.gateway['name']}'", "mailgate")
         last = database.sql("SELECT version FROM mailgate.meta", "mailgate")
@@ -767,11 +772,9 @@ class Upkeep(unittest.TestCase):
         wait_refused("192.0.2.184", [late])
         wait_refused("192.0.2.181", [late], expected=False)
         wait_refused("192.0.2.183", [late])
-        self.assertEqual([one["here"]["note"] for one in verified(late, status=1)["differences"]], ["by the shell"])
+        self.assertEqual(verified(late)["differences"], [])
         self.assertIn("program mailgate", late.access("history", "192.0.2.184"))
         self.assertNotEqual(late.run("access", "undo").returncode, 0)
-        ran(late, "fleet", "push", "--prefer", "fleet")
-        self.assertEqual(verified(late)["differences"], [])
 
 
 if __name__ == "__main__":

@@ -111,6 +111,12 @@ void requireCopy(Connection& source, Connection& target, const FleetState& from,
         const Rows used = target.query("SELECT id FROM mailgate.rule LIMIT 1", {}, inTime());
         if (used.size() == 0) return;
     }
+    if (to.fleet == from.fleet && to.version < from.log_from)
+        throw StoreError(
+            StoreError::Kind::Other,
+            fmt::format("the copy at {} has version {} of the rules, and the log of changes here "
+                        "begins with {}: copy to an empty database",
+                        shown, to.version, from.log_from));
     const Rows token =
         source.query("SELECT token FROM mailgate.change_log WHERE version = $1 ORDER BY seq LIMIT 1",
                      {fmt::to_string(to.version)}, inTime());

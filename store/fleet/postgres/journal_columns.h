@@ -31,6 +31,8 @@ static_assert(journal::newestVersion<JournalSession>() == kJournalFields &&
                   journal::newestVersion<JournalMail>() == kJournalFields,
               "the fleet's tables need a step of their own for the new fields: addedColumns() in schema.cpp");
 
+constexpr std::int64_t kDayMs = 86'400'000;  ///< of a table, where there is one for each day
+
 constexpr std::string_view tableOf(JournalKind kind) noexcept {
     constexpr std::array<std::string_view, 3> kTables{"session", "refused", "further_mail"};
     return kTables[static_cast<std::size_t>(kind)];

@@ -32,7 +32,6 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::size_t kMostAtOnce = 2'000;  ///< records
-constexpr std::int64_t kDayMs = 86'400'000;
 
 /// Where a row is, and its place in the order.
 struct Place {
@@ -167,7 +166,7 @@ constexpr std::string_view kBySearching =
     "; SET LOCAL enable_partitionwise_join = on; SET LOCAL enable_seqscan = off";
 constexpr const char* kByReading = "SET LOCAL enable_seqscan = on";
 
-constexpr std::string_view kJournals =
+constexpr std::string_view kSelectJournals =
     "SELECT id, gateway, floor(extract(epoch FROM now() - current))::bigint, m.schema, m.needs,"
     " floor(extract(epoch FROM now()) * 1000)::bigint"
     " FROM mailgate.journal, (SELECT schema, needs FROM mailgate.meta WHERE meta.id = 1) m"
@@ -184,7 +183,7 @@ auto JournalReader::snapshot(const Work& work) {
             connection.run(fmt::format("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
                                        "SET LOCAL statement_timeout = {}{};{}",
                                        std::max(std::min(options_.answer, left), milliseconds(1)).count(),
-                                       is_postgres_ ? kBySearching : "", kJournals),
+                                       is_postgres_ ? kBySearching : "", kSelectJournals),
                            std::min(now + options_.connect, options_.until)));
         few_of_mail_.reset();
         auto result = work();

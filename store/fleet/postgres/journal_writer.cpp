@@ -22,7 +22,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr std::int64_t kDayMs = 86'400'000;
 /// Days whose tables are made before anybody needs them; a clock may go ahead by as many.
 constexpr std::int64_t kAhead = 3;
 /// Whoever reads may be long about it: dropping a day can wait, and others must not wait for it, nor for a gateway that is lost

@@ -96,7 +96,8 @@ CREATE TABLE mailgate.drain(
 )";
 
 /// Where it is PostgreSQL itself; elsewhere changes are kept for good. A gateway that says nothing of how long it wants changes is one
-/// of an older version, which needs all that it does not have. What is the version of one of them stays, with its token.
+/// of an older version, which needs all that it does not have. What is the version of one of them stays, with its token. Of what is
+/// before `log_from` nothing holds, whether it has been removed yet or not: a list may be more than can go at once.
 constexpr std::string_view kForgetChanges = R"(
 CREATE FUNCTION mailgate.forget_changes() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
@@ -104,7 +105,6 @@ DECLARE
   keep bigint;
   had bigint;
   young bigint;
-  enough bigint;
   kept_from bigint;
 BEGIN
   PERFORM 1 FROM mailgate.meta WHERE id = 1 FOR UPDATE;
@@ -116,13 +116,13 @@ BEGIN
     RETURN 0;
   END IF;
   SELECT min(version) INTO young FROM mailgate.change_log WHERE at >= floor(extract(epoch FROM now())) - keep * 86400;
-  SELECT version INTO enough FROM mailgate.change_log ORDER BY version, seq OFFSET 20000 LIMIT 1;
-  SELECT least(m.version, had, young, enough) INTO kept_from FROM mailgate.meta m WHERE id = 1;
+  SELECT greatest(m.log_from, least(m.version, had, young)) INTO kept_from FROM mailgate.meta m WHERE id = 1;
   IF NOT EXISTS (SELECT 1 FROM mailgate.change_log WHERE version < kept_from) THEN
     RETURN 0;
   END IF;
-  DELETE FROM mailgate.change_log WHERE version < kept_from;
-  UPDATE mailgate.meta SET log_from = greatest(log_from, kept_from) WHERE id = 1;
+  UPDATE mailgate.meta SET log_from = kept_from WHERE id = 1 AND log_from < kept_from;
+  DELETE FROM mailgate.change_log WHERE (version, seq) IN (SELECT version, seq FROM mailgate.change_log
+    WHERE version < kept_from ORDER BY version, seq LIMIT 20000);
   RETURN kept_from;
 END $$;
 REVOKE ALL ON FUNCTION mailgate.forget_changes() FROM PUBLIC;
@@ -131,6 +131,7 @@ REVOKE ALL ON FUNCTION mailgate.forget_changes() FROM PUBLIC;
 constexpr std::string_view kLogRetention = R"(
 ALTER TABLE mailgate.meta ADD COLUMN log_from bigint NOT NULL DEFAULT 0;
 ALTER TABLE mailgate.meta ADD COLUMN drains_copied bigint NOT NULL DEFAULT 0;
+UPDATE mailgate.meta SET drains_copied = drains;
 ALTER TABLE mailgate.member ADD COLUMN keeps_changes integer;
 )";
 

@@ -332,7 +332,8 @@ std::optional<OldestChange> PostgresFleet::oldestChange() {
     return attempt([&](Connection& connection) -> std::optional<OldestChange> {
         const Rows rows =
             connection.query(fmt::format("SELECT version, CASE WHEN at BETWEEN 0 AND {} THEN at ELSE 0 END"
-                                         " FROM mailgate.change_log ORDER BY version, seq LIMIT 1",
+                                         " FROM mailgate.change_log WHERE version >= (SELECT log_from FROM"
+                                         " mailgate.meta WHERE id = 1) ORDER BY version, seq LIMIT 1",
                                          kLatestTime),
                              {}, soon());
         if (rows.size() == 0) return std::nullopt;
