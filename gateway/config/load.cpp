@@ -58,7 +58,7 @@ bool reaches(const Endpoint& server, const Endpoint& listener) {
 /// Empty when the working folder is gone: then paths stay relative to it, and opening them says so.
 fs::path folderOf(const fs::path& file) {
     std::error_code error;
-    return fs::absolute(file, error).parent_path();
+    return fs::absolute(file, error).lexically_normal().parent_path();
 }
 
 class Loader {

@@ -159,8 +159,8 @@ void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key,
         const std::string name = value.substr(kScheme.size());
         const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
         // An empty database in its place would admit whom that one denies.
-        std::error_code ignored;
-        if (beside != usual && std::filesystem::exists(beside, ignored))
+        std::error_code unknown;
+        if (beside != usual && (std::filesystem::exists(beside, unknown) || unknown))
             table.error(key,
                         fmt::format("{0} is there, but without this key it is {1}: write {3} = \"{2}{0}\", "
                                     "or move or remove it",

@@ -96,6 +96,8 @@ TEST(Config, ASmallSiteTakesTheDefaults) {
     EXPECT_EQ(config.store_url, "sqlite:/var/lib/mailgate/mailgate.db");
     EXPECT_EQ(config.journal.url, "sqlite:/var/lib/mailgate/mailgate-journal.db");
     EXPECT_EQ(config.admin.socket, "/run/mailgate/mailgate.sock");
+    for (const char* const other : {"/etc/mailgate/./mailgate.toml", "/etc/../etc/mailgate/mailgate.toml"})
+        EXPECT_EQ(parseConfig(site(), other, resolveForTest).store_url, config.store_url) << other;
     EXPECT_EQ(config.timeouts.idleFor(Protocol::Imap), 31min);
     ASSERT_EQ(config.listeners.size(), 1u);
     EXPECT_EQ(config.listeners[0].addresses, std::vector{(Endpoint{IpAddress::fromV4({0, 0, 0, 0}), 2525})});
