@@ -93,13 +93,22 @@ std::string_view withoutTag(std::string_view address) noexcept {
     return startsWithIgnoreCase(address, kTag) ? address.substr(kTag.size()) : address;
 }
 
+/// "250 2.0.0 Ok: queued as 6E955A72018", "... status=sent (250 2.0.0 Ok: queued as 6E955A72018)"
+std::string_view queuedAs(std::string_view text) noexcept {
+    constexpr std::string_view kWords = "queued as ";
+    const std::size_t at = text.find(kWords);
+    if (at == std::string_view::npos) return {};
+    text.remove_prefix(at + kWords.size());
+    return text.substr(0, text.find_first_of(" \t,;.)"));
+}
+
 /// What is meant in what people paste: the id in a refusal, the address in "unknown[192.0.2.1]:40000" and in
 /// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>", the queue id in "3B6E2A880B1:".
 std::string_view essenceOf(std::string_view text) {
     if (const auto id = between(text, "[id ", "]"); mayBeSessionId(id)) return id;
     if (const auto id = text.substr(0, text.find(']')); mayBeSessionId(id)) return id;
     if (const auto id = between(text, "id ", " "); text.starts_with("id ") && mayBeSessionId(id)) return id;
-    if (const auto id = between(text, "queued as ", " "); !id.empty()) return id;
+    if (const auto id = queuedAs(text); !id.empty()) return id;
     if (const auto address = withoutTag(between(text, "[", "]")); isAddress(address)) return address;
     if (const auto address = withoutTag(text); isAddress(address)) return address;
     if (const auto address = text.substr(0, text.rfind(':')); isAddress(address) && !isAddress(text))
@@ -201,9 +210,16 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
     const std::string_view pasted = text;
     text = essenceOf(text);
     // An id that is named as one says more than what is around it.
-    if (const bool is_id = mayBeSessionId(text) || pasted.find("queued as ") != std::string_view::npos;
-        !is_id)
-        if (auto logged = loggedMeanings(pasted); !logged.empty()) return logged;
+    if (!mayBeSessionId(text)) {
+        const std::string_view next_id = queuedAs(pasted);
+        auto logged = next_id.empty() || pasted.find("status=") != std::string_view::npos
+                          ? loggedMeanings(pasted)
+                          : std::vector<Meaning>();
+        // Of a server's line of what it has sent on, its own id is meant, or, where it has sent it here, the other one.
+        if (!logged.empty() && !next_id.empty())
+            logged.insert(logged.begin() + 1, meaning(kQueueId, next_id));
+        if (!logged.empty()) return logged;
+    }
     const auto network = parseNetwork(text);
     if (const Network* const parsed = std::get_if<Network>(&network)) {
         auto meanings = addressMeanings(*parsed);

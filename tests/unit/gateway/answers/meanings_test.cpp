@@ -51,6 +51,13 @@ TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
         EXPECT_EQ(meaningsOf(text)[0].command, "mailgate sessions --client 2001:db8::1") << text;
     EXPECT_EQ(meaningsOf("250 2.0.0 Ok: queued as 94B2DA7E11B")[0].filter.queue_id, "94B2DA7E11B");
     EXPECT_EQ(meaningsOf("Ok: queued as 94B2DA7E11B (x)")[0].filter.queue_id, "94B2DA7E11B");
+    const auto sent = meaningsOf(
+        "Nov 27 11:37:44 mx postfix/smtp[380]: 517C1168: to=<bob@example.net>, "
+        "relay=mx.example.net[192.0.2.25]:25, "
+        "status=sent (250 2.0.0 Ok: queued as 94B2DA7E11B)");
+    ASSERT_GE(sent.size(), 2u);
+    EXPECT_EQ(sent[0].filter.queue_id, "517C1168");
+    EXPECT_EQ(sent[1].filter.queue_id, "94B2DA7E11B");
     EXPECT_EQ(meaningsOf("94B2DA7E11B:")[0].filter.queue_id, "94B2DA7E11B");
     EXPECT_EQ(meaningsOf("message-id=<1@partner.example>")[0].filter.message_id, "1@partner.example");
     EXPECT_EQ(meaningsOf("id 01M8DZABCDEFGHJKMNPQRSTVWX")[0].session_id, "01M8DZABCDEFGHJKMNPQRSTVWX");
