@@ -494,6 +494,7 @@ Response removeRule(const Call& call) {
     QueryValues query(call.request);
     const bool dry_run = query.flag("dry_run");
     query.rejectOthers();
+    rejectMembers(call.request);
     Rules access(call);
     return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
         access.together([&] {

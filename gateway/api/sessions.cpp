@@ -588,7 +588,7 @@ Response session(const Call& call) {
 }
 
 Response endSession(const Call& call) {
-    QueryValues(call.request).rejectOthers();
+    rejectValues(call.request);
     const std::string& id = call.request.path[1];
     admin::Outcome outcome;
     outcome.ok = call.parts.control.kill(id);

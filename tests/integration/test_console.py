@@ -208,6 +208,14 @@ class Answers(Console):
         for target in ("/status", "/servers", "/fleet", "/configuration", "/snippets", "/rules", "/rules/sets", "/sessions", "/sessions/live", "/sessions/day"):
             with self.subTest(target=target):
                 self.assertEqual(self.get(target + "?nothing=1", 400)["code"], "unknown_parameter")
+        for method, target, body in (("POST", "/rules?dry_run=true", {"network": "192.0.2.5", "verdict": "deny"}),
+                                     ("POST", "/rules/import?dry_run=true", {"text": "deny 192.0.2.5"}), ("POST", "/rules/undo?dry_run=true", {}),
+                                     ("POST", "/servers/mx/mx1/drain?everywhere=true", None), ("POST", "/servers/mx/mx1/probe?x=1", None)):
+            with self.subTest(target=target):
+                self.assertEqual(ask(method, target, body).json["code"], "unknown_parameter")
+        for method, target in (("POST", "/servers/mx/mx1/drain"), ("POST", "/servers/mx/mx1/probe"), ("DELETE", "/rules/1"), ("DELETE", "/sessions/x")):
+            with self.subTest(target=target):
+                self.assertEqual(ask(method, target, {"everywhere": True}).json["code"], "unknown_member")
 
     def test_the_configuration_in_force(self):
         configuration = self.get("/configuration")
