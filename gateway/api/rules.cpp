@@ -61,7 +61,7 @@ ChangeGate::Pass turnToRead(const Call& call) {
     constexpr std::size_t kMostReaders = 2;
     constexpr std::chrono::milliseconds kPatience{250};
     static ChangeGate gate(kMostReaders, kPatience);
-    auto turn = gate.enter(call.request.who.name);
+    auto turn = gate.enter(call.request.who.client());
     if (!turn)
         throw Problem(
             503, "busy",

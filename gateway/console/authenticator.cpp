@@ -58,7 +58,7 @@ api::Response tooMany(std::chrono::seconds pause) {
 }
 
 api::Principal principalOf(const Account& account) {
-    return {account.name + std::string(kByConsole), account.role};
+    return {account.name + std::string(kByConsole), account.role, account.name};
 }
 
 }  // namespace
@@ -196,7 +196,7 @@ Identity Authenticator::ofToken(const Credentials& credentials, std::string_view
         onRefusal(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
         return unauthorized(token ? "the token has expired" : "the token is none");
     }
-    Known known{{fmt::format("token {}{}", token->name, kByConsole), token->role}, token->account, ""};
+    Known known{{fmt::format("token {}{}", token->name, kByConsole), token->role, token->account}, ""};
     if (token->account.empty()) return known;
     const auto account = accounts->account(token->account);
     if (!account) return unauthorized("the token is none");
@@ -215,7 +215,7 @@ void Authenticator::keepOwner(const std::string& digest, const std::optional<sto
 /// The proxy has asked for the password.
 Identity Authenticator::ofProxy(const Credentials& credentials) {
     const auto account = Opened(*this)->account(credentials.proxy_user);
-    if (account) return Known{principalOf(*account), account->name, ""};
+    if (account) return Known{principalOf(*account), ""};
     onRefusal(credentials, credentials.proxy_user, "proxy", "unknown");
     return api::problemResponse(kForbidden, "no_account",
                                 "there is no account of the name that the proxy says");
@@ -233,7 +233,7 @@ Identity Authenticator::ofSession(const Credentials& credentials) {
     if (credentials.changes && credentials.csrf_token != login->csrf_token)
         return api::problemResponse(kForbidden, "csrf",
                                     "X-CSRF-Token with the session's csrf_token is needed");
-    return Known{principalOf(*account), account->name, login->csrf_token};
+    return Known{principalOf(*account), login->csrf_token};
 }
 
 bool Authenticator::hasAccounts() const {
@@ -265,8 +265,7 @@ std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const 
     }
     const auto now = LoginSessions::Clock::now();
     known_.add(user, limitKey(credentials.client), now);
-    LoggedIn logged_in{sessions_.begin(account->name, account->password, now),
-                       {principalOf(*account), account->name, ""}};
+    LoggedIn logged_in{sessions_.begin(account->name, account->password, now), {principalOf(*account), ""}};
     if (const auto login = sessions_.find(logged_in.secret, now))
         logged_in.known.csrf_token = login->csrf_token;
     if (log_ != nullptr) {
