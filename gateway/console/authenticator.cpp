@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <string_view>
 
 namespace mailgate::console {
@@ -127,9 +128,13 @@ constexpr std::chrono::seconds kKept{5};
 Authenticator::Opened::Opened(const Authenticator& owner)
     : owner_(owner), exceptions_(std::uncaught_exceptions()) {
     const auto now = Clock::now();
+    std::vector<Kept> over;  // closed without the mutex, which knownAtOnce() waits for
     {
         const std::lock_guard lock(owner_.mutex_);
-        std::erase_if(owner_.kept_, [&](const Kept& kept) { return kept.until <= now; });
+        const auto first_over =
+            std::ranges::partition(owner_.kept_, [&](const Kept& kept) { return kept.until > now; }).begin();
+        over.assign(std::move_iterator(first_over), std::move_iterator(owner_.kept_.end()));
+        owner_.kept_.erase(first_over, owner_.kept_.end());
         if (!owner_.kept_.empty()) {
             kept_ = std::move(owner_.kept_.back());
             owner_.kept_.pop_back();
