@@ -406,6 +406,18 @@ class Answers(Console):
         self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": '"other"'}).status, 412)
         self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": shown}).status, 200)
 
+    def test_the_last_change_is_undone_as_it_was_shown(self):
+        def come_and_go(verdict):
+            number = self.change("POST", "/rules", {"network": "198.18.7.61", "verdict": verdict}, 201, token="operator").json["changes"][0]["rule"]
+            self.change("DELETE", f"/rules/{number}", token="operator", headers={"If-Match": "*"})
+        come_and_go("allow")
+        shown = ask("POST", "/rules/undo", {"dry_run": True}, "operator").headers["ETag"]
+        come_and_go("deny")
+        self.assertEqual(ask("POST", "/rules/undo", {}, "operator", {"If-Match": shown}).status, 412, "another rule would come back")
+        shown = ask("POST", "/rules/undo", {"dry_run": True}, "operator").headers["ETag"]
+        self.assertEqual(ask("POST", "/rules/undo", {}, "operator", {"If-Match": shown}).status, 200)
+        self.assertEqual([rule["verdict"] for rule in self.get("/rules?match=198.18.7.61")["rules"]], ["deny"])
+
     def test_hundreds_of_addresses_are_tested_at_once(self):
         addresses = [f"2001:db8:1111:2222:3333:4444:5555:{number:04x}" for number in range(200)]
         got = ask("GET", "/rules/test?" + urllib.parse.urlencode({"address": addresses}, doseq=True))
