@@ -22,6 +22,10 @@ inline constexpr std::size_t kMaxImport = std::size_t{16} << 20;
 struct Principal {
     std::string name;  ///< for the audit trail and the log
     store::Role role = store::Role::Viewer;
+    std::string account{};  ///< of the console; empty: a token that is nobody's, or a user of this computer
+
+    /// Whose requests are one client's, however the account comes: by a session, or by one of its tokens.
+    const std::string& client() const noexcept { return account.empty() ? name : account; }
 };
 
 struct Request {

@@ -61,7 +61,7 @@ ChangeGate::Pass turnToRead(const Call& call) {
     constexpr std::size_t kMostReaders = 2;
     constexpr std::chrono::milliseconds kPatience{250};
     static ChangeGate gate(kMostReaders, kPatience);
-    auto turn = gate.enter(call.request.who.name);
+    auto turn = gate.enter(call.request.who.client());
     if (!turn)
         throw Problem(
             503, "busy",
@@ -92,9 +92,10 @@ class Rules {
     Response perform(bool dry_run, int status, const Change& change,
                      RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
     /// Likewise, of what is not about rules that somebody has read before: the dry run's ETag says what is to become what, and with that as
-    /// If-Match the change is made as it was shown or not at all. `then`: after it.
-    Response performAsShown(bool dry_run, int status, const std::function<void()>& work,
-                            const Change& then = nullptr,
+    /// If-Match the change is made as it was shown or not at all. `work` returns what the request leaves open, and is to be the same as well.
+    /// `then`: after it.
+    using Shown = std::function<std::string()>;
+    Response performAsShown(bool dry_run, int status, const Shown& work, const Change& then = nullptr,
                             RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
 
     /// What `work` changes is changed at once, if who asks is still there once it is its turn.
@@ -105,7 +106,7 @@ class Rules {
 
   private:
     std::string rehearsed(const Change& change, RuleStore::Rehearsal rehearsal);
-    std::string tagOfChanges(std::int64_t end_of_trail);
+    std::string tagOfChanges(std::int64_t end_of_trail, const std::string& left_open);
 
     const Call& call_;
     const rules::Site site_;
@@ -204,10 +205,10 @@ Response withEtag(Response response, const std::string& etag) {
 }
 
 /// Of what has been changed since the trail ended there: of rules that were there, how they were, and of others, where they belong. What
-/// becomes of them the request says, and a time in it may be "in 7 days".
-std::string Rules::tagOfChanges(std::int64_t end_of_trail) {
+/// becomes of them the request says, but for `left_open`, and a time in it may be "in 7 days".
+std::string Rules::tagOfChanges(std::int64_t end_of_trail, const std::string& left_open) {
     constexpr std::size_t kLength = 32;
-    std::string text;
+    std::string text = left_open;
     store_->forEachEntry(end_of_trail, [&](const RuleStore::AuditEntry& entry) {
         std::string line = entry.before;
         if (const auto rule = entry.before.empty() ? store::parseTrailRule(entry.after) : std::nullopt)
@@ -217,14 +218,13 @@ std::string Rules::tagOfChanges(std::int64_t end_of_trail) {
     return fmt::format("\"{}\"", credentials::digestOf(text).substr(0, kLength));
 }
 
-Response Rules::performAsShown(bool dry_run, int status, const std::function<void()>& work,
-                               const Change& then, RuleStore::Rehearsal rehearsal) {
+Response Rules::performAsShown(bool dry_run, int status, const Shown& work, const Change& then,
+                               RuleStore::Rehearsal rehearsal) {
     const std::string& wanted = call_.request.if_match;
     std::string tag;
     const auto tagged = [&] {
         const std::int64_t end = store_->endOfTrail();
-        work();
-        tag = tagOfChanges(end);
+        tag = tagOfChanges(end, work());
         if (!dry_run && !namesEtag(wanted, tag))
             throw Problem(412, "changed_meanwhile",
                           "rules that this is about were changed meanwhile: nothing was done");
@@ -454,7 +454,11 @@ Response addRules(const Call& call) {
     Rules access(call);
     rules::PutOutcome put;
     return access.performAsShown(
-        dry_run, 201, [&] { put = outcomeOf(access.service().put(request)); },
+        dry_run, 201,
+        [&] {
+            put = outcomeOf(access.service().put(request));
+            return std::string();
+        },
         [&]() -> std::optional<std::size_t> {
             return cut ? std::optional(cutSessions(call, access, put)) : std::nullopt;
         });
@@ -494,6 +498,7 @@ Response removeRule(const Call& call) {
     QueryValues query(call.request);
     const bool dry_run = query.flag("dry_run");
     query.rejectOthers();
+    rejectMembers(call.request);
     Rules access(call);
     return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
         access.together([&] {
@@ -568,6 +573,7 @@ Response importRules(const Call& call) {
                                                .replace = replace,
                                                .all_sets = all_sets,
                                                .insist = insist}));
+            return std::string();
         },
         nullptr, RuleStore::Rehearsal::Apart);
 }
@@ -618,7 +624,9 @@ Response undoChange(const Call& call) {
     Rules access(call);
     const bool as_shown = !dry_run && !call.request.if_match.empty();
     return access.performAsShown(dry_run, 200, [&] {
-        requireUndone(call, outcomeOf(access.service().undo(number, insist)), number.has_value(), as_shown);
+        const auto result = outcomeOf(access.service().undo(number, insist));
+        requireUndone(call, result, number.has_value(), as_shown);
+        return fmt::to_string(result.change);  // the last one, perhaps, which says what comes back
     });
 }
 

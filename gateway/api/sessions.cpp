@@ -411,10 +411,11 @@ Response found(const Call& call, const Asked& asked, const JournalFilter& filter
         page.sessions = source.withId(taken->session_id, limit);
     else if (taken)
         page = pageOf(source, taken_filter, cursor, limit);
+    const std::string next = nextOf(page);
     return jsonResponse(
         fmt::format("{{\"asked\":\"{}\",\"meaning\":{},\"also\":[{}],\"sessions\":{},\"next\":{}{}}}",
                     escaped(text.asked), taken ? meaningAsJson(*taken) : "null", also,
-                    arrayOf(call, page.sessions, taken_filter), nextOf(page), askedAsJson(asked)));
+                    arrayOf(call, std::move(page.sessions), taken_filter), next, askedAsJson(asked)));
 }
 
 // ---- sessions under way
@@ -479,9 +480,10 @@ Response sessions(const Call& call) {
         requireKnownNames(call, filter, asked.source.get());
         if (text) return found(call, asked, filter, {*text, as}, limit, cursor);
         if (call.masks()) mask(filter);
-        const Page page = pageOf(*asked.source, filter, cursor, limit);
+        Page page = pageOf(*asked.source, filter, cursor, limit);
+        const std::string next = nextOf(page);
         return jsonResponse(fmt::format("{{\"sessions\":{},\"next\":{}{}}}",
-                                        arrayOf(call, page.sessions, filter), nextOf(page),
+                                        arrayOf(call, std::move(page.sessions), filter), next,
                                         askedAsJson(asked)));
     });
 }
@@ -588,7 +590,7 @@ Response session(const Call& call) {
 }
 
 Response endSession(const Call& call) {
-    QueryValues(call.request).rejectOthers();
+    rejectValues(call.request);
     const std::string& id = call.request.path[1];
     admin::Outcome outcome;
     outcome.ok = call.parts.control.kill(id);

@@ -147,6 +147,7 @@ Response servers(const Call& call) {
 }
 
 Response setServer(const Call& call) {
+    rejectValues(call.request);
     const std::string& upstream = call.request.path[1];
     const std::string& server = call.request.path[2];
     const std::string& order = call.request.path[3];
@@ -191,6 +192,7 @@ std::pair<const UpstreamConfig*, const ServerConfig*> serverOf(const Call& call)
 }  // namespace
 
 Response probe(const Call& call) {
+    rejectValues(call.request);
     constexpr std::size_t kMostAddresses = 4;
     static std::mutex one_at_a_time;
     const auto [upstream, server] = serverOf(call);

@@ -63,6 +63,10 @@ class EachNameOnce final : public Poco::JSON::ParseHandler {
     std::vector<std::set<std::string>> names_;
 };
 
+std::string anyOf(const std::set<std::string, std::less<>>& names) {
+    return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+}
+
 /// Beyond them the parser's numbers wrap.
 bool hasLongNumber(std::string_view json) noexcept {
     constexpr std::size_t kMostDigits = 18;
@@ -157,14 +161,14 @@ std::optional<std::int64_t> QueryValues::span(std::string_view name) {
 void QueryValues::rejectOthers() const {
     for (const auto& [key, value] : query_)
         if (!known_.contains(key))
-            throw Problem(
-                400, "unknown_parameter",
-                fmt::format("unknown parameter {}: expected {}", inQuotes(key), fmt::join(known_, ", ")));
+            throw Problem(400, "unknown_parameter",
+                          fmt::format("unknown parameter {}: expected {}", inQuotes(key), anyOf(known_)));
 }
 
 // ---- the body
 
 BodyValues::BodyValues(const Request& request) {
+    QueryValues(request).rejectOthers();
     object_ = objectIn(request.body);
     if (!object_)
         throw Problem(400, "malformed_body",
@@ -236,9 +240,20 @@ std::optional<std::int64_t> BodyValues::number(std::string_view name) {
 void BodyValues::rejectOthers() const {
     for (const std::string& name : object_->getNames())
         if (!known_.contains(name))
-            throw Problem(
-                400, "unknown_member",
-                fmt::format("unknown member {}: expected {}", inQuotes(name), fmt::join(known_, ", ")));
+            throw Problem(400, "unknown_member",
+                          fmt::format("unknown member {}: expected {}", inQuotes(name), anyOf(known_)));
+}
+
+void rejectMembers(const Request& request) {
+    if (request.body.empty()) return;
+    Request body;
+    body.body = request.body;
+    BodyValues(body).rejectOthers();
+}
+
+void rejectValues(const Request& request) {
+    QueryValues(request).rejectOthers();
+    rejectMembers(request);
 }
 
 }  // namespace mailgate::api

@@ -49,6 +49,7 @@ Poco::JSON::Object::Ptr objectIn(const std::string& text);
 /// A JSON object.
 class BodyValues {
   public:
+    /// Throws where there is a query as well: what has a body has its values there.
     explicit BodyValues(const Request& request);
 
     bool has(std::string_view name);  ///< null is there, too
@@ -68,6 +69,10 @@ class BodyValues {
     Poco::JSON::Object::Ptr object_;
     std::set<std::string, std::less<>> known_;
 };
+
+/// Of what takes no members of a body, which may be absent, and of what takes no query either.
+void rejectMembers(const Request& request);
+void rejectValues(const Request& request);
 
 Network networkValue(std::string_view name, const std::string& text);
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
 #include <string_view>
 
 namespace mailgate::console {
@@ -58,7 +59,7 @@ api::Response tooMany(std::chrono::seconds pause) {
 }
 
 api::Principal principalOf(const Account& account) {
-    return {account.name + std::string(kByConsole), account.role};
+    return {account.name + std::string(kByConsole), account.role, account.name};
 }
 
 }  // namespace
@@ -127,9 +128,13 @@ constexpr std::chrono::seconds kKept{5};
 Authenticator::Opened::Opened(const Authenticator& owner)
     : owner_(owner), exceptions_(std::uncaught_exceptions()) {
     const auto now = Clock::now();
+    std::vector<Kept> over;  // closed without the mutex, which knownAtOnce() waits for
     {
         const std::lock_guard lock(owner_.mutex_);
-        std::erase_if(owner_.kept_, [&](const Kept& kept) { return kept.until <= now; });
+        const auto first_over =
+            std::ranges::partition(owner_.kept_, [&](const Kept& kept) { return kept.until > now; }).begin();
+        over.assign(std::move_iterator(first_over), std::move_iterator(owner_.kept_.end()));
+        owner_.kept_.erase(first_over, owner_.kept_.end());
         if (!owner_.kept_.empty()) {
             kept_ = std::move(owner_.kept_.back());
             owner_.kept_.pop_back();
@@ -196,7 +201,7 @@ Identity Authenticator::ofToken(const Credentials& credentials, std::string_view
         onRefusal(credentials, token ? token->name : "", "token", token ? "expired" : "unknown");
         return unauthorized(token ? "the token has expired" : "the token is none");
     }
-    Known known{{fmt::format("token {}{}", token->name, kByConsole), token->role}, token->account, ""};
+    Known known{{fmt::format("token {}{}", token->name, kByConsole), token->role, token->account}, ""};
     if (token->account.empty()) return known;
     const auto account = accounts->account(token->account);
     if (!account) return unauthorized("the token is none");
@@ -215,7 +220,7 @@ void Authenticator::keepOwner(const std::string& digest, const std::optional<sto
 /// The proxy has asked for the password.
 Identity Authenticator::ofProxy(const Credentials& credentials) {
     const auto account = Opened(*this)->account(credentials.proxy_user);
-    if (account) return Known{principalOf(*account), account->name, ""};
+    if (account) return Known{principalOf(*account), ""};
     onRefusal(credentials, credentials.proxy_user, "proxy", "unknown");
     return api::problemResponse(kForbidden, "no_account",
                                 "there is no account of the name that the proxy says");
@@ -233,7 +238,7 @@ Identity Authenticator::ofSession(const Credentials& credentials) {
     if (credentials.changes && credentials.csrf_token != login->csrf_token)
         return api::problemResponse(kForbidden, "csrf",
                                     "X-CSRF-Token with the session's csrf_token is needed");
-    return Known{principalOf(*account), account->name, login->csrf_token};
+    return Known{principalOf(*account), login->csrf_token};
 }
 
 bool Authenticator::hasAccounts() const {
@@ -265,8 +270,7 @@ std::variant<Authenticator::LoggedIn, api::Response> Authenticator::logIn(const 
     }
     const auto now = LoginSessions::Clock::now();
     known_.add(user, limitKey(credentials.client), now);
-    LoggedIn logged_in{sessions_.begin(account->name, account->password, now),
-                       {principalOf(*account), account->name, ""}};
+    LoggedIn logged_in{sessions_.begin(account->name, account->password, now), {principalOf(*account), ""}};
     if (const auto login = sessions_.find(logged_in.secret, now))
         logged_in.known.csrf_token = login->csrf_token;
     if (log_ != nullptr) {

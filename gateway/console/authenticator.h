@@ -53,7 +53,6 @@ std::vector<std::string> cookiesNamed(std::string_view header, std::string_view 
 /// Known, or the response for who is not.
 struct Known {
     api::Principal who;
-    std::string account;     ///< empty: a token that is nobody's
     std::string csrf_token;  ///< of a session; empty: none is needed
 };
 using Identity = std::variant<Known, api::Response>;

@@ -69,7 +69,7 @@ std::optional<std::pair<std::string, std::string>> nameAndPassword(const std::st
 
 std::string sessionAsJson(const Known& known) {
     return fmt::format(R"({{"user":{},"name":"{}","role":"{}","csrf_token":{}}})",
-                       known.account.empty() ? "null" : fmt::format("\"{}\"", escaped(known.account)),
+                       known.who.account.empty() ? "null" : fmt::format("\"{}\"", escaped(known.who.account)),
                        escaped(known.who.name), toString(known.who.role),
                        known.csrf_token.empty() ? "null" : fmt::format("\"{}\"", known.csrf_token));
 }
@@ -198,7 +198,7 @@ class Handler final : public net::HTTPRequestHandler {
     /// Nothing: as many of this account's requests wait for bodies as may. A body that is here needs no place.
     std::optional<BodyPlaces::Place> placeFor(const net::HTTPServerRequest& http, const Known& known) {
         if (http::isBodyHere(http)) return std::optional<BodyPlaces::Place>(std::in_place);
-        return site_.bodies.take(known.account.empty() ? known.who.name : known.account);
+        return site_.bodies.take(known.who.client());
     }
 
     // ---- pages
@@ -392,10 +392,10 @@ class Handler final : public net::HTTPRequestHandler {
                                 request.query[0] == std::pair<std::string, std::string>("everywhere", "true");
         if (!everywhere && !request.query.empty())
             return api::problemResponse(400, "unknown_parameter", "expected everywhere=true, or nothing");
-        if (everywhere && known.account.empty())
+        if (everywhere && known.who.account.empty())
             return api::problemResponse(409, "no_account", "this token is of no account");
         if (everywhere)
-            ended = site_.authenticator.logOutEverywhere(known.account);
+            ended = site_.authenticator.logOutEverywhere(known.who.account);
         else
             site_.authenticator.logOut(credentials);
         api::Response response = jsonResponse(fmt::format("{{\"ended\":{}}}", ended));

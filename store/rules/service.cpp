@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <iterator>
 #include <tuple>
 
@@ -663,14 +664,21 @@ std::optional<MostRemoved> Service::mostRemoved(const store::ImportResult& impor
                a.listener == b.listener && a.set == b.set;
     };
     const store::RuleList& list = imported.rules.list();
-    std::vector<std::pair<Network, std::uint32_t>> listed;  // and their places in the list
+    // All rules for names have one network.
+    const auto hash_of = [](const AccessRule& rule) {
+        const AddressBytes& address = rule.network.address;
+        const std::hash<std::string_view> hash;
+        return hash({reinterpret_cast<const char*>(address.data()), address.size()}) * 31 + hash(rule.name);
+    };
+    std::vector<std::pair<std::size_t, std::uint32_t>> listed;  // by their hash the places in the list
     listed.reserve(list.size());
-    for (std::size_t at = 0; at < list.size(); ++at)
-        listed.emplace_back(list.network(at), static_cast<std::uint32_t>(at));
+    forEach(list, [&](const AccessRule& rule, std::size_t at) {
+        listed.emplace_back(hash_of(rule), static_cast<std::uint32_t>(at));
+    });
     std::sort(listed.begin(), listed.end());
     const auto is_listed = [&](const AccessRule& rule) {
         const auto [first, last] =
-            std::equal_range(listed.begin(), listed.end(), std::pair(rule.network, std::uint32_t(0)),
+            std::equal_range(listed.begin(), listed.end(), std::pair(hash_of(rule), std::uint32_t(0)),
                              [](const auto& a, const auto& b) { return a.first < b.first; });
         return std::any_of(first, last, [&](const auto& one) { return same(list[one.second], rule); });
     };

@@ -240,7 +240,8 @@ std::unique_ptr<Database> Database::ownedBy(const std::string& path, const char*
     configureLibrary();
     std::unique_ptr<Database> database(new Database(path));
     sqlite3* opened = nullptr;
-    const int code = sqlite3_open_v2(name, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+    // Of files that are attached none is made, either.
+    const int code = sqlite3_open_v2(name, &opened, SQLITE_OPEN_READWRITE, nullptr);
     database->handle_.reset(opened);
     if (code != SQLITE_OK) database->fail(code);
     return database;

@@ -208,6 +208,14 @@ class Answers(Console):
         for target in ("/status", "/servers", "/fleet", "/configuration", "/snippets", "/rules", "/rules/sets", "/sessions", "/sessions/live", "/sessions/day"):
             with self.subTest(target=target):
                 self.assertEqual(self.get(target + "?nothing=1", 400)["code"], "unknown_parameter")
+        for method, target, body in (("POST", "/rules?dry_run=true", {"network": "192.0.2.5", "verdict": "deny"}),
+                                     ("POST", "/rules/import?dry_run=true", {"text": "deny 192.0.2.5"}), ("POST", "/rules/undo?dry_run=true", {}),
+                                     ("POST", "/servers/mx/mx1/drain?everywhere=true", None), ("POST", "/servers/mx/mx1/probe?x=1", None)):
+            with self.subTest(target=target):
+                self.assertEqual(ask(method, target, body).json["code"], "unknown_parameter")
+        for method, target in (("POST", "/servers/mx/mx1/drain"), ("POST", "/servers/mx/mx1/probe"), ("DELETE", "/rules/1"), ("DELETE", "/sessions/x")):
+            with self.subTest(target=target):
+                self.assertEqual(ask(method, target, {"everywhere": True}).json["code"], "unknown_member")
 
     def test_the_configuration_in_force(self):
         configuration = self.get("/configuration")
@@ -397,6 +405,18 @@ class Answers(Console):
         shown = ask("POST", "/rules/undo", {"change": theirs, "dry_run": True}, "operator").headers["ETag"]
         self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": '"other"'}).status, 412)
         self.assertEqual(ask("POST", "/rules/undo", {"change": theirs}, "operator", {"If-Match": shown}).status, 200)
+
+    def test_the_last_change_is_undone_as_it_was_shown(self):
+        def come_and_go(verdict):
+            number = self.change("POST", "/rules", {"network": "198.18.7.61", "verdict": verdict}, 201, token="operator").json["changes"][0]["rule"]
+            self.change("DELETE", f"/rules/{number}", token="operator", headers={"If-Match": "*"})
+        come_and_go("allow")
+        shown = ask("POST", "/rules/undo", {"dry_run": True}, "operator").headers["ETag"]
+        come_and_go("deny")
+        self.assertEqual(ask("POST", "/rules/undo", {}, "operator", {"If-Match": shown}).status, 412, "another rule would come back")
+        shown = ask("POST", "/rules/undo", {"dry_run": True}, "operator").headers["ETag"]
+        self.assertEqual(ask("POST", "/rules/undo", {}, "operator", {"If-Match": shown}).status, 200)
+        self.assertEqual([rule["verdict"] for rule in self.get("/rules?match=198.18.7.61")["rules"]], ["deny"])
 
     def test_hundreds_of_addresses_are_tested_at_once(self):
         addresses = [f"2001:db8:1111:2222:3333:4444:5555:{number:04x}" for number in range(200)]

@@ -223,6 +223,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void change(std::string_view who, const std::function<void()>& work);
     void transact(const std::function<void()>& work);
     void transactAlone(const std::function<void()>& work);
+    bool beginsIfChanged(const std::function<void()>& work);
     std::string actorOf(std::string_view who) const;
     void act(std::string_view who);
     std::vector<PutResult> putAll(std::span<const AccessRule> rules, std::string_view who);
@@ -555,29 +556,35 @@ std::string SqliteRuleStore::actorOf(std::string_view who) const {
 }
 
 void SqliteRuleStore::transactAlone(const std::function<void()>& work) {
-    database().transaction([&] {
-        work();
-        if (commit_.begins) commit_.begins();
-    });
-    if (commit_.done) commit_.done();
+    bool changes = false;
+    database().transaction([&] { changes = beginsIfChanged(work); });
+    if (changes && commit_.done) commit_.done();
+}
+
+/// Whether `work` has changed something; else there is nothing that could be called off, or that somebody has done.
+bool SqliteRuleStore::beginsIfChanged(const std::function<void()>& work) {
+    const std::int64_t end = endOfTrail();
+    work();
+    const bool changes = endOfTrail() != end;
+    if (changes && commit_.begins) commit_.begins();
+    return changes;
 }
 
 /// A transaction here, and where the rules are a fleet's, there.
 void SqliteRuleStore::transact(const std::function<void()>& work) {
     if (!options_.sharing) return transactAlone(work);
-    bool shared = false;
+    bool shared = false, changes = false;
     try {
         options_.sharing->begin();
         within([&] {
             database().transaction([&] {
                 options_.sharing->enter(*this);
-                work();
-                if (commit_.begins) commit_.begins();
+                changes = beginsIfChanged(work);
                 options_.sharing->leave(*this);
                 shared = true;
             });
         });
-        if (commit_.done) commit_.done();
+        if (changes && commit_.done) commit_.done();
     } catch (const StoreError& error) {
         options_.sharing->abandon();
         if (!shared) throw;

@@ -127,5 +127,27 @@ TEST(BodyValues, AreAnObjectInUtf8) {
     EXPECT_TRUE(isMalformed("{\"a\":" + std::string(10'000, '[') + std::string(10'000, ']') + "}"));
 }
 
+TEST(BodyValues, AreNotInTheQuery) {
+    Request request = saying("{}");
+    request.query = {{"dry_run", "true"}};
+    EXPECT_THAT(problemIn([&] { BodyValues body(request); }), HasSubstr("unknown parameter \"dry_run\""));
+}
+
+TEST(Values, ThatNobodyTakesAreRefused) {
+    EXPECT_EQ(problemIn([] { rejectValues({}); }), "");
+    EXPECT_EQ(problemIn([] { rejectValues(saying("{}")); }), "");
+    EXPECT_EQ(problemIn([] { rejectValues(saying(R"({"everywhere":true})")); }),
+              "unknown member \"everywhere\": expected none");
+    EXPECT_EQ(problemIn([] {
+                  rejectValues(asking({{"dry_run", ""}}));
+              }),
+              "unknown parameter \"dry_run\": expected none");
+    Request request = saying(R"({"dry_run":true})");
+    request.query = {{"dry_run", "true"}};
+    EXPECT_THAT(problemIn([&] { rejectMembers(request); }), HasSubstr("unknown member"));
+    request.body.clear();
+    EXPECT_EQ(problemIn([&] { rejectMembers(request); }), "");
+}
+
 }  // namespace
 }  // namespace mailgate::api

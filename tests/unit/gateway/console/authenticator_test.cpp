@@ -96,10 +96,13 @@ class OneAccount final : public store::AccountStore {
     bool removeAccount(std::string_view) override { return false; }
     std::vector<store::Token> tokens() override { return {}; }
     std::optional<store::Token> tokenOf(std::string_view digest) override {
-        if (digest != credentials::digestOf("token-of-carol")) return std::nullopt;
-        store::Token token;
-        token.account = "carol";
-        return token;
+        for (const char* owner : {"alice", "carol"})
+            if (digest == credentials::digestOf(std::string("token-of-") + owner)) {
+                store::Token token;
+                token.account = owner;
+                return token;
+            }
+        return std::nullopt;
     }
     Added add(const store::Token&, std::string_view) override { return Added::NoAccount; }
     bool removeToken(std::string_view) override { return false; }
@@ -127,6 +130,22 @@ TEST(KnownAtOnce, IsWhoHasASessionATokenThatWasHereOrAProxysWord) {
     from.authorization = "Bearer another";
     authenticator.identify(from);
     EXPECT_EQ(authenticator.knownAtOnce(from), "");
+}
+
+TEST(Client, IsAnAccountHoweverItComes) {
+    const std::string password = "correct horse battery", hash = credentials::hashPassword(password);
+    Authenticator authenticator([&] { return std::make_unique<OneAccount>(hash); }, nullptr);
+    Credentials session, token, proxy;
+    for (Credentials* each : {&session, &token, &proxy})
+        each->client = address("192.0.2.1");
+    session.cookie =
+        std::get<Authenticator::LoggedIn>(authenticator.logIn(session, "alice", password)).secret;
+    token.authorization = "Bearer token-of-alice";
+    proxy.proxy_user = "alice";
+    for (const Credentials* each : {&session, &token, &proxy})
+        EXPECT_EQ(std::get<Known>(authenticator.identify(*each)).who.client(), "alice");
+    EXPECT_EQ(std::get<Known>(authenticator.identify(token)).who.name, "token  (console)");
+    EXPECT_EQ((api::Principal{"root", store::Role::Admin}.client()), "root");
 }
 
 TEST(LogIn, IsNotKeptFromOthersByWhoHasOneNetwork) {

@@ -4,6 +4,7 @@
 #include "store/backends/rules.h"
 #include "tests/unit/store/support.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 namespace mailgate::rules {
@@ -615,6 +616,24 @@ TEST_F(ServiceTest, AListThatWouldLeaveLittleIsNoWholeList) {
     const auto insisted = std::get<ImportOutcome>(replaceAll(beginning(1, false), true));
     EXPECT_THAT(insisted.removed, SizeIs(11));
     EXPECT_TRUE(std::holds_alternative<MostRemoved>(*insisted.insisted));
+}
+
+TEST_F(ServiceTest, AListOfNamesIsComparedByThem) {
+    constexpr int kNames = 2'000;
+    const auto listOf = [](int allowed) {
+        std::string list;
+        for (int each = 1; each <= kNames; ++each)
+            list += fmt::format("{} host:mx{}.example.org\n", each <= allowed ? "allow" : "deny", each);
+        return list + store::formatEnd(kNames) + '\n';
+    };
+    const auto replaceAll = [&](const std::string& text) {
+        return service().import({.text = text, .options = {}, .replace = true, .all_sets = true});
+    };
+    import(listOf(kNames));
+    EXPECT_TRUE(std::holds_alternative<ImportOutcome>(replaceAll(listOf(kNames)))) << "nothing goes";
+    const auto refused = std::get<MostRemoved>(std::get<Refusal>(replaceAll(listOf(999))));
+    EXPECT_EQ(refused.removed, 1'001u) << "with another verdict it is another";
+    EXPECT_EQ(refused.present, 2'000u);
 }
 
 TEST_F(ServiceTest, RulesAreListedByTheNamesThatTheyAreFor) {

@@ -83,6 +83,18 @@ TEST_F(DatabaseTest, IsMadeOnlyWhereItMayBe) {
     EXPECT_EQ(Database(file_, resume).number("SELECT count(*) FROM t"), 0);
 }
 
+TEST_F(DatabaseTest, ATemporaryOneMakesNoFileThatIsAttached) {
+    const auto database = Database::temporary("nothing");
+    const std::string gone = folder_.file("gone.db");
+    EXPECT_THROW(database->run("ATTACH '" + gone + "' AS gone; CREATE TABLE gone.t(x)"), StoreError);
+    EXPECT_FALSE(std::filesystem::exists(gone));
+    database->run(
+        "PRAGMA cache_size = 10; CREATE TABLE t(x); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+        "FROM n "
+        "WHERE i < 2000) INSERT INTO t SELECT randomblob(1000) FROM n");
+    EXPECT_EQ(database->number("SELECT sum(length(x)) FROM t"), 2'000'000) << "more than is in memory";
+}
+
 TEST_F(DatabaseTest, ANameIsAFilesWhateverItReadsLike) {
     const auto before = std::filesystem::current_path();
     std::filesystem::current_path(folder_.path());

@@ -696,6 +696,9 @@ TEST_F(RuleStoreTest, AChangeSaysWhenItCanBeCalledOffNoMoreAndWhenItIsMade) {
     });
     EXPECT_THAT(said, ElementsAre("begins, with 1", "done, with 3"));
     said.clear();
+    store_->together([] {});
+    put(rule(Verdict::Deny, "192.0.2.3"));
+    EXPECT_THAT(said, IsEmpty()) << "nothing was changed";
     store_->rehearse([&] { put(rule(Verdict::Deny, "192.0.2.4")); });
     EXPECT_THAT(said, IsEmpty());
     store_->rehearse([&] { put(rule(Verdict::Deny, "192.0.2.4")); }, RuleStore::Rehearsal::Apart);
