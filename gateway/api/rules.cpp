@@ -105,7 +105,7 @@ class Rules {
     AccessRule ruleOf(const std::string& text);
 
   private:
-    std::string rehearsed(const Change& change, RuleStore::Rehearsal rehearsal);
+    std::string rehearsed(const Change& change, RuleStore::Rehearsal how);
     std::string tagOfChanges(std::int64_t end_of_trail, const std::string& left_open);
 
     const Call& call_;

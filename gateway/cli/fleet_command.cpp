@@ -133,7 +133,7 @@ void printPlan(const JoinPlan& plan) {
 
 /// `settled`: what is preferred was put in force.
 std::string conflictsText(std::size_t conflicts, bool settled, store::Prefer prefer) {
-    const std::string count = counted(conflicts, "conflict");
+    std::string count = counted(conflicts, "conflict");
     if (conflicts == 0 || !settled) return count;
     return fmt::format("{} settled by {} word", count,
                        prefer == store::Prefer::Here ? "this gateway's" : "the fleet's");

@@ -131,8 +131,8 @@ Authenticator::Opened::Opened(const Authenticator& owner)
     std::vector<Kept> over;  // closed without the mutex, which knownAtOnce() waits for
     {
         const std::lock_guard lock(owner_.mutex_);
-        const auto first_over =
-            std::ranges::partition(owner_.kept_, [&](const Kept& kept) { return kept.until > now; }).begin();
+        const auto first_over = std::partition(owner_.kept_.begin(), owner_.kept_.end(),
+                                               [&](const Kept& kept) { return kept.until > now; });
         over.assign(std::move_iterator(first_over), std::move_iterator(owner_.kept_.end()));
         owner_.kept_.erase(first_over, owner_.kept_.end());
         if (!owner_.kept_.empty()) {

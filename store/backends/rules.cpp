@@ -18,7 +18,7 @@ bool examineDatabase(const std::string& url) {
 
 void requireRoom(const std::string& url) {
     // Measured: new rules and a new journal take 300 KiB with what SQLite keeps beside them.
-    constexpr std::uint64_t kNewDatabases = 320 * 1024;
+    constexpr std::uint64_t kNewDatabases = std::uint64_t{320} * 1024;
     sqlite::requireRoom(sqlite::pathOf(url), kNewDatabases);
 }
 
