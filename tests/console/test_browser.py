@@ -19,12 +19,12 @@ class Browser(unittest.TestCase):
     def _rehearse_a_large_list(self, site):
         """More than nginx lets through by itself. What is read of it is little."""
         added = site.gateway.run("console", "token", "add", "lists", "--role", "operator")
-        text = "203.0.113.5  spam\n" + ("# " + "x" * 1_000 + "\n") * 2_000
+        text = "deny 203.0.113.5\n" + ("# " + "x" * 1_000 + "\n") * 2_000
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         port = site.behind_nginx.rsplit(":", 1)[1]
         with contextlib.closing(http.client.HTTPSConnection("127.0.0.1", int(port), timeout=60, context=context)) as connection:
-            connection.request("POST", "/api/v1/rules/import", json.dumps({"text": text, "verdict": "deny", "dry_run": True}),
+            connection.request("POST", "/api/v1/rules/import", json.dumps({"text": text, "dry_run": True}),
                                {"Host": f"console.example.net:{port}", "Content-Type": "application/json",
                                 "Authorization": f"Bearer {added.stdout.strip()}"})
             answer = connection.getresponse()
