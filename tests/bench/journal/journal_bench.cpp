@@ -8,12 +8,11 @@
 
 #include "store/backends/journal.h"
 #include "store/journal/journal.h"
+#include "tests/bench/journal/cpu_time.h"
 #include "tests/support/journal_sample.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -26,18 +25,10 @@ namespace {
 
 using namespace mailgate;
 using namespace mailgate::store;
+using bench::cpuSeconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kTemplates = 4'096;
-
-double cpuSeconds() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& time) {
-        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-    };
-    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 double since(Clock::time_point begin) {
     return std::chrono::duration<double>(Clock::now() - begin).count();

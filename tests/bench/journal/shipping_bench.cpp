@@ -7,13 +7,12 @@
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/fleet/shipper.h"
+#include "tests/bench/journal/cpu_time.h"
 #include "tests/support/journal_sample.h"
 #include "tests/support/temporary_folder.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -24,16 +23,8 @@ namespace {
 
 using namespace mailgate;
 using namespace mailgate::store;
+using bench::cpuSeconds;
 using Clock = std::chrono::steady_clock;
-
-double cpuSeconds() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& time) {
-        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-    };
-    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
 
 /// They end at the same pace up to now, each gateway's with ids of its own.
 void fill(const std::string& url, const std::string& gateway, std::size_t sessions) {
