@@ -63,14 +63,14 @@
     if (notice && notice.textContent !== text) notice.textContent = text;
   }
 
-  // What is pressed or marked is not taken away.
+  // What is pressed or marked is not taken away, and what is paused stays, whatever was asked for before.
   let pressed = false;
-  const isHeld = () => pressed || document.getSelection().type === 'Range';
+  const isHeld = () => paused || pressed || document.getSelection().type === 'Range';
   document.addEventListener('pointerdown', () => { pressed = true; });
   for (const end of ['pointerup', 'pointercancel']) document.addEventListener(end, () => setTimeout(() => { pressed = false; }));
 
   function tick() {
-    if (document.hidden || paused || isHeld()) return;
+    if (document.hidden || isHeld()) return;
     for (const part of live()) htmx.trigger(part, 'refresh');
   }
 
