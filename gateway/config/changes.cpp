@@ -34,7 +34,7 @@ Phrases differingKeys(const Config& before, const Config& after, config::Change 
     return keys;
 }
 
-std::string joined(const Phrases& words) {
+std::string listOf(const Phrases& words) {
     return fmt::format("{}", fmt::join(words, ", "));
 }
 
@@ -53,7 +53,7 @@ void compareNamed(Phrases& changes, std::string_view kind, const std::vector<C>&
     }
     for (const C& now : after) {
         const C* old = find(before, now.name);
-        const std::string what = old ? joined(describe(*old, now)) : "added";
+        const std::string what = old ? listOf(describe(*old, now)) : "added";
         if (!what.empty()) changes.push_back(fmt::format("{} {}: {}", kind, now.name, what));
     }
 }

@@ -34,7 +34,7 @@ namespace {
 // Those that are not sessions': listeners, log, database, pipes, the C library's.
 constexpr std::uint64_t kReservedDescriptors = 64;
 
-constexpr std::string_view kFilePrefix = "file:";
+constexpr std::string_view kLogFilePrefix = "file:";
 
 std::string folderOf(const std::string& path) {
     const auto folder = std::filesystem::path(path).parent_path();
@@ -170,11 +170,11 @@ class Examination {
     }
 
     void examineLog() {
-        if (!config_.log.target.starts_with(kFilePrefix)) {
+        if (!config_.log.target.starts_with(kLogFilePrefix)) {
             attempt([&] { openLogTarget(config_.log.target); });
             return;
         }
-        const std::string path = config_.log.target.substr(kFilePrefix.size());
+        const std::string path = config_.log.target.substr(kLogFilePrefix.size());
         // Opened without being made: the file is to belong to who serves.
         const Descriptor file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
         if (file.get() >= 0 || errno == ENXIO) return;  // a pipe that nobody reads yet

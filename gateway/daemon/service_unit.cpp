@@ -29,15 +29,15 @@ constexpr const char* kFolders[] = {"etc/systemd/system", "run/systemd/system",
                                     "usr/local/lib/systemd/system", "usr/lib/systemd/system",
                                     "lib/systemd/system"};
 
-struct Unit {
+struct TimeUnit {
     std::string_view word;
     std::int64_t milliseconds;
 };
-constexpr Unit kUnits[] = {{"", 1'000},         {"s", 1'000},        {"sec", 1'000},       {"second", 1'000},
-                           {"seconds", 1'000},  {"ms", 1},           {"msec", 1},          {"m", 60'000},
-                           {"min", 60'000},     {"minute", 60'000},  {"minutes", 60'000},  {"h", 3'600'000},
-                           {"hr", 3'600'000},   {"hour", 3'600'000}, {"hours", 3'600'000}, {"d", 86'400'000},
-                           {"day", 86'400'000}, {"days", 86'400'000}};
+constexpr TimeUnit kUnits[] = {
+    {"", 1'000},         {"s", 1'000},        {"sec", 1'000},      {"second", 1'000},   {"seconds", 1'000},
+    {"ms", 1},           {"msec", 1},         {"m", 60'000},       {"min", 60'000},     {"minute", 60'000},
+    {"minutes", 60'000}, {"h", 3'600'000},    {"hr", 3'600'000},   {"hour", 3'600'000}, {"hours", 3'600'000},
+    {"d", 86'400'000},   {"day", 86'400'000}, {"days", 86'400'000}};
 
 std::optional<fs::path> unitFile(const fs::path& root) {
     std::error_code ignored;
@@ -112,7 +112,7 @@ std::optional<milliseconds> parseTimeSpan(std::string_view text) {
         if (error != std::errc() || number < 0 || number > kLongest) return std::nullopt;
         text = trimmed(text.substr(static_cast<std::size_t>(end - text.data())));
         const std::size_t length = std::min(text.find_first_of(" \t0123456789"), text.size());
-        const auto* unit = std::find_if(std::begin(kUnits), std::end(kUnits), [&](const Unit& each) {
+        const auto* unit = std::find_if(std::begin(kUnits), std::end(kUnits), [&](const TimeUnit& each) {
             return each.word == text.substr(0, length);
         });
         if (unit == std::end(kUnits) || number > kLongest / unit->milliseconds) return std::nullopt;

@@ -26,7 +26,7 @@ namespace mailgate {
 namespace {
 
 // Far above any chain, and far below what would hurt.
-constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxCertificateBytes = std::size_t{1} << 20;
 constexpr int kMaxChain = 16;
 
 /// Text that is overwritten when it is no longer needed: it may hold a key.
@@ -61,7 +61,7 @@ FileIdentity readFile(const std::string& file, std::string& into, mode_t& mode) 
         refuse(file, "cannot be read: " + errnoText(errno));
     }
     if (!S_ISREG(status.st_mode)) refuse(file, "is not a file");
-    if (status.st_size > static_cast<off_t>(kMaxFileBytes)) refuse(file, "is larger than 1 MiB");
+    if (status.st_size > static_cast<off_t>(kMaxCertificateBytes)) refuse(file, "is larger than 1 MiB");
     // Never grown while it is read: what is overwritten at the end is all that there was.
     into.resize(static_cast<std::size_t>(status.st_size));
     std::size_t at = 0;

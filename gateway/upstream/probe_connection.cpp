@@ -12,14 +12,14 @@ namespace mailgate {
 namespace {
 
 // How long a server may take to end after we have.
-constexpr std::chrono::milliseconds kFarewell{2'000};
+constexpr std::chrono::milliseconds kServerFarewell{2'000};
 
 }  // namespace
 
 ProbeConnection::~ProbeConnection() {
     if (!open_) return;
     connection_.transport().shutdownWrite();
-    deadline_ = Clock::now() + kFarewell;
+    deadline_ = Clock::now() + kServerFarewell;
     std::string ignored;
     while (receive(ignored) == Got::Bytes) {
     }

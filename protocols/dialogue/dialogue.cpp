@@ -5,7 +5,7 @@ namespace mailgate {
 
 namespace {
 
-constexpr std::size_t kMaxCommandBytes = 1000;
+constexpr std::size_t kMaxDialogueCommandBytes = 1000;
 constexpr int kMaxCommands = 10;
 // Of all commands together: bounds what never comes to the end of a line.
 constexpr std::size_t kMaxReceivedBytes = std::size_t{16} * 1024;
@@ -19,7 +19,7 @@ Dialogue::Step Conversation::onBytes(std::string_view bytes) {
     while (!done_) {
         const auto line = lines_.next(bytes);
         if (!line) break;
-        const Step next = line->size() > kMaxCommandBytes ? answer({}) : answer(*line);
+        const Step next = line->size() > kMaxDialogueCommandBytes ? answer({}) : answer(*line);
         step.reply += next.reply;
         done_ = next.done;
         if (++commands_ == kMaxCommands) break;

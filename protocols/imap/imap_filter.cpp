@@ -14,7 +14,7 @@ namespace mailgate {
 namespace {
 
 constexpr std::size_t kMaxTagBytes = 128;
-constexpr std::size_t kMaxCommandBytes = std::size_t{64} << 10;
+constexpr std::size_t kMaxImapCommandBytes = std::size_t{64} << 10;
 
 /// Responses that end in text for people, where {5} is no literal (RFC 9051 7.1).
 bool isStatus(std::string_view word) noexcept {
@@ -163,7 +163,7 @@ ImapFilter::Decision ImapFilter::onRest(std::string_view bytes) {
     const Extent extent = measureCommand(bytes, literal_, kMaxLoginLineBytes, Lists::Allowed);
     if (extent.state == Extent::State::Partial) return {};
     const bool too_long =
-        extent.state == Extent::State::TooLong || command_bytes_ + extent.bytes > kMaxCommandBytes;
+        extent.state == Extent::State::TooLong || command_bytes_ + extent.bytes > kMaxImapCommandBytes;
     const std::string_view text = bytes.substr(0, extent.bytes);
     const Kind kind = unanswered_.back().kind;
     const bool odd = extent.unasked && (kind != Kind::Login || !isPlain(text, literal_));

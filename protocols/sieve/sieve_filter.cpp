@@ -20,7 +20,7 @@ bool isSafe(std::string_view verb, std::string_view arguments) noexcept {
     return equalsIgnoreCase(verb, "NOOP") && isStrings(arguments, 1);
 }
 
-bool isVerb(std::string_view word) noexcept {
+bool isSieveVerb(std::string_view word) noexcept {
     return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
         return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
     });
@@ -85,7 +85,7 @@ SieveFilter::Decision SieveFilter::onCommand(std::string_view bytes) {
         violate(Violation::BadCommand);
     } else if (no_header_ && kind == Kind::XClient) {
         violate(Violation::ForbiddenCommand);
-    } else if (!response && (malformed || !isVerb(verb))) {
+    } else if (!response && (malformed || !isSieveVerb(verb))) {
         return {.action = Action::Refuse, .bytes = extent.bytes};
     }
     if (violation()) return {};

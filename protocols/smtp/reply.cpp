@@ -29,7 +29,7 @@ constexpr bool isKeywordChar(char c) noexcept {
 }
 
 /// Takes `prefix` off the front of `text`, if it is there.
-bool take(std::string_view& text, std::string_view prefix) noexcept {
+bool takePrefix(std::string_view& text, std::string_view prefix) noexcept {
     if (!startsWithIgnoreCase(text, prefix)) return false;
     text.remove_prefix(prefix.size());
     return true;
@@ -79,17 +79,18 @@ std::string_view queueIdOf(std::string_view reply) noexcept {
     std::string_view text = reply.substr(std::min<std::size_t>(reply.size(), 4));
     skipEnhancedCode(text);
     // A content filter before the queue repeats what Postfix told it: "from MTA(...): 250 2.0.0 Ok: queued as ...".
-    if (take(text, "from MTA(")) {
+    if (takePrefix(text, "from MTA(")) {
         const std::size_t repeated = text.find("): 250 ");
         return repeated == std::string_view::npos ? std::string_view() : queueIdOf(text.substr(repeated + 3));
     }
-    if (take(text, "Ok id=")) return tokenIn(text);  // Exim
-    if (take(text, "Ok: ")) {                        // Postfix
+    if (takePrefix(text, "Ok id=")) return tokenIn(text);  // Exim
+    if (takePrefix(text, "Ok: ")) {                        // Postfix
         std::string_view rest = text;
         const std::string_view size = takeWord(rest);  // after BDAT: "Ok: 123 bytes queued as ..."
-        if (std::all_of(size.begin(), size.end(), [](char c) { return isDigit(c); }) && take(rest, "bytes "))
+        if (std::all_of(size.begin(), size.end(), [](char c) { return isDigit(c); }) &&
+            takePrefix(rest, "bytes "))
             text = rest;
-        return take(text, "queued as ") ? tokenIn(text) : std::string_view();
+        return takePrefix(text, "queued as ") ? tokenIn(text) : std::string_view();
     }
     const std::string_view id = takeWord(text);  // Sendmail, OpenSMTPD
     return equalsIgnoreCase(text, "Message accepted for delivery") ? id : std::string_view();

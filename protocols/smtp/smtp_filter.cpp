@@ -20,7 +20,7 @@ using smtp::Verb;
 /// Commands are shorter (RFC 5321 4.5.3.1.4: 512 bytes and what extensions add), and servers cut or split longer
 /// ones. Postfix keeps 2,048 bytes: what a longer line of this bound says behind them is refused there, but for
 /// BDAT's LAST, which goes on in one form.
-constexpr std::size_t kMaxCommandBytes = 4096;
+constexpr std::size_t kMaxSmtpCommandBytes = 4096;
 /// RFC 4954 4: AUTH with an initial response, and a response in a line of its own.
 constexpr std::size_t kMaxAuthBytes = 12288;
 /// A server's line (RFC 5321 4.5.3.1.5: 512 bytes), or its whole reply to EHLO.
@@ -344,8 +344,8 @@ SmtpFilter::Step SmtpFilter::readLine(std::string_view& bytes, Output& out) {
     const std::size_t lf = bytes.find('\n', client_scanned_);
     const bool whole = lf != std::string_view::npos;
     const std::size_t size = whole ? lf + 1 : bytes.size() + 1;
-    if (size > kMaxCommandBytes) {
-        const Verb verb = smtp::parseCommand(bytes.substr(0, kMaxCommandBytes)).verb;
+    if (size > kMaxSmtpCommandBytes) {
+        const Verb verb = smtp::parseCommand(bytes.substr(0, kMaxSmtpCommandBytes)).verb;
         const bool auth = sasl_.prompted() || verb == Verb::Auth;
         if (const auto violation = forbidden(verb); violation && !auth) return violate(*violation);
         if (!auth && verb == Verb::Bdat) return violate(Violation::BadCommand);

@@ -12,7 +12,7 @@ namespace mailgate {
 namespace {
 
 /// Dovecot ends a session sooner; a client must not keep us talking for ever.
-constexpr std::uint8_t kMaxRefusals = 10;
+constexpr std::uint8_t kMaxLoginRefusals = 10;
 
 // RFC 8446 5.1, 4.1.2: a record, version 3.x, that holds a ClientHello.
 constexpr std::size_t kHelloHead = 6;
@@ -96,7 +96,7 @@ Rest LoginFilter::passHello(std::string_view bytes, Output& out) noexcept {
 
 /// False: it has to wait until the answer cannot be taken for another command's.
 bool LoginFilter::refuse(std::string_view command, Action why, Output& out) {
-    if (refusals_ == kMaxRefusals) {
+    if (refusals_ == kMaxLoginRefusals) {
         violate(why == Action::RefuseInClear ? Violation::TlsRequired : Violation::BadCommand);
         return false;
     }
