@@ -501,9 +501,9 @@ std::string dovecot24(const Config& config) {
 
 constexpr Snippet kSnippets[] = {
     {"postfix", "main.cf and master.cf of Postfix servers behind mailgate", postfix},
-    {"postscreen", "The same, with postscreen in front of smtpd", postscreen},
-    {"dovecot", "dovecot.conf of servers behind mailgate", dovecot23},
-    {"dovecot-2.4", "The same, of Dovecot 2.4", dovecot24},
+    {"postscreen", "The same, with postscreen in front of smtpd", postscreen, true},
+    {"dovecot", "dovecot.conf of servers behind mailgate", dovecot23, true},
+    {"dovecot-2.4", "The same, of Dovecot 2.4", dovecot24, true},
     {"haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy},
     {"nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx},
     {"postgresql", "SQL commands for the database where the gateways of a fleet meet", postgresql},

@@ -415,6 +415,7 @@ class Access {
     void requireConfigured(const std::vector<std::string>& names);
     void acceptRunning(const std::vector<std::string>& names);
     std::string nearSet(const std::string& name);
+    void lookUpServers();
     void requireKnown();
     void requireSet(const std::optional<std::string>& name);
     bool asksFleet();
@@ -573,6 +574,12 @@ void Access::acceptRunning(const std::vector<std::string>& names) {
     site_ = siteOf(config_);
 }
 
+/// For rules that may be ones which deny the site's own servers: these may have host names.
+void Access::lookUpServers() {
+    cli::lookUpServers(needed_.config);
+    site_ = siteOf(config_);
+}
+
 /// The rules of a listener that is gone can be listed and removed.
 void Access::requireKnown() {
     if (!needed_.has_site) return;  // then none of the rules is what matches
@@ -701,6 +708,7 @@ void Access::put(Verdict verdict) {
     if (arguments_.cut && !request.names.empty())
         usageError("--cut is for networks: what a name stands for may change");
     request.insist = arguments_.force;
+    if (verdict == Verdict::Deny || !request.names.empty()) lookUpServers();
     rules::PutOutcome outcome;
     const std::string near = arguments_.set ? nearSet(*arguments_.set) : "";
     perform([&] { outcome = put(request); });
@@ -995,6 +1003,7 @@ void Access::tellOfReturned(const RuleStore::UndoResult& result) {
 void Access::undo() {
     using Kind = RuleStore::UndoResult::Kind;
     if (arguments_.here) requireOwn();
+    lookUpServers();
     perform([&] {
         const auto change = arguments_.here ? ownChangeToUndo() : changeToUndo();
         if (arguments_.here && !change) return;
@@ -1285,7 +1294,9 @@ void Access::importFile() {
     if (arguments_.all_sets && (arguments_.set || !arguments_.replace))
         usageError("--all-sets is for --replace without --set");
     const auto text = readFile();
-    if (text) perform([&] { importText(*text); }, RuleStore::Rehearsal::Apart);
+    if (!text) return;
+    lookUpServers();
+    perform([&] { importText(*text); }, RuleStore::Rehearsal::Apart);
 }
 
 /// What the rules of the file would change, if they were all there is.
@@ -1295,6 +1306,7 @@ void Access::diff() {
     if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
     const auto text = readFile();
     if (!text) return;
+    lookUpServers();
     const auto change = rehearse(
         store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); },
         RuleStore::Rehearsal::Apart);
@@ -1418,6 +1430,7 @@ void Access::exportRules() {
 }
 
 void Access::renameListener() {
+    lookUpServers();
     perform([&] { renameRules(); });
 }
 

@@ -895,6 +895,29 @@ TEST(LoadReadable, AFileThatIsRightIsWhole) {
     EXPECT_EQ(read.config.store_url, "sqlite:/etc/mailgate/rules.db");
 }
 
+TEST(LoadReadable, AsksNoNameServerAndServersAreLookedUpWhereTheyAreNeeded) {
+    const std::string two =
+        "[[upstream]]\nname = \"x\"\nserver = [{ name = \"a\", address = \"a.example:25\" }, "
+        "{ name = \"b\", address = \"localhost:26\" }]\n";
+    Config config = parseReadable(site() + two, kFile).config;
+    ASSERT_EQ(config.upstreams.size(), 2u);
+    const std::vector<ServerConfig>& servers = config.upstreams.back().servers;
+    EXPECT_THAT(servers.front().endpoints, IsEmpty());
+    EXPECT_THAT(servers.back().endpoints, IsEmpty());
+    for (const std::string& warning : config.warnings)
+        EXPECT_THAT(warning, Not(HasSubstr("resolved"))) << "which was not tried";
+    const auto resolve = [](const std::string& host) {
+        return host == "a.example" ? Resolution{{*IpAddress::parse("192.0.2.1")}, ""} : Resolution{{}, "no"};
+    };
+    const auto isA = [](const UpstreamConfig&, const ServerConfig& server) { return server.name == "a"; };
+    const auto isB = [](const UpstreamConfig&, const ServerConfig& server) { return server.name == "b"; };
+    resolveServers(config, isB, resolve);
+    EXPECT_THAT(servers.front().endpoints, IsEmpty()) << "nobody asked for it";
+    EXPECT_THAT(servers.back().endpoints, IsEmpty()) << "there is no such name";
+    resolveServers(config, isA, resolve);
+    EXPECT_THAT(servers.front().endpoints, ElementsAre(Endpoint{*IpAddress::parse("192.0.2.1"), 25}));
+}
+
 TEST(LoadReadable, AnErrorElsewhereLeavesRulesAndSocket) {
     const std::string rules = "sqlite:/etc/mailgate/rules.db";
     const std::string half = kStores + site("proxy = \"off\"\nacces = \"open\"");
