@@ -27,6 +27,7 @@
 #include "store/backends/fleet.h"
 #include "store/fleet/sharing.h"
 #include "store/rules/import_export.h"
+#include "store/rules/new_name.h"
 #include "store/rules/service.h"
 
 #include <Poco/JSON/Array.h>
@@ -143,14 +144,6 @@ UnixSeconds now() {
     return std::time(nullptr);
 }
 
-/// Of "192.0.2.10-20", "192.0.2.10-192.0.2.20"; empty: it is nothing like that.
-std::string rangeMeant(const std::string& text) {
-    const std::size_t dash = text.find('-'), dot = text.rfind('.', dash);
-    if (dash == std::string::npos || dot == std::string::npos) return {};
-    const std::string first = text.substr(0, dash), last = text.substr(0, dot + 1) + text.substr(dash + 1);
-    return IpAddress::parseV4(first) && IpAddress::parseV4(last) ? first + "-" + last : std::string();
-}
-
 /// What may have been meant by a word that is no network; empty: nothing is known of that.
 std::string hintOn(const std::string& text) {
     if (const std::string range = rangeMeant(text); !range.empty())
@@ -179,15 +172,12 @@ Network parsedNetwork(const std::string& text) {
     return std::get<Network>(parsed);
 }
 
-std::string parsedName(const std::string& text) {
-    auto parsed = store::parseRuleName(text);
+using NameParser = std::variant<std::string, NetworkError>(std::string_view text);
+
+std::string parsedName(const std::string& text, NameParser parse) {
+    auto parsed = parse(text);
     if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
-    auto name = std::move(std::get<std::string>(parsed));
-    // RFC 1123 section 2.1: no top-level domain is without a letter.
-    if (name.find_first_of("abcdefghijklmnopqrstuvwxyz", name.find_last_of(".:") + 1) == std::string::npos)
-        usageError(fmt::format("\"{}\" cannot be a name: its last part has no letter{}", printable(name),
-                               hintOn(name.substr(name.find(':') + 1))));
-    return name;
+    return std::move(std::get<std::string>(parsed));
 }
 
 /// 255.255.255.0, which is no client's address.
@@ -198,12 +188,12 @@ bool isMask(const std::string& text) {
 }
 
 /// For each text what it is goes to the one or the other.
-void parseSubjects(const std::vector<std::string>& texts, std::vector<Network>& networks,
-                   std::vector<std::string>& names) {
+void parseSubjects(const std::vector<std::string>& texts, NameParser parse_name,
+                   std::vector<Network>& networks, std::vector<std::string>& names) {
     for (std::size_t at = 0; at < texts.size(); ++at) {
         const std::string& text = texts[at];
         if (store::isRuleName(text)) {
-            names.push_back(parsedName(text));
+            names.push_back(parsedName(text, parse_name));
             continue;
         }
         if (at > 0 && isMask(text))
@@ -261,7 +251,7 @@ void addNamed(const std::string& text, rules::RuleSelection& selection) {
     if (error == std::errc() && end == text.data() + text.size() && id > 0)
         selection.ids.push_back(id);
     else
-        parseSubjects({text}, selection.networks, selection.names);
+        parseSubjects({text}, store::parseRuleName, selection.networks, selection.names);
 }
 
 rules::RuleSelection selectionOf(const Arguments& arguments) {
@@ -704,7 +694,7 @@ void Access::put(Verdict verdict) {
             usageError("--here needs --expires, such as --expires 12h: nobody else knows of the rule");
         request.set = store::kHereSet;
     }
-    parseSubjects(arguments_.networks, request.networks, request.names);
+    parseSubjects(arguments_.networks, store::parseNewRuleName, request.networks, request.names);
     if (arguments_.cut && !request.names.empty())
         usageError("--cut is for networks: what a name stands for may change");
     request.insist = arguments_.force;
@@ -1049,7 +1039,7 @@ void Access::undo() {
 /// Those of rules: "host:home.example.org" is one, "home.example.org" whatever rules say of it. None: it is no name, or
 /// a network.
 std::vector<std::string> Access::namesMeant(const std::string& text) {
-    if (store::isRuleName(text)) return {parsedName(text)};
+    if (store::isRuleName(text)) return {parsedName(text, store::parseRuleName)};
     if (std::holds_alternative<Network>(parseNetwork(text))) return {};
     std::vector<std::string> names;
     for (const store::NamedRule& named : store().namedRules()) {
