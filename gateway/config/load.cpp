@@ -3,6 +3,7 @@
 
 #include "gateway/config/documents.h"
 #include "gateway/config/fields.h"
+#include "gateway/config/public_port.h"
 #include "gateway/config/readers.h"
 #include "gateway/config/toml_reader.h"
 #include "gateway/log/escape.h"
@@ -95,6 +96,7 @@ class Loader {
     void warnOfUnusedNetworks();
     void warnOfImplicitTls(TableReader& table, const ListenerConfig& listener);
     void warnOfUntoldTls(TableReader& table, const ListenerConfig& listener);
+    void warnOfRequiredTls(TableReader& table, const ListenerConfig& listener);
     void warnOfIdleUpstreams();
     void chooseCheckProtocols();
     void warnOfUnqualifiedName();
@@ -231,6 +233,7 @@ void Loader::readListeners(std::vector<TableReader> tables) {
         read(table, config::listenerFields(), listener);
         warnOfImplicitTls(table, listener);
         warnOfUntoldTls(table, listener);
+        warnOfRequiredTls(table, listener);
         checkServerTls(table, listener);
         table.rejectUnknown();
     }
@@ -279,6 +282,16 @@ void Loader::warnOfUntoldTls(TableReader& table, const ListenerConfig& listener)
                   fmt::format("the servers of {} are not told that clients use TLS, and may refuse their "
                               "passwords: send_proxy = \"v2\" tells them",
                               inQuotes(upstream.name)));
+}
+
+/// A balancer's port 25 has another number here.
+void Loader::warnOfRequiredTls(TableReader& table, const ListenerConfig& listener) {
+    if (table.has("tls_required") || !listener.tls_required || listener.protocol != Protocol::Smtp ||
+        listener.proxy == ProxyMode::Off || config::isSubmission(listener))
+        return;
+    table.warning("tls_required",
+                  "is true unless said otherwise: where this is a balancer's port 25, mail from servers that "
+                  "do not use TLS is refused: write tls_required = false, or for submission true");
 }
 
 /// What is passed through is TLS between the client and the server, and only mail protocols have STARTTLS.

@@ -522,12 +522,9 @@ void readListenerTls(Reading&, TableReader& table, std::string_view key, Listene
 
 // Other servers' mail must not be refused for want of TLS (RFC 3207 4).
 void readTlsRequired(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    constexpr std::uint16_t kSubmission = 587;
-    const auto has = [&](const auto& condition) {
-        return listener.protocol == Protocol::Smtp &&
-               std::any_of(listener.addresses.begin(), listener.addresses.end(), condition);
-    };
-    const bool may_lack_it = has([](const Endpoint& address) { return address.port == 25; });
+    const bool may_lack_it = listener.protocol == Protocol::Smtp &&
+                             std::any_of(listener.addresses.begin(), listener.addresses.end(),
+                                         [](const Endpoint& address) { return address.port == 25; });
     listener.tls_required = listener.tls == ListenerTls::StartTls && !may_lack_it;
     if (!table.applies(key, listener.tls == ListenerTls::StartTls || table.isWrong("tls"),
                        "would be ignored, because tls is not \"starttls\""))
@@ -535,12 +532,6 @@ void readTlsRequired(Reading&, TableReader& table, std::string_view key, Listene
     table.boolean(key, listener.tls_required);
     if (listener.tls_required && may_lack_it)
         table.warning(key, "on port 25 mail from servers that do not use TLS is refused");
-    // A balancer's port 25 has another number here.
-    const auto other = [](const Endpoint& address) { return address.port != kSubmission; };
-    if (!table.has(key) && listener.tls_required && has(other))
-        table.warning(key,
-                      "is true unless said otherwise: mail from servers that do not use TLS is refused, also "
-                      "where a balancer takes it on its port 25: write tls_required = false, or = true");
 }
 
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {

@@ -694,11 +694,17 @@ TEST(Config, StartTlsIsRequiredWhereMailOfOtherServersDoesNotComeIn) {
     EXPECT_FALSE(required("smtp", "0.0.0.0:2525", "tls_required = false\n"));
     for (const std::string protocol : {"imap", "pop3", "sieve", "lmtp"})
         EXPECT_TRUE(required(protocol, "0.0.0.0:25", "")) << protocol;
-    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", "")),
-                ElementsAre(HasSubstr("write tls_required = false")));
+    const std::string balanced = "proxy = \"require\"\ntrusted = \"10.0.0.0/8\"\n";
+    for (const char* address : {"0.0.0.0:2525", "0.0.0.0:10025", "0.0.0.0:7000"})
+        EXPECT_THAT(warningsOf(listener("smtp", address, balanced)),
+                    ElementsAre(HasSubstr("write tls_required = false")))
+            << address;
     for (const std::string said : {"tls_required = false\n", "tls_required = true\n"})
-        EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", said)), IsEmpty());
-    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:587", "")), IsEmpty());
+        EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", balanced + said)), IsEmpty());
+    for (const char* address : {"0.0.0.0:587", "0.0.0.0:10587", "0.0.0.0:2587"})
+        EXPECT_THAT(warningsOf(listener("smtp", address, balanced)), IsEmpty()) << address;
+    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", "")), IsEmpty()) << "clients know that port";
+    EXPECT_THAT(warningsOf(listener("lmtp", "0.0.0.0:2525", balanced)), IsEmpty());
     EXPECT_THAT(errorsOf("[[listener]]\nname = \"l\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:25\"\ntls = "
                          "\"starttls\"\nupstream = \"u\"\n"),
                 HasSubstr("tcp has no STARTTLS"));
