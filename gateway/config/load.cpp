@@ -48,14 +48,6 @@ std::string hostName() {
     return name.data();
 }
 
-/// Would a connection to `server` come out of our own listening socket? (IPv6's wildcard takes IPv4 too.)
-bool reaches(const Endpoint& server, const Endpoint& listener) {
-    if (server == listener) return true;
-    const bool family = server.address.isV4() == listener.address.isV4() || !listener.address.isV4();
-    return server.port == listener.port && config::isWildcard(listener.address) && family &&
-           server.address.isLoopback();
-}
-
 /// Empty when the working folder is gone: then paths stay relative to it, and opening them says so.
 fs::path folderOf(const fs::path& file) {
     std::error_code error;
@@ -319,7 +311,7 @@ void Loader::checkLoops() {
     for (const Reached& server : reached_) {
         const auto own = std::find_if(
             reading_.bound.begin(), reading_.bound.end(),
-            [&](const Reading::Bound& bound) { return reaches(server.endpoint, bound.endpoint); });
+            [&](const Reading::Bound& bound) { return config::reaches(server.endpoint, bound.endpoint); });
         if (own != reading_.bound.end())
             problems_.error(server.where, server.key,
                             fmt::format("{} is this gateway's own listener ({}, {}): sessions would loop",

@@ -238,6 +238,13 @@ bool isWildcard(const IpAddress& address) {
     return address == IpAddress{} || address == IpAddress::fromV4({0, 0, 0, 0});
 }
 
+bool reaches(const Endpoint& server, const Endpoint& listener) {
+    if (server == listener) return true;
+    const bool family = server.address.isV4() == listener.address.isV4() || !listener.address.isV4();
+    return server.port == listener.port && isWildcard(listener.address) && family &&
+           server.address.isLoopback();
+}
+
 void Names::read(TableReader& table, std::string_view key, std::string& name) {
     if (!table.text(key, name)) return;
     if (!isName(name, kMaxNameLength)) {
