@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/acting_user.h"
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
 #include "gateway/base/descriptor.h"
 #include "gateway/cli/access_rehearsal.h"
 #include "gateway/cli/access_text.h"
-#include "gateway/cli/acting_user.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -525,7 +525,7 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
 
 /// For the audit trail.
 std::string Access::author() const {
-    if (!arguments_.program) return actingUser();
+    if (!arguments_.program) return admin::actingUser();
     if (arguments_.program->empty()) usageError("--program: the name is empty");
     if (!store::noteError(*arguments_.program).empty())
         usageError("--program: the name is too long or contains control characters");
