@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/answers/rules_text.h"
 
+#include "gateway/answers/numbers.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -180,8 +181,8 @@ std::string dangerOf(const rules::TooMuchTogether& refused) {
 }
 
 std::string dangerOf(const rules::MostRemoved& refused) {
-    return fmt::format("{} of {} rule{} would be removed{}: the list may be incomplete", refused.removed,
-                       refused.present, refused.present == 1 ? "" : "s",
+    return fmt::format("{} of {} rule{} would be removed{}: the list may be incomplete",
+                       grouped(refused.removed), grouped(refused.present), refused.present == 1 ? "" : "s",
                        refused.without_end_mark
                            ? ", and the list has no end mark (\"# end, N rules\", as the export writes it)"
                            : "");

@@ -750,7 +750,7 @@ rules::PutOutcome Access::put(const rules::PutRequest& request) {
     const auto overlaps = service().overlaps(outcome);
     for (const rules::Overlap& overlap : overlaps.first)
         remark("note: {}\n", sentenceOf(overlap, planned(outcome, overlap.rule_id)));
-    if (overlaps.more > 0) remark("note: and {} more\n", overlaps.more);
+    if (overlaps.more > 0) remark("note: and {} more\n", grouped(overlaps.more));
     if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
     return std::move(outcome);
 }
@@ -814,7 +814,7 @@ void Access::reportMissing(const Network& missing) {
     const auto near_misses = service().nearMisses(missing);
     for (const rules::NearMiss& near : near_misses.first)
         fmt::print(stderr, "note: {}\n", sentenceOf(near));
-    if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", near_misses.more);
+    if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", grouped(near_misses.more));
 }
 
 void Access::reportMissing(const rules::Selected& selected) {
@@ -832,7 +832,7 @@ bool Access::mayRemove(std::span<const AccessRule> rules) {
     if (arguments_.yes || arguments_.dry_run) return true;
     for (const AccessRule& rule : rules.first(std::min(rules.size(), kMaxShown)))
         remark("to be removed: {}\n", sentenceOf(rule));
-    if (rules.size() > kMaxShown) remark("and {} more\n", rules.size() - kMaxShown);
+    if (rules.size() > kMaxShown) remark("and {} more\n", grouped(rules.size() - kMaxShown));
     std::fflush(stdout);
     if (confirmed(fmt::format("remove {}?", counted(rules.size(), "rule")))) return true;
     if (::isatty(STDIN_FILENO) != 0) {
@@ -851,7 +851,7 @@ bool Access::removeRules(const rules::Selected& selected, const std::optional<st
     for (std::size_t at = 0; at < std::min(result.removed.size(), kMaxShown); ++at)
         tell("removed {}\n", sentenceOf(result.removed[at]));
     if (result.removed.size() > kMaxShown)
-        tell("and {} more: see mailgate access history\n", result.removed.size() - kMaxShown);
+        tell("and {} more: see mailgate access history\n", grouped(result.removed.size() - kMaxShown));
     for (const std::int64_t id : result.unreadable)
         tell("removed rule {}, which could not be read\n", id);
     warnOfClosed(service().closedBy(result));
@@ -1367,8 +1367,9 @@ void Access::warnOfForce(const rules::Refusal& refusal) const {
 
 void Access::reportImport(const rules::ImportOutcome& outcome) const {
     tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
-         counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
-         outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removals);
+         counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format),
+         grouped(outcome.allowing), grouped(outcome.denying), grouped(outcome.added),
+         grouped(outcome.changed), grouped(outcome.unchanged), grouped(outcome.removals));
     for (const store::ImportError& contradiction : outcome.contradictions)
         remark("note: {}:{}: {}\n", arguments_.file, contradiction.line, contradiction.message);
     if (const auto& bytes = outcome.not_utf8; bytes.count > 0)
@@ -1378,7 +1379,7 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
             arguments_.file, bytes.first, printable(bytes.what),
             bytes.count == 1   ? " is"
             : bytes.count == 2 ? " and that of another line are"
-                               : fmt::format(" and those of {} more lines are", bytes.count - 1)));
+                               : fmt::format(" and those of {} more lines are", grouped(bytes.count - 1))));
     if (outcome.expired > 0)
         remark("note: {} {} expired already\n", counted(outcome.expired, "rule"),
                outcome.expired == 1 ? "has" : "have");
@@ -1389,7 +1390,7 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
     for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
         tell("removed {}\n", plainLine(outcome.removed[at]));
     if (outcome.removals > kMaxShown)
-        tell("and {} more: see mailgate access history\n", outcome.removals - kMaxShown);
+        tell("and {} more: see mailgate access history\n", grouped(outcome.removals - kMaxShown));
     for (const auto& [set, rules] : outcome.left_alone)
         tell("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
 }
