@@ -114,10 +114,11 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
 using Sum = std::pair<const char*, std::uint64_t JournalSums::*>;
 
 /// What is counted of clients, users and the like.
-constexpr std::array<Sum, 6> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
+constexpr std::array<Sum, 7> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
                                           {"REFUSED", &JournalSums::refused},
                                           {"FAILED LOGINS", &JournalSums::failed_logins},
                                           {"MAILS", &JournalSums::mails},
+                                          {"MAILS REFUSED", &JournalSums::mails_refused},
                                           {"BYTES IN", &JournalSums::bytes_in},
                                           {"BYTES OUT", &JournalSums::bytes_out}}};
 /// ... and of senders and recipients.
