@@ -153,19 +153,26 @@ void readTrustedBalancer(Reading& reading, TableReader& table, ListenerConfig& l
     table.rejectUnknown();
 }
 
+constexpr std::string_view kScheme = "sqlite:";
+
+/// Where a database of that name is that the file does not tell of.
+std::string usualDatabase(Reading& reading, TableReader& table, std::string_view key,
+                          const std::string& name) {
+    const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
+    // An empty database in its place would admit whom that one denies.
+    std::error_code unknown;
+    if (beside != usual && (std::filesystem::exists(beside, unknown) || unknown))
+        table.error(key, fmt::format("{0} is there, but without this key it is {1}: write {3} = \"{2}{0}\", "
+                                     "or move or remove it",
+                                     beside, usual, kScheme, key));
+    return usual;
+}
+
+/// Without the key `value` is the name that it usually has.
 void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key, std::string& value) {
-    constexpr std::string_view kScheme = "sqlite:";
     if (!table.text(key, value)) {
-        const std::string name = value.substr(kScheme.size());
-        const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
-        // An empty database in its place would admit whom that one denies.
-        std::error_code unknown;
-        if (beside != usual && (std::filesystem::exists(beside, unknown) || unknown))
-            table.error(key,
-                        fmt::format("{0} is there, but without this key it is {1}: write {3} = \"{2}{0}\", "
-                                    "or move or remove it",
-                                    beside, usual, kScheme, key));
-        value = fmt::format("{}{}", kScheme, usual);
+        value =
+            fmt::format("{}{}", kScheme, usualDatabase(reading, table, key, value.substr(kScheme.size())));
         return;
     }
     const std::string_view url = value;
