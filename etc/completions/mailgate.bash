@@ -1,15 +1,32 @@
 # bash completion for mailgate(1)
 
-# The names in the tables [[$1]] of the configuration that the command line names.
-_mailgate_names() {
+# The configuration that the command line names.
+_mailgate_file() {
     local file=mailgate.toml word
     [ -r "$file" ] || file=/etc/mailgate/mailgate.toml
     for ((word = 1; word < COMP_CWORD; word++)); do
         [ "${COMP_WORDS[word]}" = --config ] && file=${COMP_WORDS[word + 1]}
     done
-    [ -r "$file" ] && awk -v table="[[$1]]" '
+    [ -r "$file" ] && printf '%s\n' "$file"
+}
+
+# The names in its tables [[$1]].
+_mailgate_names() {
+    local file
+    file=$(_mailgate_file) && awk -v table="[[$1]]" '
         /^[ \t]*\[/ { inside = $1 == table }
         inside && /^[ \t]*name[ \t]*=/ { gsub(/^[^"]*"|".*$/, ""); print }' "$file"
+}
+
+# The hosts of its servers.
+_mailgate_hosts() {
+    local file
+    file=$(_mailgate_file) && awk '
+        /^[ \t]*#/ { next }
+        /^[ \t]*\[/ { inside = $1 ~ /^\[\[upstream/ }
+        inside { while (match($0, /address[ \t]*=[ \t]*"[^"]*"/)) {
+                     host = substr($0, RSTART, RLENGTH); $0 = substr($0, RSTART + RLENGTH)
+                     gsub(/^[^"]*"|:[0-9]+"$|"$/, "", host); gsub(/[][]/, "", host); print host } }' "$file"
 }
 
 # The names of the sets that there are rules in.
@@ -53,7 +70,8 @@ _mailgate() {
         --set) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_sets)" -- "$cur"); return ;;
         --end) mapfile -t COMPREPLY < <(compgen -W "client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle" -- "$cur"); return ;;
         --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
-        --reply | --host | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
+        --host) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_hosts)" -- "$cur"); return ;;
+        --reply | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do

@@ -1,7 +1,7 @@
 # fish completion for mailgate(1)
 
-# The names in the tables [[$argv[1]]] of the configuration that the command line names.
-function __mailgate_names
+# The configuration that the command line names.
+function __mailgate_file
     set -l words (commandline -opc)
     set -l file mailgate.toml
     if set -l at (contains -i -- --config $words)
@@ -9,9 +9,24 @@ function __mailgate_names
     else if not test -r $file
         set file /etc/mailgate/mailgate.toml
     end
-    test -r $file; and awk -v table="[[$argv[1]]]" '
+    test -r $file; and echo $file
+end
+
+# The names in its tables [[$argv[1]]].
+function __mailgate_names
+    set -l file (__mailgate_file); and awk -v table="[[$argv[1]]]" '
         /^[ \t]*\[/ { inside = $1 == table }
         inside && /^[ \t]*name[ \t]*=/ { gsub(/^[^"]*"|".*$/, ""); print }' $file
+end
+
+# The hosts of its servers.
+function __mailgate_hosts
+    set -l file (__mailgate_file); and awk '
+        /^[ \t]*#/ { next }
+        /^[ \t]*\[/ { inside = $1 ~ /^\[\[upstream/ }
+        inside { while (match($0, /address[ \t]*=[ \t]*"[^"]*"/)) {
+                     host = substr($0, RSTART, RLENGTH); $0 = substr($0, RSTART + RLENGTH)
+                     gsub(/^[^"]*"|:[0-9]+"$|"$/, "", host); gsub(/[][]/, "", host); print host } }' $file
 end
 
 # The names of the sets that there are rules in.
@@ -36,6 +51,11 @@ function __mailgate_access
     __fish_seen_subcommand_from access; and __fish_seen_subcommand_from $argv
 end
 
+# Whether these are all words so far, but for options.
+function __mailgate_says
+    test "$(commandline -opc | string match -v -- '-*' | tail -n +2 | string collect)" = "$(string join \n -- $argv | string collect)"
+end
+
 set -l commands serve check access sessions who top report status tls server fleet console probe snippet reload backup restore version help
 set -l rules allow deny remove list test set report import diff undo export rename-listener history
 
@@ -58,7 +78,7 @@ complete -c mailgate -n '__mailgate_access remove' -l note-contains -x -d 'only 
 complete -c mailgate -n '__mailgate_access remove' -l expired-for -x -a '30d 90d' -d 'expired so long ago'
 complete -c mailgate -n '__mailgate_access remove set' -l yes -d 'do not ask'
 complete -c mailgate -n '__mailgate_access allow deny remove import undo rename-listener set' -l dry-run -d 'change nothing'
-complete -c mailgate -n '__mailgate_access set' -a 'list show define remove'
+complete -c mailgate -n '__mailgate_access set; and not __fish_seen_subcommand_from list show define remove' -a 'list show define remove'
 complete -c mailgate -n '__mailgate_access import diff' -l all-sets -d 'replace sets that the file does not name, too'
 complete -c mailgate -n '__mailgate_access import diff' -l ignore-columns -x -d 'columns of a CSV file that mean nothing here'
 complete -c mailgate -n '__mailgate_access deny' -l reply -x -a 'temporary note temporary,note default' -d 'what clients hear'
@@ -131,7 +151,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l columns -x -a 
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l limit -x -d 'maximum number'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and not __fish_seen_subcommand_from drain ready' -a 'drain ready'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -a '(__mailgate_names upstream)/'
-complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -l host -x -d 'all servers at this name or address'
+complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -l host -x -a '(__mailgate_hosts)' -d 'all servers at this name or address'
 complete -c mailgate -n '__fish_seen_subcommand_from server; and __fish_seen_subcommand_from drain ready' -l everywhere -d 'at all gateways of the fleet'
 complete -c mailgate -n '__fish_seen_subcommand_from console; and not __fish_seen_subcommand_from user token' -a 'user token'
 complete -c mailgate -n '__fish_seen_subcommand_from console; and __fish_seen_subcommand_from user token; and not __fish_seen_subcommand_from add passwd remove list' -a 'add passwd remove list'
@@ -164,5 +184,5 @@ complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subc
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from migrate' -l url -x -d 'the database'
 complete -c mailgate -n '__fish_seen_subcommand_from fleet; and __fish_seen_subcommand_from migrate' -l grant -x -d 'what gateways need'
 complete -c mailgate -n '__mailgate_access set; and __fish_seen_subcommand_from show define remove' -a '(__mailgate_sets)'
-complete -c mailgate -n '__fish_seen_subcommand_from help' -a "$commands"
-complete -c mailgate -n '__fish_seen_subcommand_from help; and __fish_seen_subcommand_from access' -a "$rules"
+complete -c mailgate -n '__mailgate_says help' -a "$commands"
+complete -c mailgate -n '__mailgate_says help access' -a "$rules"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 
+#include "gateway/admin/acting_user.h"
 #include "gateway/base/descriptor.h"
 
 #include <Poco/JSON/ParseHandler.h>
@@ -95,6 +96,7 @@ Answer exchange(const std::string& path, const std::string& method, const std::s
     session.setTimeout(Poco::Timespan(std::chrono::microseconds(patience).count()));
     HTTPRequest request(method, target, HTTPRequest::HTTP_1_1);
     request.setHost("mailgate");
+    if (method != HTTPRequest::HTTP_GET) request.set(kActingUserHeader, actingUser());
     if (method == HTTPRequest::HTTP_POST) {
         request.setContentType("application/json");
         request.setContentLength64(static_cast<Poco::Int64>(body.size()));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/server.h"
 
+#include "gateway/admin/acting_user.h"
 #include "gateway/admin/api.h"
 #include "gateway/admin/unix_listener.h"
 #include "gateway/base/descriptor.h"
@@ -83,7 +84,8 @@ class Handler final : public net::HTTPRequestHandler {
             const Peer peer(fd);
             if (!peer.mayUse(fd, socket_path_))
                 return errorResponse(403, fmt::format("{} may not use this socket", peer.user()));
-            if (request->method != "GET") request->user = peer.user();  // for the log of orders
+            if (request->method != "GET")  // for the log of orders
+                request->user = orderingUser(peer.uid, http.get(kActingUserHeader, ""));
             if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
                 return errorResponse(413, fmt::format("the request body is larger than {} bytes", kMaxBody));
             request->body = http::readBody(http, kMaxBody, server_);

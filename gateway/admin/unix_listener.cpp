@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/unix_listener.h"
 
-#include "gateway/io/listen_error.h"
-
+#include "gateway/admin/acting_user.h"
 #include "gateway/base/descriptor.h"
+#include "gateway/io/listen_error.h"
 
 #include <Poco/Net/ServerSocketImpl.h>
 #include <fmt/format.h>
 
-#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -85,14 +84,6 @@ Poco::Net::ServerSocket listenOn(const std::string& path) {
         ::chmod(path.c_str(), kMode) != 0 || ::listen(fd, SOMAXCONN) != 0)
         failWithErrno(path, "listen");
     return socket;
-}
-
-std::string userName(uid_t uid) {
-    std::array<char, 4096> buffer{};
-    passwd entry{};
-    passwd* found = nullptr;
-    if (::getpwuid_r(uid, &entry, buffer.data(), buffer.size(), &found) == 0 && found) return found->pw_name;
-    return fmt::format("uid {}", uid);
 }
 
 std::vector<gid_t> supplementaryGroups(int fd) {

@@ -2,6 +2,7 @@
 #include "gateway/answers/meanings.h"
 
 #include "gateway/answers/journal.h"
+#include "gateway/answers/logged_line.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -75,33 +76,6 @@ bool mayBeDomain(std::string_view text) noexcept {
     return text.find('.') != std::string_view::npos && text.find(' ') == std::string_view::npos;
 }
 
-bool isAddress(std::string_view text) {
-    return std::holds_alternative<Network>(parseNetwork(text));
-}
-
-/// Between the first `begin` and the `end` behind it; empty: it has none.
-std::string_view between(std::string_view text, std::string_view begin, std::string_view end) noexcept {
-    const std::size_t from = text.find(begin);
-    if (from == std::string_view::npos) return {};
-    text.remove_prefix(from + begin.size());
-    return text.substr(0, text.find(end));
-}
-
-/// "IPv6:2001:db8::1", as addresses stand in mail (RFC 5321 section 4.1.3).
-std::string_view withoutTag(std::string_view address) noexcept {
-    constexpr std::string_view kTag = "IPv6:";
-    return startsWithIgnoreCase(address, kTag) ? address.substr(kTag.size()) : address;
-}
-
-/// "250 2.0.0 Ok: queued as 6E955A72018", "... status=sent (250 2.0.0 Ok: queued as 6E955A72018)"
-std::string_view queuedAs(std::string_view text) noexcept {
-    constexpr std::string_view kWords = "queued as ";
-    const std::size_t at = text.find(kWords);
-    if (at == std::string_view::npos) return {};
-    text.remove_prefix(at + kWords.size());
-    return text.substr(0, text.find_first_of(" \t,;.)"));
-}
-
 /// What is meant in what people paste: the id in a refusal, the address in "unknown[192.0.2.1]:40000" and in
 /// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>", the queue id in "3B6E2A880B1:".
 std::string_view essenceOf(std::string_view text) {
@@ -118,49 +92,6 @@ std::string_view essenceOf(std::string_view text) {
     return text.size() > 1 && text.back() == ':' ? text.substr(0, text.size() - 1) : text;
 }
 
-/// Where the value ends that begins the text: "<a b>" and "a,".
-std::string_view valueOf(std::string_view text) noexcept {
-    return text.starts_with('<') ? text.substr(0, text.find('>') + 1)  // npos + 1 is 0
-                                 : text.substr(0, text.find_first_of(" \t,;)"));
-}
-
-/// What stands behind "key=" in a line of a log; empty: nothing does.
-std::string_view valueIn(std::string_view line, std::string_view key) noexcept {
-    constexpr std::string_view kBefore = " \t,(";
-    for (std::size_t at = 0; (at = line.find(key, at)) != std::string_view::npos; at += key.size()) {
-        if (at > 0 && kBefore.find(line[at - 1]) == std::string_view::npos) continue;
-        if (line.substr(at + key.size()).starts_with('=')) return valueOf(line.substr(at + key.size() + 1));
-    }
-    return {};
-}
-
-/// Postfix's logs have it in front: "517C1168: client=...", "... postfix/qmgr[267]: 517C1168: from=<...".
-std::string_view queueIdIn(std::string_view line) noexcept {
-    constexpr std::string_view kBehindProgram = "]: ", kEnd = ": ";
-    constexpr std::size_t kLeast = 6;
-    constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
-                               kDigits = "0123456789";
-    const auto isOfId = [&](char character) {
-        return kLetters.find(character) != std::string_view::npos ||
-               kDigits.find(character) != std::string_view::npos;
-    };
-    if (const std::size_t program = line.find(kBehindProgram); program != std::string_view::npos)
-        line.remove_prefix(program + kBehindProgram.size());
-    const std::size_t end = line.find(kEnd);
-    if (end == std::string_view::npos || end < kLeast) return {};
-    line = line.substr(0, end);
-    const bool has_digit = line.find_first_of(kDigits) != std::string_view::npos;  // "NOQUEUE" has none
-    return has_digit && std::all_of(line.begin(), line.end(), isOfId) ? line : std::string_view();
-}
-
-/// The first address between brackets, which "smtpd[380]" has not.
-std::string_view bracketedAddress(std::string_view line) {
-    for (std::size_t at = 0; (at = line.find('[', at)) != std::string_view::npos; ++at)
-        if (const auto address = withoutTag(between(line.substr(at), "[", "]")); isAddress(address))
-            return address;
-    return {};
-}
-
 /// Of a line of a mail server's log: what names one mail, then who sent it to whom, then from where. Empty: it is none.
 std::vector<Meaning> loggedMeanings(std::string_view line) {
     std::vector<Meaning> meanings;
@@ -168,18 +99,15 @@ std::vector<Meaning> loggedMeanings(std::string_view line) {
         found.is_slow = !meanings.empty();
         meanings.push_back(std::move(found));
     };
-    if (const auto id = queueIdIn(line); !id.empty()) add(meaning(kQueueId, id));
-    if (const auto id = valueIn(line, "message-id"); !id.empty()) add(meaning(kMessageId, messageId(id)));
-    for (const auto& [key, kind] : {std::pair<std::string_view, const KnownKind&>("from", kFrom),
-                                    {"to", kTo},
-                                    {"user", kUser},
-                                    {"sasl_username", kUser}})
-        if (const std::string value = envelopeAddress(valueIn(line, key)); !value.empty())
-            add(meaning(kind, value));
-    const std::string_view remote = valueIn(line, "rip");
-    const bool is_line = !meanings.empty() || !remote.empty() || line.find(' ') != std::string_view::npos;
-    const std::string_view client = isAddress(remote) ? remote : bracketedAddress(line);
-    if (const auto network = parseNetwork(client); is_line && std::holds_alternative<Network>(network))
+    const LoggedLine named = readLoggedLine(line);
+    if (!named.queue_id.empty()) add(meaning(kQueueId, named.queue_id));
+    if (!named.message_id.empty()) add(meaning(kMessageId, messageId(named.message_id)));
+    for (const auto& [text, kind] : {std::pair<std::string_view, const KnownKind&>(named.from, kFrom),
+                                     {named.to, kTo},
+                                     {named.user, kUser},
+                                     {named.sasl_username, kUser}})
+        if (const std::string value = envelopeAddress(text); !value.empty()) add(meaning(kind, value));
+    if (const auto network = parseNetwork(named.client); std::holds_alternative<Network>(network))
         add(std::move(addressMeanings(std::get<Network>(network)).front()));
     return meanings;
 }

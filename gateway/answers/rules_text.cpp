@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/answers/rules_text.h"
 
+#include "gateway/answers/numbers.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -52,6 +53,15 @@ std::string limitText(std::uint32_t number) {
 
 std::string jsonTextOrNull(std::string_view text) {
     return text.empty() ? "null" : jsonText(text);
+}
+
+/// Of a set's defaults in the trail with "7d" for "604800s".
+std::string withSpanInWords(std::string_view line) {
+    const auto set = store::parseTrailSet(line);
+    if (!set || !set->second.expires_after) return std::string(line);
+    const std::string begin = fmt::format("set {} expires=", set->first);
+    const std::size_t end = std::min(line.find(' ', begin.size()), line.size());
+    return begin + durationText(*set->second.expires_after) + std::string(line.substr(end));
 }
 
 /// `"name":[...]`, an item a line.
@@ -171,8 +181,8 @@ std::string dangerOf(const rules::TooMuchTogether& refused) {
 }
 
 std::string dangerOf(const rules::MostRemoved& refused) {
-    return fmt::format("{} of {} rule{} would be removed{}: the list may be incomplete", refused.removed,
-                       refused.present, refused.present == 1 ? "" : "s",
+    return fmt::format("{} of {} rule{} would be removed{}: the list may be incomplete",
+                       grouped(refused.removed), grouped(refused.present), refused.present == 1 ? "" : "s",
                        refused.without_end_mark
                            ? ", and the list has no end mark (\"# end, N rules\", as the export writes it)"
                            : "");
@@ -258,15 +268,15 @@ std::string setAsJson(const rules::SetSummary& set, std::span<const AccessRule> 
 std::string historyAsJson(std::span<const RuleStore::AuditEntry> entries, std::optional<std::size_t> found) {
     const std::string cut =
         found ? fmt::format(R"("cut":{{"printed":{},"found":{}}},)", entries.size(), *found) : "";
-    return jsonObject(cut + jsonArray("changes", entries, [](const RuleStore::AuditEntry& entry) {
-                          return fmt::format(
-                              R"({{"id":{},"change":{},"time":{},"who":{},"action":{},"rule":{},"before":{},)"
-                              R"("after":{}}})",
-                              entry.id, entry.change, jsonTime(entry.at), jsonText(entry.who),
-                              jsonText(entry.action),
-                              entry.rule_id == 0 ? "null" : std::to_string(entry.rule_id),
-                              jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
-                      }));
+    return jsonObject(
+        cut + jsonArray("changes", entries, [](const RuleStore::AuditEntry& entry) {
+            return fmt::format(
+                R"({{"id":{},"change":{},"time":{},"who":{},"action":{},"rule":{},"before":{},)"
+                R"("after":{}}})",
+                entry.id, entry.change, jsonTime(entry.at), jsonText(entry.who), jsonText(entry.action),
+                entry.rule_id == 0 ? "null" : std::to_string(entry.rule_id),
+                jsonTextOrNull(withSpanInWords(entry.before)), jsonTextOrNull(withSpanInWords(entry.after)));
+        }));
 }
 
 std::string changesAsJson(const ChangeReport& report) {
@@ -285,7 +295,8 @@ std::string changesAsJson(const ChangeReport& report) {
                               entry.rule_id == 0 ? "null"
                               : is_new           ? number(entry.rule_id)
                                                  : std::to_string(entry.rule_id),
-                              jsonTextOrNull(entry.before), jsonTextOrNull(entry.after));
+                              jsonTextOrNull(withSpanInWords(entry.before)),
+                              jsonTextOrNull(withSpanInWords(entry.after)));
                       }));
 }
 
@@ -323,11 +334,7 @@ std::string plainLine(std::string_view line) {
 }
 
 std::string trailLine(std::string_view line) {
-    const auto set = store::parseTrailSet(line);
-    if (!set || !set->second.expires_after) return plainLine(line);
-    const std::string begin = fmt::format("set {} expires=", set->first);
-    const std::size_t end = std::min(line.find(' ', begin.size()), line.size());
-    return plainLine(begin + durationText(*set->second.expires_after) + std::string(line.substr(end)));
+    return plainLine(withSpanInWords(line));
 }
 
 std::string changeLine(const RuleStore::AuditEntry& entry) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/answers/snippets.h"
 
+#include "gateway/config/public_port.h"
 #include "gateway/config/values.h"
 #include "gateway/upstream/probe.h"
 #include "protocols/mail_protocol.h"
@@ -24,6 +25,9 @@ namespace mailgate::answers {
 
 namespace {
 
+using config::beginsWithTls;
+using config::isSubmission;
+using config::publicPortOf;
 using Listeners = std::vector<const ListenerConfig*>;
 
 // Balancers must outlast our idle limits, so that the side that knows the protocol speaks.
@@ -41,11 +45,6 @@ Listeners listenersOf(const Config& config, const UpstreamConfig& upstream) {
 bool passesTls(const Listeners& listeners) {
     return std::any_of(listeners.begin(), listeners.end(),
                        [](const auto* listener) { return listener->tls == ListenerTls::Passthrough; });
-}
-
-/// Clients speak TLS from the first byte on.
-bool beginsWithTls(const ListenerConfig& listener) {
-    return listener.tls == ListenerTls::Passthrough || listener.tls == ListenerTls::Implicit;
 }
 
 /// "ADDRESS:PORT" for a server that is named by its address, the port alone for one that has a name.
@@ -77,27 +76,6 @@ bool isDovecots(Protocol protocol) {
     return !traitsOf(protocol).dovecot_service.empty();
 }
 
-/// The ports that clients use for a protocol, the usual one first.
-std::span<const std::uint16_t> customaryPorts(const ListenerConfig& listener) {
-    const ProtocolTraits& traits = traitsOf(listener.protocol);
-    return beginsWithTls(listener) ? traits.tls_ports : traits.ports;
-}
-
-bool namesSubmission(std::string_view name) {
-    return name.find("submission") != std::string_view::npos;
-}
-
-/// The port that clients of this service use: the listener's own when it is one that clients know, or ends
-/// like one (10587, 2587); else what its name and protocol say.
-std::uint16_t wantedPort(const ListenerConfig& listener) {
-    const std::uint16_t own = listener.addresses.front().port;
-    const std::span<const std::uint16_t> customary = customaryPorts(listener);
-    if (own < 1024 || customary.empty()) return own;
-    for (const std::uint16_t port : customary)
-        if (port >= 100 && own % (port < 1000 ? 1000 : 10'000) == port) return port;
-    return customary.size() > 1 && namesSubmission(listener.name) ? customary[1] : customary.front();
-}
-
 /// A port for each listener, in their order, none twice: who comes later keeps the listener's own, or gets none
 /// (0) where that is taken as well.
 std::vector<std::uint16_t> publicPorts(const Config& config) {
@@ -106,17 +84,10 @@ std::vector<std::uint16_t> publicPorts(const Config& config) {
         return std::find(ports.begin(), ports.end(), port) == ports.end() ? port : std::uint16_t{0};
     };
     for (const ListenerConfig& listener : config.listeners) {
-        const std::uint16_t wanted = free(wantedPort(listener));
+        const std::uint16_t wanted = free(publicPortOf(listener));
         ports.push_back(wanted != 0 ? wanted : free(listener.addresses.front().port));
     }
     return ports;
-}
-
-/// Where clients hand in mail of their own, with a password, and not where other sites deliver.
-bool isSubmission(const ListenerConfig& listener) {
-    const std::uint16_t port = wantedPort(listener);
-    return listener.protocol == Protocol::Smtp &&
-           (port == 587 || port == 465 || namesSubmission(listener.name));
 }
 
 /// A comment for an upstream that sends no header: these lines would break it.
@@ -347,7 +318,7 @@ std::string leftOut(const ListenerConfig& listener, std::uint16_t port) {
         return fmt::format(
             "# Listener \"{}\" is left out: another listener above has the same client port, {}. Give it an "
             "address of its own on the balancer, and a block like the one above.\n\n",
-            listener.name, wantedPort(listener));
+            listener.name, publicPortOf(listener));
     return "";
 }
 
@@ -501,9 +472,9 @@ std::string dovecot24(const Config& config) {
 
 constexpr Snippet kSnippets[] = {
     {"postfix", "main.cf and master.cf of Postfix servers behind mailgate", postfix},
-    {"postscreen", "The same, with postscreen in front of smtpd", postscreen},
-    {"dovecot", "dovecot.conf of servers behind mailgate", dovecot23},
-    {"dovecot-2.4", "The same, of Dovecot 2.4", dovecot24},
+    {"postscreen", "The same, with postscreen in front of smtpd", postscreen, true},
+    {"dovecot", "dovecot.conf of servers behind mailgate", dovecot23, true},
+    {"dovecot-2.4", "The same, of Dovecot 2.4", dovecot24, true},
     {"haproxy", "haproxy.cfg of a balancer in front of mailgate", haproxy},
     {"nginx", "nginx.conf (stream) of a balancer in front of mailgate", nginx},
     {"postgresql", "SQL commands for the database where the gateways of a fleet meet", postgresql},

@@ -14,6 +14,7 @@ struct Snippet {
     std::string_view name, about;
     /// Asks the routing table from where servers see this machine, and nothing else.
     std::string (*text)(const Config&);
+    bool needs_addresses = false;  ///< of the servers, also of those that have host names
 };
 
 std::span<const Snippet> snippets() noexcept;

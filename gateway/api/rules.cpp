@@ -14,6 +14,7 @@
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/rules/import_export.h"
+#include "store/rules/new_name.h"
 #include "store/rules/service.h"
 
 #include <fmt/format.h>
@@ -287,7 +288,7 @@ rules::Edit editOf(BodyValues& body) {
 /// A network (or a range, or one with a mask, which may be several), or a name such as host:mx.example.org.
 void addSubject(const std::string& text, rules::PutRequest& request) {
     if (store::isRuleName(text)) {
-        auto name = store::parseRuleName(text);
+        auto name = store::parseNewRuleName(text);
         if (const auto* error = std::get_if<NetworkError>(&name)) throw invalid("network", error->message);
         request.names.push_back(std::get<std::string>(std::move(name)));
         return;

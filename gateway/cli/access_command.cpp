@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/acting_user.h"
 #include "gateway/admin/client.h"
 #include "gateway/base/clock.h"
 #include "gateway/base/descriptor.h"
 #include "gateway/cli/access_rehearsal.h"
 #include "gateway/cli/access_text.h"
-#include "gateway/cli/acting_user.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -27,6 +27,7 @@
 #include "store/backends/fleet.h"
 #include "store/fleet/sharing.h"
 #include "store/rules/import_export.h"
+#include "store/rules/new_name.h"
 #include "store/rules/service.h"
 
 #include <Poco/JSON/Array.h>
@@ -143,14 +144,6 @@ UnixSeconds now() {
     return std::time(nullptr);
 }
 
-/// Of "192.0.2.10-20", "192.0.2.10-192.0.2.20"; empty: it is nothing like that.
-std::string rangeMeant(const std::string& text) {
-    const std::size_t dash = text.find('-'), dot = text.rfind('.', dash);
-    if (dash == std::string::npos || dot == std::string::npos) return {};
-    const std::string first = text.substr(0, dash), last = text.substr(0, dot + 1) + text.substr(dash + 1);
-    return IpAddress::parseV4(first) && IpAddress::parseV4(last) ? first + "-" + last : std::string();
-}
-
 /// What may have been meant by a word that is no network; empty: nothing is known of that.
 std::string hintOn(const std::string& text) {
     if (const std::string range = rangeMeant(text); !range.empty())
@@ -179,15 +172,12 @@ Network parsedNetwork(const std::string& text) {
     return std::get<Network>(parsed);
 }
 
-std::string parsedName(const std::string& text) {
-    auto parsed = store::parseRuleName(text);
+using NameParser = std::variant<std::string, NetworkError>(std::string_view text);
+
+std::string parsedName(const std::string& text, NameParser parse) {
+    auto parsed = parse(text);
     if (auto* error = std::get_if<NetworkError>(&parsed)) usageError(std::move(error->message));
-    auto name = std::move(std::get<std::string>(parsed));
-    // RFC 1123 section 2.1: no top-level domain is without a letter.
-    if (name.find_first_of("abcdefghijklmnopqrstuvwxyz", name.find_last_of(".:") + 1) == std::string::npos)
-        usageError(fmt::format("\"{}\" cannot be a name: its last part has no letter{}", printable(name),
-                               hintOn(name.substr(name.find(':') + 1))));
-    return name;
+    return std::move(std::get<std::string>(parsed));
 }
 
 /// 255.255.255.0, which is no client's address.
@@ -198,12 +188,12 @@ bool isMask(const std::string& text) {
 }
 
 /// For each text what it is goes to the one or the other.
-void parseSubjects(const std::vector<std::string>& texts, std::vector<Network>& networks,
-                   std::vector<std::string>& names) {
+void parseSubjects(const std::vector<std::string>& texts, NameParser parse_name,
+                   std::vector<Network>& networks, std::vector<std::string>& names) {
     for (std::size_t at = 0; at < texts.size(); ++at) {
         const std::string& text = texts[at];
         if (store::isRuleName(text)) {
-            names.push_back(parsedName(text));
+            names.push_back(parsedName(text, parse_name));
             continue;
         }
         if (at > 0 && isMask(text))
@@ -261,7 +251,7 @@ void addNamed(const std::string& text, rules::RuleSelection& selection) {
     if (error == std::errc() && end == text.data() + text.size() && id > 0)
         selection.ids.push_back(id);
     else
-        parseSubjects({text}, selection.networks, selection.names);
+        parseSubjects({text}, store::parseRuleName, selection.networks, selection.names);
 }
 
 rules::RuleSelection selectionOf(const Arguments& arguments) {
@@ -415,6 +405,7 @@ class Access {
     void requireConfigured(const std::vector<std::string>& names);
     void acceptRunning(const std::vector<std::string>& names);
     std::string nearSet(const std::string& name);
+    void lookUpServers();
     void requireKnown();
     void requireSet(const std::optional<std::string>& name);
     bool asksFleet();
@@ -534,7 +525,7 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
 
 /// For the audit trail.
 std::string Access::author() const {
-    if (!arguments_.program) return actingUser();
+    if (!arguments_.program) return admin::actingUser();
     if (arguments_.program->empty()) usageError("--program: the name is empty");
     if (!store::noteError(*arguments_.program).empty())
         usageError("--program: the name is too long or contains control characters");
@@ -570,6 +561,12 @@ void Access::acceptRunning(const std::vector<std::string>& names) {
             listener.name, config_.file));
         needed_.config.listeners.push_back(std::move(listener));
     }
+    site_ = siteOf(config_);
+}
+
+/// For rules that may be ones which deny the site's own servers: these may have host names.
+void Access::lookUpServers() {
+    cli::lookUpServers(needed_.config);
     site_ = siteOf(config_);
 }
 
@@ -697,10 +694,11 @@ void Access::put(Verdict verdict) {
             usageError("--here needs --expires, such as --expires 12h: nobody else knows of the rule");
         request.set = store::kHereSet;
     }
-    parseSubjects(arguments_.networks, request.networks, request.names);
+    parseSubjects(arguments_.networks, store::parseNewRuleName, request.networks, request.names);
     if (arguments_.cut && !request.names.empty())
         usageError("--cut is for networks: what a name stands for may change");
     request.insist = arguments_.force;
+    if (verdict == Verdict::Deny || !request.names.empty()) lookUpServers();
     rules::PutOutcome outcome;
     const std::string near = arguments_.set ? nearSet(*arguments_.set) : "";
     perform([&] { outcome = put(request); });
@@ -752,7 +750,7 @@ rules::PutOutcome Access::put(const rules::PutRequest& request) {
     const auto overlaps = service().overlaps(outcome);
     for (const rules::Overlap& overlap : overlaps.first)
         remark("note: {}\n", sentenceOf(overlap, planned(outcome, overlap.rule_id)));
-    if (overlaps.more > 0) remark("note: and {} more\n", overlaps.more);
+    if (overlaps.more > 0) remark("note: and {} more\n", grouped(overlaps.more));
     if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
     return std::move(outcome);
 }
@@ -816,7 +814,7 @@ void Access::reportMissing(const Network& missing) {
     const auto near_misses = service().nearMisses(missing);
     for (const rules::NearMiss& near : near_misses.first)
         fmt::print(stderr, "note: {}\n", sentenceOf(near));
-    if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", near_misses.more);
+    if (near_misses.more > 0) fmt::print(stderr, "note: and {} more\n", grouped(near_misses.more));
 }
 
 void Access::reportMissing(const rules::Selected& selected) {
@@ -834,7 +832,7 @@ bool Access::mayRemove(std::span<const AccessRule> rules) {
     if (arguments_.yes || arguments_.dry_run) return true;
     for (const AccessRule& rule : rules.first(std::min(rules.size(), kMaxShown)))
         remark("to be removed: {}\n", sentenceOf(rule));
-    if (rules.size() > kMaxShown) remark("and {} more\n", rules.size() - kMaxShown);
+    if (rules.size() > kMaxShown) remark("and {} more\n", grouped(rules.size() - kMaxShown));
     std::fflush(stdout);
     if (confirmed(fmt::format("remove {}?", counted(rules.size(), "rule")))) return true;
     if (::isatty(STDIN_FILENO) != 0) {
@@ -853,7 +851,7 @@ bool Access::removeRules(const rules::Selected& selected, const std::optional<st
     for (std::size_t at = 0; at < std::min(result.removed.size(), kMaxShown); ++at)
         tell("removed {}\n", sentenceOf(result.removed[at]));
     if (result.removed.size() > kMaxShown)
-        tell("and {} more: see mailgate access history\n", result.removed.size() - kMaxShown);
+        tell("and {} more: see mailgate access history\n", grouped(result.removed.size() - kMaxShown));
     for (const std::int64_t id : result.unreadable)
         tell("removed rule {}, which could not be read\n", id);
     warnOfClosed(service().closedBy(result));
@@ -995,6 +993,7 @@ void Access::tellOfReturned(const RuleStore::UndoResult& result) {
 void Access::undo() {
     using Kind = RuleStore::UndoResult::Kind;
     if (arguments_.here) requireOwn();
+    lookUpServers();
     perform([&] {
         const auto change = arguments_.here ? ownChangeToUndo() : changeToUndo();
         if (arguments_.here && !change) return;
@@ -1040,7 +1039,7 @@ void Access::undo() {
 /// Those of rules: "host:home.example.org" is one, "home.example.org" whatever rules say of it. None: it is no name, or
 /// a network.
 std::vector<std::string> Access::namesMeant(const std::string& text) {
-    if (store::isRuleName(text)) return {parsedName(text)};
+    if (store::isRuleName(text)) return {parsedName(text, store::parseRuleName)};
     if (std::holds_alternative<Network>(parseNetwork(text))) return {};
     std::vector<std::string> names;
     for (const store::NamedRule& named : store().namedRules()) {
@@ -1285,7 +1284,9 @@ void Access::importFile() {
     if (arguments_.all_sets && (arguments_.set || !arguments_.replace))
         usageError("--all-sets is for --replace without --set");
     const auto text = readFile();
-    if (text) perform([&] { importText(*text); }, RuleStore::Rehearsal::Apart);
+    if (!text) return;
+    lookUpServers();
+    perform([&] { importText(*text); }, RuleStore::Rehearsal::Apart);
 }
 
 /// What the rules of the file would change, if they were all there is.
@@ -1295,6 +1296,7 @@ void Access::diff() {
     if (arguments_.all_sets && arguments_.set) usageError("--all-sets cannot be combined with --set");
     const auto text = readFile();
     if (!text) return;
+    lookUpServers();
     const auto change = rehearse(
         store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); },
         RuleStore::Rehearsal::Apart);
@@ -1365,8 +1367,9 @@ void Access::warnOfForce(const rules::Refusal& refusal) const {
 
 void Access::reportImport(const rules::ImportOutcome& outcome) const {
     tell("imported {} ({}): {} allow, {} deny; {} added, {} changed, {} unchanged, {} removed\n",
-         counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format), outcome.allowing,
-         outcome.denying, outcome.added, outcome.changed, outcome.unchanged, outcome.removals);
+         counted(outcome.allowing + outcome.denying, "rule"), toString(outcome.format),
+         grouped(outcome.allowing), grouped(outcome.denying), grouped(outcome.added),
+         grouped(outcome.changed), grouped(outcome.unchanged), grouped(outcome.removals));
     for (const store::ImportError& contradiction : outcome.contradictions)
         remark("note: {}:{}: {}\n", arguments_.file, contradiction.line, contradiction.message);
     if (const auto& bytes = outcome.not_utf8; bytes.count > 0)
@@ -1376,7 +1379,7 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
             arguments_.file, bytes.first, printable(bytes.what),
             bytes.count == 1   ? " is"
             : bytes.count == 2 ? " and that of another line are"
-                               : fmt::format(" and those of {} more lines are", bytes.count - 1)));
+                               : fmt::format(" and those of {} more lines are", grouped(bytes.count - 1))));
     if (outcome.expired > 0)
         remark("note: {} {} expired already\n", counted(outcome.expired, "rule"),
                outcome.expired == 1 ? "has" : "have");
@@ -1387,7 +1390,7 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
     for (std::size_t at = 0; at < std::min(outcome.removed.size(), kMaxShown); ++at)
         tell("removed {}\n", plainLine(outcome.removed[at]));
     if (outcome.removals > kMaxShown)
-        tell("and {} more: see mailgate access history\n", outcome.removals - kMaxShown);
+        tell("and {} more: see mailgate access history\n", grouped(outcome.removals - kMaxShown));
     for (const auto& [set, rules] : outcome.left_alone)
         tell("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
 }
@@ -1418,6 +1421,7 @@ void Access::exportRules() {
 }
 
 void Access::renameListener() {
+    lookUpServers();
     perform([&] { renameRules(); });
 }
 

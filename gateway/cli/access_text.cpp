@@ -107,7 +107,7 @@ std::string rulesAsTable(std::span<const AccessRule> rules, const TableStyle& st
                    limitsCell(rule.limits),
                    orDash(toString(rule.reply)),
                    timeOrDash(rule.expires_at, times),
-                   std::to_string(rule.hits),
+                   grouped(static_cast<std::uint64_t>(rule.hits)),
                    timeOrDash(rule.last_hit_at, times),
                    rule.created_by,
                    orDash(rule.owner),
@@ -185,8 +185,8 @@ std::string setsAsTable(std::span<const rules::SetSummary> sets, const TableStyl
          {.name = "note", .title = "NOTE", .least = 10, .also = {"default_note"}}},
         style);
     for (const rules::SetSummary& set : sets)
-        table.add({set.name, std::to_string(set.allowing + set.denying), std::to_string(set.allowing),
-                   std::to_string(set.denying), std::to_string(set.expired), std::to_string(set.hits),
+        table.add({set.name, grouped(set.allowing + set.denying), grouped(set.allowing), grouped(set.denying),
+                   grouped(set.expired), grouped(static_cast<std::uint64_t>(set.hits)),
                    timeOrDash(set.last_hit_at, times),
                    set.defaults.expires_after ? answers::durationText(*set.defaults.expires_after) : "-",
                    set.defaults.note});

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/chosen_config.h"
 
+#include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
-#include "gateway/config/load.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -56,7 +56,7 @@ fs::path chosenFile(const Context& context) {
 
 Config chosenConfig(const Context& context) {
     const FoundConfig chosen = found(context);
-    Config config = loadConfig(chosen.file);
+    Config config = loadUnresolved(chosen.file);
     sayWhich(chosen, config);
     return config;
 }
@@ -73,6 +73,10 @@ NeededConfig neededConfig(const Context& context) {
                read.errors, rulesFile(read.config),
                has_site ? ", and the listeners and servers of the running gateway" : "");
     return {std::move(read.config), true, has_site};
+}
+
+void lookUpServers(Config& config, const WantedServer& wanted) {
+    withProgress("resolving names", [&] { resolveServers(config, wanted); });
 }
 
 void requireSite(const NeededConfig& needed) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "gateway/cli/cli.h"
-#include "gateway/config/config.h"
+#include "gateway/config/load.h"
 
 #include <filesystem>
 #include <string>
@@ -15,7 +15,7 @@ namespace mailgate::cli {
 std::filesystem::path chosenFile(const Context& context);
 
 /// For all others. Where nobody named it, and it is the working folder's and not the system's, standard error says which
-/// configuration and which rules these are. Throws ConfigError.
+/// configuration and which rules these are. Name servers are not asked (loadUnresolved()). Throws ConfigError.
 Config chosenConfig(const Context& context);
 
 /// What a command has that needs the rules, the journal or the running gateway, and not all of the file.
@@ -30,6 +30,9 @@ struct NeededConfig {
 /// leave what is needed as it is (loadReadable()), standard error gets them, and with what the command goes on. Throws
 /// ConfigError.
 NeededConfig neededConfig(const Context& context);
+
+/// resolveServers() for a command that needs the addresses.
+void lookUpServers(Config& config, const WantedServer& wanted = {});
 
 /// Throws ConfigError where the command cannot do without.
 void requireSite(const NeededConfig& needed);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/cli/acting_user.h"
+#include "gateway/admin/acting_user.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -143,7 +143,7 @@ void ConsoleCommand::addUser() {
     account.role = store::roleOf(arguments_.role).value();
     account.password = credentials::hashPassword(newPassword());
     account.password_at = account.created_at = now_;
-    account.created_by = actingUser();
+    account.created_by = admin::actingUser();
     if (!store->add(account)) return fail(taken(account.name));
     fmt::print("added account {} ({})\n", account.name, arguments_.role);
 }
@@ -168,7 +168,7 @@ void ConsoleCommand::addToken() {
     token.role = store::roleOf(arguments_.role).value();
     token.account = arguments_.user;
     token.created_at = now_;
-    token.created_by = actingUser();
+    token.created_by = admin::actingUser();
     token.expires_at = expiry();
     const std::string secret = std::string(credentials::kTokenPrefix) + credentials::newSecret();
     const auto store = accounts();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/acting_user.h"
 #include "gateway/answers/fleet.h"
 #include "gateway/base/clock.h"
-#include "gateway/cli/acting_user.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -147,7 +147,8 @@ std::string summaryOf(const JoinPlan& plan, bool settled, store::Prefer prefer) 
 }
 
 store::JoinRequest requestOf(const Config& config, const std::string& prefer, bool preview) {
-    store::JoinRequest request{.gateway = config.name, .who = actingUser(), .now = unixMillis() / 1'000};
+    store::JoinRequest request{
+        .gateway = config.name, .who = admin::actingUser(), .now = unixMillis() / 1'000};
     request.preview = preview;
     if (prefer == "here") request.prefer = store::Prefer::Here;
     if (prefer == "fleet") request.prefer = store::Prefer::Fleet;

@@ -101,7 +101,8 @@ std::string memberTable(const FleetView& view, const Object* gateway, const View
                                                      : state == "behind" || answers::isJournalLate(member)
                                                          ? Colour::Warning
                                                          : Colour::Good)};
-        if (gateway) row.insert(row.begin() + 4, member.name == view.self ? textOf(*gateway, "live") : "-");
+        if (gateway)
+            row.insert(row.begin() + 4, member.name == view.self ? grouped(numberOf(*gateway, "live")) : "-");
         table.add(std::move(row));
     }
     return table.text();

@@ -79,7 +79,8 @@ Cell endText(const JournalSession& session) {
         would += (would.empty() ? " (would refuse: " : ", ") + reason;
     if (!would.empty()) would += ')';
     if (!session.refused()) return orDash(session.end) + would;
-    const std::string times = session.repeated > 0 ? fmt::format(" ({} times)", session.repeated) : "";
+    const std::string times =
+        session.repeated > 0 ? fmt::format(" ({} times)", grouped(session.repeated)) : "";
     return {"refused: " + orDash(session.end) + times, Colour::Bad};
 }
 
@@ -103,9 +104,9 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             session.balancer ? addressText(*session.balancer) : "-",
             orDash(session.server),
             orDash(session.rule),
-            mail == nullptr ? "-" : fmt::to_string(mail->size),
-            fmt::to_string(session.bytes_in),
-            fmt::to_string(session.bytes_out),
+            mail == nullptr ? "-" : grouped(mail->size),
+            grouped(session.bytes_in),
+            grouped(session.bytes_out),
             timingText(session.duration_ms),
             times.text(session.started_ms)};
 }
@@ -113,10 +114,11 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
 using Sum = std::pair<const char*, std::uint64_t JournalSums::*>;
 
 /// What is counted of clients, users and the like.
-constexpr std::array<Sum, 6> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
+constexpr std::array<Sum, 7> kOfSessions{{{"SESSIONS", &JournalSums::sessions},
                                           {"REFUSED", &JournalSums::refused},
                                           {"FAILED LOGINS", &JournalSums::failed_logins},
                                           {"MAILS", &JournalSums::mails},
+                                          {"MAILS REFUSED", &JournalSums::mails_refused},
                                           {"BYTES IN", &JournalSums::bytes_in},
                                           {"BYTES OUT", &JournalSums::bytes_out}}};
 /// ... and of senders and recipients.
@@ -171,7 +173,7 @@ std::string sumsTable(std::string_view title, std::span<const JournalSums> sums,
     for (const JournalSums& entry : sums) {
         Table::Row row{entry.name.empty() ? "<>" : entry.name};
         for (const Sum& column : columns)
-            row.emplace_back(fmt::to_string(entry.*column.second));
+            row.emplace_back(grouped(entry.*column.second));
         table.add(std::move(row));
     }
     return "\n" + table.text();
@@ -282,7 +284,7 @@ std::string valueText(const std::string& value) {
 }
 template <std::unsigned_integral Number>
 std::string valueText(Number value) {
-    return fmt::to_string(value);
+    return grouped(value);
 }
 std::string valueText(bool value) {
     return value ? "yes" : "no";
@@ -322,7 +324,8 @@ std::string ownText(const FieldRow<JournalSession>& field, const JournalSession&
     if (name == "failed_logins")
         return fmt::format("{}{}{}", session.failed_logins, session.failed_users.empty() ? "" : ": ",
                            valueText(session.failed_users));
-    if (name == "bytes_in") return fmt::format("{} in, {} out", session.bytes_in, session.bytes_out);
+    if (name == "bytes_in")
+        return fmt::format("{} in, {} out", grouped(session.bytes_in), grouped(session.bytes_out));
     if (name == "limit") return fmt::format("{} {}", session.limit, session.limit_value);
     if (name == "mode" && field.object == "server_tls") {
         if (session.server_tls_version.empty()) return session.server_tls + ", failed";
@@ -336,7 +339,7 @@ std::string ownText(const FieldRow<JournalSession>& field, const JournalSession&
     if (name == "subject")
         return fmt::format("{}, sha256 {}, {}", session.tls_client_subject, session.tls_client_sha256,
                            session.tls_client_verified ? "verified" : "not verified");
-    if (name == "repeated") return fmt::format("{}, this was the first of them", session.repeated);
+    if (name == "repeated") return fmt::format("{}, this was the first of them", grouped(session.repeated));
     return {};
 }
 
@@ -344,9 +347,10 @@ std::string ownText(const FieldRow<JournalMail>& field, const JournalMail& mail)
     const std::string_view name = field.name;
     if (name == "from") return bracketed(mail.from);
     if (name == "recipient_count")
-        return fmt::format("{} more", mail.recipient_count - mail.recipients.size());
-    if (name == "refused_count") return fmt::format("{} more", mail.refused_count - mail.refused.size());
-    if (name == "size") return fmt::format("{} bytes", mail.size);
+        return fmt::format("{} more", grouped(mail.recipient_count - mail.recipients.size()));
+    if (name == "refused_count")
+        return fmt::format("{} more", grouped(mail.refused_count - mail.refused.size()));
+    if (name == "size") return fmt::format("{} bytes", grouped(mail.size));
     return {};
 }
 
@@ -385,7 +389,7 @@ void addField(Story& story, const Field<JournalSession, std::vector<JournalMail>
             addField(story, part, mail);
         });
     if (session.mail_count > session.mail.size())
-        story.add(field.label, fmt::format("{} in total", session.mail_count));
+        story.add(field.label, fmt::format("{} in total", grouped(session.mail_count)));
 }
 
 void addTold(Story& story, const JournalSession& session) {
@@ -468,7 +472,7 @@ std::string topAsTable(const store::JournalTop& top, const store::JournalTopQuer
     const std::string until = to_the_present ? "" : fmt::format(" until {}", timeText(query.until_ms, zone));
     std::string text = wrapped(fmt::format("{} since {}{}, {} of them refused, {} with a failed login\n",
                                            counted(top.sessions, "session"), timeText(query.since_ms, zone),
-                                           until, top.refused, top.failed_logins),
+                                           until, grouped(top.refused), grouped(top.failed_logins)),
                                style.width);
     for (const store::SumsOf what : query.of)
         text += sumsTable(sumsTextOf(what).title, top.of(what), sumsTextOf(what).columns, style);

@@ -116,7 +116,10 @@ class Reports {
 };
 
 int probe(const Context& context, const std::string& wanted, bool as_json) {
-    const Config config = withProgress("resolving names", [&] { return chosenConfig(context); });
+    Config config = chosenConfig(context);
+    lookUpServers(config, [&](const UpstreamConfig& upstream, const ServerConfig& server) {
+        return means(wanted, upstream, server);
+    });
     Array::Ptr servers(as_json ? new Array : nullptr);
     Reports reports(servers);
     bool found = false;

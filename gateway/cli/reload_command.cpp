@@ -29,9 +29,10 @@ void printJson(const std::string& file, const std::string& detail, const std::ve
     printDocument(all);
 }
 
-// The file is checked here first: its errors are then told where they are read, with the exit code for them.
+// The file is checked here first: its errors are then told where they are read, with the exit code for them. Name servers are
+// the gateway's to ask.
 void reload(Context& context, bool json) {
-    const Config config = loadConfig(chosenFile(context));
+    const Config config = loadUnresolved(chosenFile(context));
     const admin::Client gateway(config.admin.socket);
     if (const auto other = otherFile(*gateway.get("/v1/status"), config)) {
         fmt::print(

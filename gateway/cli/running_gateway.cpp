@@ -102,10 +102,10 @@ std::optional<std::string> lostStore(const Object& status, const Config& config)
     const std::uint64_t count = rules ? numberOf(*rules, "count") : 0;
     if (!missing || count == 0 || otherStore(status, config)) return std::nullopt;
     return fmt::format(
-        "{}, but the running gateway has {} rule{} in force that it has read there. It keeps them; a new "
+        "{}, but the running gateway has {} in force that it has read there. It keeps them; a new "
         "database would have none of them. Put the file back (see docs/backup.md), or restart the gateway to "
         "begin without rules",
-        *missing, count, count == 1 ? "" : "s");
+        *missing, counted(count, "rule"));
 }
 
 std::vector<std::string> warningsOfRules(const Object& status, const Config& config) {

@@ -90,7 +90,8 @@ std::string orderFor(const admin::Client& gateway, const std::string& state, con
 void setAdminState(Context& context, const std::string& state, const std::string& name,
                    const std::string& host, bool everywhere) {
     // By which names hosts are configured only the file knows.
-    const Config config = host.empty() ? neededConfig(context).config : chosenConfig(context);
+    Config config = host.empty() ? neededConfig(context).config : chosenConfig(context);
+    if (IpAddress::parse(host)) lookUpServers(config);
     const admin::Client gateway(config.admin.socket);
     const std::set<Target> targets = name.empty() ? serversOn(config, host) : serversNamed(gateway, name);
     if (targets.empty()) {

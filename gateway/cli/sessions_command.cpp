@@ -12,11 +12,13 @@
 #include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
+#include "gateway/daemon/site.h"
 #include "gateway/log/escape.h"
 #include "gateway/session/counters.h"
 #include "protocols/values/text.h"
 #include "store/backends/rules.h"
 #include "store/journal/filter.h"
+#include "store/rules/service.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -401,12 +403,31 @@ void kill(Context& context, const SessionsArguments& arguments) {
     fmt::print("session {} ended\n", ids.front());
 }
 
-/// What the rule that has decided is now; empty: none has, or that is not known.
-std::string ruleNow(const Config& config, const JournalSession& session) {
-    if (session.rule_id == 0) return {};
+/// The journal has the numbers of rules that refuse; of one that admits it would name a client whose address is forgotten.
+/// While it is known the rule is the one that decides now, if that is for the same network and was there already.
+std::optional<store::AccessRule> decidingRule(store::RuleStore& rules, const Config& config,
+                                              const JournalSession& session) {
+    if (session.client_masked) return std::nullopt;
+    const rules::Site site = siteOf(config);
+    rules::Service service([&]() -> store::RuleStore& { return rules; }, site, "", unixMillis() / 1'000,
+                           [](const store::RuleStore::BadRow&) {});
+    for (rules::Decision& decision : service.test(std::vector{session.client}, std::vector{session.listener}))
+        if (decision.by && decision.allowed == session.allowed &&
+            decision.by->network.toString() == session.rule &&
+            decision.by->created_at * 1'000 <= session.started_ms)
+            return std::move(decision.by);
+    return std::nullopt;
+}
+
+/// What the rule that has decided is now, which then has its number; empty: none has, or that is not known.
+std::string ruleNow(const Config& config, JournalSession& session) {
+    if (session.rule.empty()) return {};
     try {
         const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Read});
-        const auto rule = rules->rule(session.rule_id);
+        const auto rule =
+            session.rule_id == 0 ? decidingRule(*rules, config, session) : rules->rule(session.rule_id);
+        if (!rule && session.rule_id == 0) return {};
+        if (rule) session.rule_id = rule->id;
         if (!rule) return "is no longer there (mailgate access history " + session.rule + ")";
         const std::string sentence = answers::sentenceOf(*rule);
         return sentence.substr(sentence.find(": ") + 2);
@@ -421,7 +442,7 @@ constexpr Period kNoTime{1, 0};
 void show(Context& context, const SessionsArguments& arguments) {
     requireId(arguments);
     const Config config = neededConfig(context).config;
-    const auto found = openJournal(config, arguments.whose, kNoTime)->withId(arguments.id, 2);
+    auto found = openJournal(config, arguments.whose, kNoTime)->withId(arguments.id, 2);
     const std::string id = printable(arguments.id);
     if (found.empty()) {
         const auto live = underWay(config, arguments.id);
@@ -431,12 +452,13 @@ void show(Context& context, const SessionsArguments& arguments) {
     if (found.size() > 1)
         return fail(context, fmt::format("{} is not unique: several ids begin with it, such as {} and {}", id,
                                          found[0].id, found[1].id));
-    if (arguments.json)
+    if (arguments.json) {
         std::fputs(sessionAsJson(found.front()).c_str(), stdout);
-    else
-        print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters,
-                             ruleNow(config, found.front())),
-              arguments.view);
+        return;
+    }
+    const std::string rule = ruleNow(config, found.front());
+    print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters, rule),
+          arguments.view);
 }
 
 /// What is wrong with the value of --end; empty: nothing.

@@ -26,7 +26,9 @@ void addSnippetCommand(CLI::App& root, Context& context) {
             const answers::Snippet& wanted = snippet.name == "dovecot" && *version == "2.4"
                                                  ? *answers::snippetNamed("dovecot-2.4")
                                                  : snippet;
-            fmt::print("{}", wanted.text(chosenConfig(context)));
+            Config config = chosenConfig(context);
+            if (wanted.needs_addresses) lookUpServers(config);
+            fmt::print("{}", wanted.text(config));
         });
         if (snippet.name == "dovecot")
             one->add_option("--version", *version, "Version of Dovecot: 2.3 (default) or 2.4")

@@ -44,6 +44,11 @@ std::string cell(const Object& object, const std::string& key) {
     return orDash(textOf(object, key));
 }
 
+/// Of a number; what an earlier version does not tell is a dash.
+std::string countCell(const Object& object, const std::string& key) {
+    return cell(object, key) == "-" ? "-" : grouped(numberOf(object, key));
+}
+
 /// ... and outside of a table.
 std::string word(const Object& object, const std::string& key) {
     return orDash(lineOf(object, key));
@@ -90,9 +95,9 @@ std::string listenerTable(const Object& status, const TableStyle& style) {
     columns.push_back({.name = "addresses", .title = "ADDRESSES", .least = 14, .leaves = 3});
     Table table(std::move(columns), style);
     forEachOf(status, "listeners", [&](const Object& listener) {
-        Table::Row row{cell(listener, "name"), cell(listener, "protocol"), cell(listener, "live")};
+        Table::Row row{cell(listener, "name"), cell(listener, "protocol"), countCell(listener, "live")};
         for (const std::string& counter : counters)
-            row.emplace_back(cell(listener, counter));
+            row.emplace_back(countCell(listener, counter));
         const bool paused = isSet(listener, "paused");
         const std::string mode = cell(listener, "mode");
         const bool available = listener.optValue("available", true);
@@ -118,8 +123,8 @@ std::string serverTable(const Object& status, const TableStyle& style, const Tim
                 style);
     forEachOf(status, "servers", [&](const Object& server) {
         table.add({fmt::format("{}/{}", cell(server, "upstream"), cell(server, "server")),
-                   cell(server, "address"), stateOf(server), cell(server, "sessions"),
-                   cell(server, "sessions_total"), cell(server, "failures_total"),
+                   cell(server, "address"), stateOf(server), countCell(server, "sessions"),
+                   countCell(server, "sessions_total"), countCell(server, "failures_total"),
                    times.text(cell(server, "changed")), remarksOn(server, times)});
     });
     return table.text();
@@ -224,9 +229,9 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
         text += fmt::format("Warning: {}, and would be lost in a stop: make room first.\n", *trouble);
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
-        text += fmt::format("The journal lost {} records.\n", word(*journal, "lost"));
+        text += fmt::format("The journal lost {}.\n", counted(numberOf(*journal, "lost"), "record"));
     if (cell(status, "log_lines_lost") != "0")
-        text += fmt::format("The log lost {} lines.\n", word(status, "log_lines_lost"));
+        text += fmt::format("The log lost {}.\n", counted(numberOf(status, "log_lines_lost"), "line"));
     return text.empty() ? text : "\n" + text;
 }
 
@@ -269,11 +274,11 @@ bool lacksServers(const Object& status) {
 
 std::string asText(const Object& status, const Config& config, const ViewOptions& view) {
     const TableStyle style = view.style();
-    const std::string head =
-        fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n{}", word(status, "version"),
-                    word(status, "name"), word(status, "pid"),
-                    Times(view.zone()).text(word(status, "started")), word(status, "live"),
-                    word(status, "max_sessions"), rulesOf(status), journalLine(status, Times(view.zone())));
+    const std::string head = fmt::format("mailgate {} {}, pid {}\nup since {}\n{} of {} sessions, {}\n{}",
+                                         word(status, "version"), word(status, "name"), word(status, "pid"),
+                                         Times(view.zone()).text(word(status, "started")),
+                                         countCell(status, "live"), countCell(status, "max_sessions"),
+                                         rulesOf(status), journalLine(status, Times(view.zone())));
     return fmt::format("{}\n{}\n{}{}", wrapped(head, style.width), listenerTable(status, style),
                        serverTable(status, style, view.times()),
                        wrapped(warningsOf(status, config, Times(view.zone())), style.width));

@@ -227,17 +227,4 @@ std::string orDash(std::string_view text) {
     return std::string(text.empty() ? "-" : text);
 }
 
-std::string counted(std::size_t count, std::string_view noun) {
-    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
-}
-
-std::string grouped(std::uint64_t number) {
-    std::string digits = fmt::to_string(number);
-    for (std::size_t at = digits.size(); at > 3;) {
-        at -= 3;
-        digits.insert(at, 1, ',');
-    }
-    return digits;
-}
-
 }  // namespace mailgate::cli

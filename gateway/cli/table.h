@@ -4,6 +4,7 @@
 /// stays in its row and its column and cannot control a terminal.
 #pragma once
 
+#include "gateway/answers/numbers.h"
 #include "gateway/cli/screen_text.h"
 
 #include <cstddef>
@@ -109,10 +110,7 @@ class Facts {
 /// A dash when there is nothing.
 std::string orDash(std::string_view text);
 
-/// "3 rules", "1 rule".
-std::string counted(std::size_t count, std::string_view noun);
-
-/// "1,532"
-std::string grouped(std::uint64_t number);
+using answers::counted;
+using answers::grouped;
 
 }  // namespace mailgate::cli

@@ -8,9 +8,12 @@
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
+#include "gateway/config/load.h"
+#include "gateway/config/readers.h"
 #include "gateway/config/values.h"
 #include "gateway/io/resolve.h"
 #include "gateway/tls/expiry.h"
+#include "gateway/upstream/probe.h"
 #include "gateway/upstream/tls_report.h"
 #include "protocols/values/text.h"
 
@@ -19,6 +22,7 @@
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <iterator>
@@ -144,6 +148,28 @@ std::pair<Endpoint, TlsReport> testServer(const HostPort& target, const PolledCo
     return tested;
 }
 
+/// A listener of this gateway at that address which takes connections only with a header; empty: it is none, or there is no
+/// configuration that says so.
+std::string awaitsHeader(const Context& context, const Endpoint& server) {
+    std::vector<ListenerConfig> listeners;
+    try {
+        listeners = loadReadable(findConfig(context.config_file).file).config.listeners;
+    } catch (const ConfigError&) {
+        return {};  // any server can be tested, on any machine
+    }
+    const bool is_here = localAddressTowards(server) == server.address;
+    const Endpoint loopback{*IpAddress::parse(server.address.isV4() ? "127.0.0.1" : "::1"), server.port};
+    const auto isThere = [&](const Endpoint& own) {
+        return config::reaches(server, own) ||
+               (is_here && config::isWildcard(own.address) && config::reaches(loopback, own));
+    };
+    for (const ListenerConfig& listener : listeners)
+        if (listener.proxy == ProxyMode::Require &&
+            std::any_of(listener.addresses.begin(), listener.addresses.end(), isThere))
+            return listener.name;
+    return {};
+}
+
 Object::Ptr chainJson(const TlsChainCertificate& each) {
     Object::Ptr object(new Object(Poco::JSON_PRESERVE_KEY_ORDER));
     Array::Ptr names(new Array);
@@ -215,7 +241,7 @@ void printText(const TlsTest& test, const std::string& name, const Endpoint& ser
     fmt::print("\n{}", chain.text());
 }
 
-int runTest(const TlsTest& test) {
+int runTest(const Context& context, const TlsTest& test) {
     const auto target = parseHostPort(test.server);
     if (!target) {
         fmt::print(stderr, "mailgate: expected HOST:PORT, found \"{}\"\n", printable(test.server));
@@ -225,9 +251,15 @@ int runTest(const TlsTest& test) {
     TlsClientOptions options;
     options.ca = test.ca;
     const auto starttls = protocolOf(test.starttls);
-    const auto [server, report] = withProgress("asking " + printable(test.server), [&] {
+    auto [server, report] = withProgress("asking " + printable(test.server), [&] {
         return testServer(*target, tlsForReport(options, {}, name, starttls, ""));
     });
+    if (!report.failure.empty())
+        if (const std::string listener = awaitsHeader(context, server); !listener.empty())
+            report.failure += fmt::format(
+                "; the listener {} takes connections there only with a PROXY header (proxy = "
+                "\"require\"), and none is sent: ask by way of its balancer",
+                listener);
     test.json ? printJson(test, name, server, report) : printText(test, name, server, report);
     return isGood(report) ? kDone : kRefusedOrNotFound;
 }
@@ -246,7 +278,7 @@ void addTestCommand(CLI::App& tls, Context& context) {
     command->footer(
         "No PROXY header is sent: servers that require one are tested by mailgate probe.\n"
         "Exit status: 0 the certificate is valid, 1 it is not, or there is no TLS, 2 usage error.");
-    command->callback([&context, test] { context.exit_code = runTest(*test); });
+    command->callback([&context, test] { context.exit_code = runTest(context, *test); });
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/answers/logged_line.h"
 #include "gateway/answers/meanings.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
@@ -9,7 +10,6 @@
 #include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/log/escape.h"
-#include "protocols/values/network.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -23,7 +23,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace mailgate::cli {
@@ -82,22 +81,6 @@ std::vector<Found> findAll(const AskedJournal& source, const WhoArguments& argum
             all.push_back(std::move(found));
     }
     return all;
-}
-
-/// Of a client that is refused again and again not every session is kept; but its refusal has the address, too.
-std::vector<std::string> addressesIn(std::string_view text) {
-    constexpr std::string_view kAround = " \t[](){}<>,;\"'";
-    std::vector<std::string> addresses;
-    for (std::size_t from = 0; (from = text.find_first_not_of(kAround, from)) != std::string_view::npos;) {
-        const std::size_t end = std::min(text.find_first_of(kAround, from), text.size());
-        const std::string word(text.substr(from, end - from));
-        from = end;
-        const auto network = parseNetwork(word);
-        const auto* const address = std::get_if<Network>(&network);
-        if (address == nullptr || address->prefix_length != 128 || word == text) continue;
-        if (std::find(addresses.begin(), addresses.end(), word) == addresses.end()) addresses.push_back(word);
-    }
-    return addresses;
 }
 
 std::string headingOf(const Found& found) {
@@ -161,8 +144,9 @@ void who(Context& context, const WhoArguments& arguments) {
     const Config config = neededConfig(context).config;
     const AskedJournal source = openJournal(config, arguments.whose, period);
     auto all = withProgress("searching the journal", [&] { return findAll(source, arguments, period); });
+    // Of a client that is refused again and again not every session is kept; but its refusal has the address, too.
     for (const std::string& address :
-         all.empty() ? addressesIn(arguments.text) : std::vector<std::string>()) {
+         all.empty() ? answers::addressesIn(arguments.text) : std::vector<std::string>()) {
         WhoArguments client = arguments;
         client.text = address;
         all = findAll(source, client, period);

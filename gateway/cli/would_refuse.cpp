@@ -313,9 +313,9 @@ std::string WouldRefuse::asText(std::size_t limit, const TableStyle& style, cons
     for (const WouldRefuseNetwork* network : shown) {
         const bool all = network->clients.size() < WouldRefuseNetwork::kMaxClients;
         table.add({network->network.toString(), fmt::format("{}", fmt::join(listenersOf(*network), ", ")),
-                   fmt::to_string(network->sessions),
-                   fmt::format("{}{}", network->clients.size(), all ? "" : "+"),
-                   fmt::to_string(network->mails), fmt::to_string(network->accepted), reasonsCell(*network),
+                   grouped(network->sessions),
+                   fmt::format("{}{}", grouped(network->clients.size()), all ? "" : "+"),
+                   grouped(network->mails), grouped(network->accepted), reasonsCell(*network),
                    times.text(network->last_ms), sendersCell(*network)});
         for (const std::string& command : network->commands())
             commands += command + "\n";

@@ -3,6 +3,7 @@
 
 #include "gateway/config/documents.h"
 #include "gateway/config/fields.h"
+#include "gateway/config/public_port.h"
 #include "gateway/config/readers.h"
 #include "gateway/config/toml_reader.h"
 #include "gateway/log/escape.h"
@@ -47,14 +48,6 @@ std::string hostName() {
     return name.data();
 }
 
-/// Would a connection to `server` come out of our own listening socket? (IPv6's wildcard takes IPv4 too.)
-bool reaches(const Endpoint& server, const Endpoint& listener) {
-    if (server == listener) return true;
-    const bool family = server.address.isV4() == listener.address.isV4() || !listener.address.isV4();
-    return server.port == listener.port && config::isWildcard(listener.address) && family &&
-           server.address.isLoopback();
-}
-
 /// Empty when the working folder is gone: then paths stay relative to it, and opening them says so.
 fs::path folderOf(const fs::path& file) {
     std::error_code error;
@@ -63,7 +56,7 @@ fs::path folderOf(const fs::path& file) {
 
 class Loader {
   public:
-    /// Names to addresses, in the order asked for.
+    /// Names to addresses, in the order asked for; none: names stay without.
     using ResolveAll = std::function<std::vector<Resolution>(const std::vector<std::string>& hosts)>;
 
     Loader(const fs::path& file, ResolveAll resolve, Problems& problems)
@@ -95,6 +88,7 @@ class Loader {
     void warnOfUnusedNetworks();
     void warnOfImplicitTls(TableReader& table, const ListenerConfig& listener);
     void warnOfUntoldTls(TableReader& table, const ListenerConfig& listener);
+    void warnOfRequiredTls(TableReader& table, const ListenerConfig& listener);
     void warnOfIdleUpstreams();
     void chooseCheckProtocols();
     void warnOfUnqualifiedName();
@@ -231,6 +225,7 @@ void Loader::readListeners(std::vector<TableReader> tables) {
         read(table, config::listenerFields(), listener);
         warnOfImplicitTls(table, listener);
         warnOfUntoldTls(table, listener);
+        warnOfRequiredTls(table, listener);
         checkServerTls(table, listener);
         table.rejectUnknown();
     }
@@ -238,6 +233,7 @@ void Loader::readListeners(std::vector<TableReader> tables) {
 
 /// All at once: name servers that do not answer delay a start by one time limit, not by one for each name.
 void Loader::resolveNames() {
+    if (!resolve_) return;
     std::vector<std::string> hosts;
     for (const Named& named : named_)
         hosts.push_back(config_.upstreams[named.upstream].servers[named.server].host);
@@ -280,6 +276,16 @@ void Loader::warnOfUntoldTls(TableReader& table, const ListenerConfig& listener)
                               inQuotes(upstream.name)));
 }
 
+/// A balancer's port 25 has another number here.
+void Loader::warnOfRequiredTls(TableReader& table, const ListenerConfig& listener) {
+    if (table.has("tls_required") || !listener.tls_required || listener.protocol != Protocol::Smtp ||
+        listener.proxy == ProxyMode::Off || config::isSubmission(listener))
+        return;
+    table.warning("tls_required",
+                  "is true unless said otherwise: where this is a balancer's port 25, mail from servers that "
+                  "do not use TLS is refused: write tls_required = false, or for submission true");
+}
+
 /// What is passed through is TLS between the client and the server, and only mail protocols have STARTTLS.
 void Loader::checkServerTls(TableReader& table, const ListenerConfig& listener) {
     if (config_.upstreams.empty()) return;
@@ -305,7 +311,7 @@ void Loader::checkLoops() {
     for (const Reached& server : reached_) {
         const auto own = std::find_if(
             reading_.bound.begin(), reading_.bound.end(),
-            [&](const Reading::Bound& bound) { return reaches(server.endpoint, bound.endpoint); });
+            [&](const Reading::Bound& bound) { return config::reaches(server.endpoint, bound.endpoint); });
         if (own != reading_.bound.end())
             problems_.error(server.where, server.key,
                             fmt::format("{} is this gateway's own listener ({}, {}): sessions would loop",
@@ -380,6 +386,19 @@ void Loader::warnOfUnqualifiedName() {
                                   inQuotes(config_.name)));
 }
 
+Config parseWith(std::string_view toml, const fs::path& file, Loader::ResolveAll resolve,
+                 const config::FileSource& source) {
+    Problems problems(file.string());
+    std::vector<std::string> files;
+    const toml::table document = config::readDocument(toml, file, source, problems, files);
+    if (!problems.hasErrors()) {
+        Config config = Loader(file, std::move(resolve), problems).load(document);
+        config.files = std::move(files);
+        if (!problems.hasErrors()) return config;
+    }
+    throw ConfigError(problems.errorText());
+}
+
 /// Throws ConfigError, without the file's name.
 std::string readFile(const fs::path& file) {
     const auto fail = [](std::string_view why) -> std::string {
@@ -396,6 +415,14 @@ std::string readFile(const fs::path& file) {
     text.resize(static_cast<std::size_t>(stream.gcount()));
     if (text.size() > kMaxFileBytes) return fail("it is larger than 1 MiB");
     return text;
+}
+
+std::string readMain(const fs::path& file) {
+    try {
+        return readFile(file);
+    } catch (const ConfigError& error) {
+        throw ConfigError(fmt::format("{}: {}", file.string(), error.what()));
+    }
 }
 
 /// What is included is no pipe or device, at which a reload would wait.
@@ -530,20 +557,33 @@ FoundConfig findConfig(const std::string& given) {
 }
 
 Config loadConfig(const fs::path& file, const std::stop_token& stop) {
-    std::string text;
-    try {
-        text = readFile(file);
-    } catch (const ConfigError& error) {
-        throw ConfigError(fmt::format("{}: {}", file.string(), error.what()));
-    }
-    return parseConfig(text, file, resolveHost, {filesOf, readIncluded}, stop);
+    return parseConfig(readMain(file), file, resolveHost, {filesOf, readIncluded}, stop);
+}
+
+Config loadUnresolved(const fs::path& file) {
+    return parseWith(readMain(file), file, {}, {filesOf, readIncluded});
+}
+
+void resolveServers(Config& config, const WantedServer& wanted, const Resolver& resolve) {
+    std::vector<ServerConfig*> servers;
+    std::vector<std::string> hosts;
+    for (UpstreamConfig& upstream : config.upstreams)
+        for (ServerConfig& server : upstream.servers) {
+            if (server.host.empty() || (wanted && !wanted(upstream, server))) continue;
+            servers.push_back(&server);
+            hosts.push_back(server.host);
+        }
+    const std::vector<Resolution> resolved = resolveAll(hosts, resolve);
+    for (std::size_t at = 0; at < servers.size(); ++at)
+        for (const IpAddress& address : resolved[at].addresses)
+            servers[at]->endpoints.push_back({address, servers[at]->port});
 }
 
 ReadableConfig loadReadable(const fs::path& file) {
     try {
         return parseReadable(readFile(file), file, {filesOf, readIncluded});
     } catch (const ConfigError&) {
-        return {loadConfig(file), ""};  // which says what is wrong
+        return {loadUnresolved(file), ""};  // which says what is wrong
     }
 }
 
@@ -555,12 +595,9 @@ ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const 
     };
     const config::FileSource readable_source{
         source.list, [&](const fs::path& included) { return readable(source.read(included)); }};
-    const Loader::ResolveAll unresolved = [](const std::vector<std::string>& hosts) {
-        return std::vector<Resolution>(hosts.size());
-    };
     std::string errors;
     try {
-        return {parseConfig(toml, file, resolveHost, source), ""};
+        return {parseWith(toml, file, {}, source), ""};
     } catch (const ConfigError& error) {
         errors = error.what();
     }
@@ -570,7 +607,7 @@ ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const 
     if (!part) throw ConfigError(errors);
     const toml::table document = config::readDocument(*part, file, readable_source, problems, files);
     if (problems.hasErrors()) throw ConfigError(errors);
-    Config config = Loader(file, unresolved, problems).load(document);
+    Config config = Loader(file, {}, problems).load(document);
     if (!problems.errorsOnlyWhere(isOfServing)) throw ConfigError(errors);
     config.files = std::move(files);
     config.listeners.clear();
@@ -580,18 +617,10 @@ ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const 
 
 Config parseConfig(std::string_view toml, const fs::path& file, const Resolver& resolve,
                    const config::FileSource& source, const std::stop_token& stop) {
-    Problems problems(file.string());
     const auto resolve_all = [&](const std::vector<std::string>& hosts) {
         return resolveAll(hosts, resolve, kNamePatience, stop);
     };
-    std::vector<std::string> files;
-    const toml::table document = config::readDocument(toml, file, source, problems, files);
-    if (!problems.hasErrors()) {
-        Config config = Loader(file, resolve_all, problems).load(document);
-        config.files = std::move(files);
-        if (!problems.hasErrors()) return config;
-    }
-    throw ConfigError(problems.errorText());
+    return parseWith(toml, file, resolve_all, source);
 }
 
 std::vector<std::string> configKeys() {

@@ -8,6 +8,7 @@
 #include "gateway/io/resolve.h"
 
 #include <filesystem>
+#include <functional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -35,6 +36,14 @@ FoundConfig findConfig(const std::string& given);
 /// within kNamePatience, or when `stop` is requested, are a warning. Throws ConfigError.
 Config loadConfig(const std::filesystem::path& file, const std::stop_token& stop = {});
 
+/// The same without asking name servers, which may be dead: servers with host names have no endpoints.
+Config loadUnresolved(const std::filesystem::path& file);
+
+/// Gives them those of such a configuration's servers that are wanted (none: all), as far as name servers tell within
+/// kNamePatience.
+using WantedServer = std::function<bool(const UpstreamConfig& upstream, const ServerConfig& server)>;
+void resolveServers(Config& config, const WantedServer& wanted = {}, const Resolver& resolve = resolveHost);
+
 /// What a file says that has errors.
 struct ReadableConfig {
     Config config;
@@ -44,7 +53,7 @@ struct ReadableConfig {
 
 /// For commands that need the rules, the journal or the admin socket and not the listeners and upstreams, while the file is
 /// being edited. Where all errors are elsewhere than in [gateway], [store], [rules], [fleet], [journal] and [admin], the
-/// configuration has these tables; listeners and upstreams it has none. Of a file that is no TOML, what stands in front of
+/// configuration has these tables; listeners and upstreams it has none. As loadUnresolved(). Of a file that is no TOML, what stands in front of
 /// the table with the error counts, provided that none of those tables can be behind it. Otherwise throws ConfigError.
 ReadableConfig loadReadable(const std::filesystem::path& file);
 

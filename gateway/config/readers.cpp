@@ -153,19 +153,26 @@ void readTrustedBalancer(Reading& reading, TableReader& table, ListenerConfig& l
     table.rejectUnknown();
 }
 
+constexpr std::string_view kScheme = "sqlite:";
+
+/// Where a database of that name is that the file does not tell of.
+std::string usualDatabase(Reading& reading, TableReader& table, std::string_view key,
+                          const std::string& name) {
+    const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
+    // An empty database in its place would admit whom that one denies.
+    std::error_code unknown;
+    if (beside != usual && (std::filesystem::exists(beside, unknown) || unknown))
+        table.error(key, fmt::format("{0} is there, but without this key it is {1}: write {3} = \"{2}{0}\", "
+                                     "or move or remove it",
+                                     beside, usual, kScheme, key));
+    return usual;
+}
+
+/// Without the key `value` is the name that it usually has.
 void readDatabaseUrl(Reading& reading, TableReader& table, std::string_view key, std::string& value) {
-    constexpr std::string_view kScheme = "sqlite:";
     if (!table.text(key, value)) {
-        const std::string name = value.substr(kScheme.size());
-        const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
-        // An empty database in its place would admit whom that one denies.
-        std::error_code unknown;
-        if (beside != usual && (std::filesystem::exists(beside, unknown) || unknown))
-            table.error(key,
-                        fmt::format("{0} is there, but without this key it is {1}: write {3} = \"{2}{0}\", "
-                                    "or move or remove it",
-                                    beside, usual, kScheme, key));
-        value = fmt::format("{}{}", kScheme, usual);
+        value =
+            fmt::format("{}{}", kScheme, usualDatabase(reading, table, key, value.substr(kScheme.size())));
         return;
     }
     const std::string_view url = value;
@@ -236,6 +243,13 @@ bool isName(std::string_view text, std::size_t longest) {
 
 bool isWildcard(const IpAddress& address) {
     return address == IpAddress{} || address == IpAddress::fromV4({0, 0, 0, 0});
+}
+
+bool reaches(const Endpoint& server, const Endpoint& listener) {
+    if (server == listener) return true;
+    const bool family = server.address.isV4() == listener.address.isV4() || !listener.address.isV4();
+    return server.port == listener.port && isWildcard(listener.address) && family &&
+           server.address.isLoopback();
 }
 
 void Names::read(TableReader& table, std::string_view key, std::string& name) {
@@ -522,12 +536,9 @@ void readListenerTls(Reading&, TableReader& table, std::string_view key, Listene
 
 // Other servers' mail must not be refused for want of TLS (RFC 3207 4).
 void readTlsRequired(Reading&, TableReader& table, std::string_view key, ListenerConfig& listener) {
-    constexpr std::uint16_t kSubmission = 587;
-    const auto has = [&](const auto& condition) {
-        return listener.protocol == Protocol::Smtp &&
-               std::any_of(listener.addresses.begin(), listener.addresses.end(), condition);
-    };
-    const bool may_lack_it = has([](const Endpoint& address) { return address.port == 25; });
+    const bool may_lack_it = listener.protocol == Protocol::Smtp &&
+                             std::any_of(listener.addresses.begin(), listener.addresses.end(),
+                                         [](const Endpoint& address) { return address.port == 25; });
     listener.tls_required = listener.tls == ListenerTls::StartTls && !may_lack_it;
     if (!table.applies(key, listener.tls == ListenerTls::StartTls || table.isWrong("tls"),
                        "would be ignored, because tls is not \"starttls\""))
@@ -535,12 +546,6 @@ void readTlsRequired(Reading&, TableReader& table, std::string_view key, Listene
     table.boolean(key, listener.tls_required);
     if (listener.tls_required && may_lack_it)
         table.warning(key, "on port 25 mail from servers that do not use TLS is refused");
-    // A balancer's port 25 has another number here.
-    const auto other = [](const Endpoint& address) { return address.port != kSubmission; };
-    if (!table.has(key) && listener.tls_required && has(other))
-        table.warning(key,
-                      "is true unless said otherwise: mail from servers that do not use TLS is refused, also "
-                      "where a balancer takes it on its port 25: write tls_required = false, or = true");
 }
 
 void readCertificates(Reading& reading, TableReader& table, std::string_view key, ListenerConfig& listener) {

@@ -165,6 +165,19 @@ DnsAnswer readResponse(const std::vector<std::uint8_t>& message, DnsType type) {
     return answer;
 }
 
+std::string whyFailed(const std::vector<std::uint8_t>& message, const std::string& name, DnsType type) {
+    constexpr std::array<std::string_view, 6> kCodes{"nothing",  "FORMERR", "SERVFAIL",
+                                                     "NXDOMAIN", "NOTIMP",  "REFUSED"};
+    constexpr std::size_t kHeader = 12;  // RFC 1035 section 4.1.1
+    constexpr unsigned kIsResponse = 0x80, kCode = 0x0F;
+    if (message.size() < kHeader || (message[2] & kIsResponse) == 0)
+        return fmt::format("the name servers do not answer for {} {}", toString(type), name);
+    const unsigned code = message[3] & kCode;
+    return fmt::format("the name servers answer {} for {} {}",
+                       code < kCodes.size() ? std::string(kCodes[code]) : fmt::format("with code {}", code),
+                       toString(type), name);
+}
+
 namespace {
 
 DnsAnswer query(Resolver& resolver, const std::string& name, DnsType type) {
@@ -177,7 +190,7 @@ DnsAnswer query(Resolver& resolver, const std::string& name, DnsType type) {
             nothing.exists = resolver.error() == NO_DATA;
             return nothing;
         }
-        return failed(fmt::format("the name servers do not answer for {} {}", toString(type), name));
+        return failed(whyFailed(message, name, type));
     }
     message.resize(std::min<std::size_t>(static_cast<std::size_t>(length), message.size()));
     return readResponse(message, type);

@@ -41,4 +41,7 @@ DnsAnswer queryDnsOnce(const std::string& name, DnsType type);
 /// A response of a name server (RFC 1035 section 4.1), which may be hostile, to a question of that type.
 DnsAnswer readResponse(const std::vector<std::uint8_t>& message, DnsType type);
 
+/// Why nothing was said, by what has come of a response nevertheless.
+std::string whyFailed(const std::vector<std::uint8_t>& message, const std::string& name, DnsType type);
+
 }  // namespace mailgate::names

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "protocols/values/network_range.h"
 
+#include "protocols/values/address.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -120,6 +121,14 @@ std::variant<std::vector<Network>, NetworkError> parseNetworks(std::string_view 
     auto network = parseNetwork(text);
     if (auto* error = std::get_if<NetworkError>(&network)) return std::move(*error);
     return std::vector<Network>{std::get<Network>(network)};
+}
+
+std::string rangeMeant(std::string_view text) {
+    const std::size_t dash = text.find('-'), dot = text.rfind('.', dash);
+    if (dash == std::string_view::npos || dot == std::string_view::npos) return {};
+    const std::string first(text.substr(0, dash));
+    const std::string last = fmt::format("{}{}", text.substr(0, dot + 1), text.substr(dash + 1));
+    return IpAddress::parseV4(first) && IpAddress::parseV4(last) ? first + "-" + last : std::string();
 }
 
 }  // namespace mailgate

@@ -56,7 +56,7 @@ struct JournalSums {
     std::uint64_t refused = 0;        ///< of these, the refused ones
     std::uint64_t failed_logins = 0;  ///< of these, those in which the server refused a login
     std::uint64_t mails = 0;
-    /// Of a sender those that the server did not accept, of a recipient those that it did not accept for it.
+    /// That the server did not accept: the sender, all recipients or the message; of a recipient those not for it.
     std::uint64_t mails_refused = 0;
     std::uint64_t bytes_in = 0, bytes_out = 0;
 };
@@ -73,7 +73,7 @@ enum class SumsOf : std::uint8_t {
 };
 inline constexpr std::size_t kSumsOf = 7;
 
-/// In what order. Refused: sessions, for senders and recipients mails.
+/// In what order. Refused: sessions and mails.
 enum class SumsBy : std::uint8_t { Sessions, Bytes, Refused, FailedLogins };
 
 struct JournalTopQuery {

@@ -4,6 +4,7 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_formats.h"
+#include "store/rules/new_name.h"
 
 #include <fmt/format.h>
 
@@ -194,7 +195,7 @@ class LineReader {
             if (word.empty()) return fmt::format("a network must follow {}", toString(*verdict_));
         }
         if (isRuleName(word)) {
-            auto name = parseRuleName(word);
+            auto name = parseNewRuleName(word);
             if (auto* error = std::get_if<NetworkError>(&name)) return std::move(error->message);
             takeVerdict(word);
             rule_.name = std::move(std::get<std::string>(name));

@@ -72,7 +72,7 @@ class BigImport(unittest.TestCase):
     def test_pipes_get_the_result_alone(self):
         done = gateway.run("access", "import", "--verdict", "deny", str(blocklist), timeout=PATIENCE)
         self.assertEqual(done.stderr, "")
-        self.assertIn(f"imported {RULES} rules (plain): 0 allow, {RULES} deny; {RULES} added, 0 changed", done.stdout)
+        self.assertIn(f"imported {RULES:,} rules (plain): 0 allow, {RULES:,} deny; {RULES:,} added, 0 changed", done.stdout)
         self.assertIn("refuse 11.0.0.9 on smtp", gateway.run("access", "test", "11.0.0.9").stdout)
 
     def test_what_an_interrupt_says_is_so(self):

@@ -255,6 +255,27 @@ class Manual(unittest.TestCase):
         return subprocess.run(["bash", "-c", script, "bash", "mailgate", *words], text=True, capture_output=True, check=True,
                               cwd=scratch.path).stdout.split()
 
+    def complete_in_zsh(self, *words):
+        """What zsh is told to offer for the last word: _arguments gets what it is to find out."""
+        script = ('_arguments() { if [[ $1 = -C ]]; then state=argument; else print -rl -- "$@"; fi }\n'
+                  '_describe() { print -rl -- ${${(P)2}%%:*} }\n'
+                  'typeset -A opt_args; opt_args[--config]=$1; words=("${@:2}"); CURRENT=$#words; source ./_mailgate')
+        return subprocess.run(["zsh", "-f", "-c", script, "zsh", self.hosts(), *words], text=True, check=True, capture_output=True,
+                              cwd=ROOT / "etc/completions").stdout.splitlines()
+
+    def complete_in_fish(self, line):
+        script = 'source mailgate.fish; complete -C $argv[1]'
+        offered = subprocess.run(["fish", "-c", script, line], text=True, check=True, capture_output=True, cwd=ROOT / "etc/completions",
+                                 env={**os.environ, "HOME": str(scratch.path)}).stdout
+        return {line.split("\t")[0] for line in offered.splitlines()}
+
+    def hosts(self):
+        """A configuration with servers of all spellings."""
+        file = scratch.path / "hosts.toml"
+        file.write_text('[[listener]]\naddress = "0.0.0.0:25"\n[[upstream]]\nserver = [{ address = "mx1.example.org:25" },\n'
+                        '  { address = "[2001:db8::1]:25" }]\n[[upstream.server]]\n# address = "no.example:25"\naddress = "192.0.2.7:26"\n')
+        return str(file)
+
     def manual(self, page):
         return (ROOT / "docs/man" / f"{page}.scd").read_text()
 
@@ -291,12 +312,33 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete("access", "import", "--verdict", "d"), ["deny"])
         self.assertEqual(self.complete("sessions", "--tls", "pass"), ["passthrough"])
         self.assertEqual(self.complete("restore", "--parts", "j"), ["journal"])
+        self.assertEqual(self.complete("--config", self.hosts(), "server", "drain", "--host", ""),
+                         ["mx1.example.org", "2001:db8::1", "192.0.2.7"])
         said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
         self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
 
     def test_zsh_and_fish_take_their_files(self):
         for command in (["zsh", "-n", "_mailgate"], ["fish", "-n", "mailgate.fish"]):
             subprocess.run(command, cwd=ROOT / "etc/completions", check=True)
-        offered = subprocess.run(["fish", "-c", 'source mailgate.fish; complete -C "mailgate "'], text=True, check=True,
-                                 capture_output=True, cwd=ROOT / "etc/completions", env={**os.environ, "HOME": str(scratch.path)})
-        self.assertLessEqual(set(self.commands()), set(offered.stdout.split()))
+        self.assertLessEqual(set(self.commands()), self.complete_in_fish("mailgate "))
+
+    def test_zsh_completes_words_of_help_and_values(self):
+        self.assertLessEqual(set(self.commands()), set(self.complete_in_zsh("help", "")))
+        self.assertIn("rename-listener", self.complete_in_zsh("help", "access", ""))
+        self.assertIn("1:what:(list show define remove)", self.complete_in_zsh("help", "access", "set", ""))
+        self.assertEqual(self.complete_in_zsh("help", "status", ""), [])
+        option = next(one for one in self.complete_in_zsh("server", "drain", "") if one.startswith("--host["))
+        script = f'function={option.rpartition(":")[2]}; _arguments() {{ : }}; compadd() {{ print -rl -- ${{(P)argv[-1]}} }}\n' \
+                 'typeset -A opt_args; opt_args[--config]=$1; words=(); source ./_mailgate; $function'
+        offered = subprocess.run(["zsh", "-f", "-c", script, "zsh", self.hosts()], text=True, check=True, capture_output=True,
+                                 cwd=ROOT / "etc/completions").stdout.split()
+        self.assertEqual(offered, ["mx1.example.org", "2001:db8::1", "192.0.2.7"])
+
+    def test_fish_completes_words_of_help_and_values(self):
+        rules = {"allow", "deny", "undo", "rename-listener"}
+        self.assertLessEqual(rules, self.complete_in_fish("mailgate help access "))
+        self.assertFalse({"access", "who"} & self.complete_in_fish("mailgate help access "))
+        self.assertEqual(self.complete_in_fish("mailgate access set "), {"list", "show", "define", "remove"})
+        self.assertFalse({"list", "show", "define", "remove"} & self.complete_in_fish("mailgate access set show "))
+        self.assertEqual(self.complete_in_fish(f"mailgate --config {self.hosts()} server drain --host "),
+                         {"mx1.example.org", "2001:db8::1", "192.0.2.7"})

@@ -57,7 +57,7 @@ constexpr std::string_view weightOf(SumsBy by, bool of_mail) noexcept {
         case SumsBy::Bytes:
             return of_mail ? "bytes_in" : "bytes_in + bytes_out";
         case SumsBy::Refused:
-            return of_mail ? "mails_refused" : "refused";
+            return of_mail ? "mails_refused" : "refused + mails_refused";
         case SumsBy::FailedLogins:
             return "failed_logins";
     }
@@ -84,6 +84,7 @@ class Summing {
                          JournalKind other);
     void addTotals(JournalTop& top);
     std::vector<JournalSums> sumsOfSessions(SumsOf what);
+    std::string refusedMails(Conditions& conditions, SumsOf what);
     std::vector<JournalSums> sumsOfMail(SumsOf what);
     /// Of `sums`, a query of them with their names.
     Rows heaviest(Conditions& conditions, const std::string& sums, std::string_view weight);
@@ -139,14 +140,33 @@ void Summing::addTotals(JournalTop& top) {
     top.failed_logins = static_cast<std::uint64_t>(rows.number(0, 2));
 }
 
+/// Mails have a journal's session, or a record of their own beside it.
+std::string Summing::refusedMails(Conditions& conditions, SumsOf what) {
+    const std::string from = sessions(conditions, fmt::format("{}, s.journal, s.key, s.at_ms", kSummed),
+                                      JournalKind::Session, JournalKind::Mail);
+    return fmt::format(
+        "SELECT name, count(*) AS mails_refused FROM (SELECT {} AS name, journal, key, at_ms FROM {}) n"
+        " JOIN mailgate.mail m USING (journal, key, at_ms) WHERE NOT m.accepted AND name <> '' GROUP BY name",
+        nameOf(what), from);
+}
+
 std::vector<JournalSums> Summing::sumsOfSessions(SumsOf what) {
     Conditions conditions;
     const std::string from = sessions(conditions, kSummed, JournalKind::Session, JournalKind::Refused);
     const bool named = what == SumsOf::Users || what == SumsOf::Helos;
-    const Rows rows = heaviest(conditions,
-                               fmt::format("SELECT {} AS name, {} FROM {} {} GROUP BY 1", nameOf(what), kSums,
-                                           from, named ? fmt::format("WHERE {} <> ''", nameOf(what)) : ""),
-                               weightOf(query_.by, false));
+    const std::string of_sessions =
+        fmt::format("SELECT {} AS name, {} FROM {} {} GROUP BY 1", nameOf(what), kSums, from,
+                    named ? fmt::format("WHERE {} <> ''", nameOf(what)) : "");
+    // A session that is not over has mails already.
+    const Rows rows = heaviest(
+        conditions,
+        fmt::format("SELECT name, coalesce(sessions, 0) AS sessions, coalesce(refused, 0) AS refused,"
+                    " coalesce(failed_logins, 0) AS failed_logins, coalesce(mails, 0) AS mails,"
+                    " coalesce(mails_refused, 0) AS mails_refused, coalesce(bytes_in, 0) AS bytes_in,"
+                    " coalesce(bytes_out, 0) AS bytes_out"
+                    " FROM ({}) a FULL JOIN ({}) b USING (name)",
+                    of_sessions, refusedMails(conditions, what)),
+        weightOf(query_.by, false));
     std::vector<JournalSums> sums;
     for (std::size_t row = 0; row < rows.size(); ++row) {
         JournalSums& one = sums.emplace_back();
@@ -154,8 +174,9 @@ std::vector<JournalSums> Summing::sumsOfSessions(SumsOf what) {
         if (what == SumsOf::Clients || what == SumsOf::Networks)
             one.name = journal::networkOf(one.name).toString();
         int column = 0;
-        for (auto member : {&JournalSums::sessions, &JournalSums::refused, &JournalSums::failed_logins,
-                            &JournalSums::mails, &JournalSums::bytes_in, &JournalSums::bytes_out})
+        for (auto member :
+             {&JournalSums::sessions, &JournalSums::refused, &JournalSums::failed_logins, &JournalSums::mails,
+              &JournalSums::mails_refused, &JournalSums::bytes_in, &JournalSums::bytes_out})
             one.*member = static_cast<std::uint64_t>(rows.number(row, ++column));
     }
     return sums;

@@ -556,8 +556,7 @@ class Adder {
 
     void add(const Segment& segment) {
         addSessions(segment);
-        const bool wanted = of(SumsOf::Senders) != nullptr || of(SumsOf::Recipients) != nullptr;
-        if (wanted && segment.kind != Kind::Refused) addMail(segment);
+        if (!query_.of.empty() && segment.kind != Kind::Refused) addMail(segment);
     }
     JournalTop top() {
         for (std::size_t at = 0; at < kSumsOf; ++at)
@@ -573,7 +572,7 @@ class Adder {
     }
     bool isWanted(const sqlite::RawStatement& row, std::string_view client) const;
     void addSessions(const Segment& segment);
-    void addSession(const sqlite::RawStatement& row, bool refused, std::string_view client,
+    void addSession(const sqlite::RawStatement& row, Kind kind, std::string_view client,
                     std::string_view helo);
     void addMail(const Segment& segment);
     void addMailTo(Sums::Entry& sums, std::int64_t session, bool refused);
@@ -585,6 +584,8 @@ class Adder {
     sqlite::RawStatement select_address_{
         database_, "SELECT key, client, helo FROM client_address WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
     std::vector<bool> counted_;  ///< by row: the session is one that is asked for
+    /// Likewise, of those what they are summed up in; null: they have no such name.
+    std::vector<std::array<JournalSums*, kSumsOf>> sums_of_row_;
     std::unordered_map<std::int64_t, std::string>
         divided_;  ///< by key: the id, where mails have records of their own
     std::set<std::pair<std::string, const JournalSums*>>
@@ -602,6 +603,7 @@ bool Adder::isWanted(const sqlite::RawStatement& row, std::string_view client) c
 
 void Adder::addSessions(const Segment& segment) {
     counted_.assign(kRowsPerSegment, false);
+    sums_of_row_.assign(kRowsPerSegment, {});
     divided_.clear();
     sqlite::RawStatement& row = *select_[index(segment.kind)];
     for (sqlite::RawStatement* each : {&row, &select_address_}) {
@@ -618,17 +620,17 @@ void Adder::addSessions(const Segment& segment) {
         if (!isWanted(row, client)) continue;
         counted_[rowOf(key)] = true;
         if (const std::string_view id = row.text(9); !id.empty()) divided_.emplace(key, id);
-        if (segment.kind == Kind::Mail) continue;
         const bool has_helo = has_address && !select_address_.isNull(2);
-        addSession(row, segment.kind == Kind::Refused, client,
-                   has_helo ? select_address_.text(2) : row.text(12));
+        addSession(row, segment.kind, client, has_helo ? select_address_.text(2) : row.text(12));
     }
     row.reset();
     select_address_.reset();
 }
 
-void Adder::addSession(const sqlite::RawStatement& row, bool refused, std::string_view client,
+/// With a mail's own record come the mails alone.
+void Adder::addSession(const sqlite::RawStatement& row, Kind kind, std::string_view client,
                        std::string_view helo) {
+    const bool refused = kind == Kind::Refused;
     const std::string_view user = row.text(4);
     const bool failed_login = row.number(5) != 0;
     const std::uint64_t number = std::max<std::uint64_t>(static_cast<std::uint64_t>(row.number(10)), 1);
@@ -636,6 +638,8 @@ void Adder::addSession(const sqlite::RawStatement& row, bool refused, std::strin
         Sums* const all = of(what);
         if (all == nullptr) return;
         JournalSums& sums = (*all)[name];
+        sums_of_row_[rowOf(row.number(0))][static_cast<std::size_t>(what)] = &sums;
+        if (kind == Kind::Mail) return;
         sums.sessions += number;
         sums.refused += refused ? number : 0;
         sums.failed_logins += failed_login ? 1 : 0;
@@ -647,6 +651,7 @@ void Adder::addSession(const sqlite::RawStatement& row, bool refused, std::strin
     if (of(SumsOf::Networks) != nullptr) addTo(SumsOf::Networks, masked(networkOf(client)).toString());
     if (!user.empty()) addTo(SumsOf::Users, user);
     if (!helo.empty()) addTo(SumsOf::Helos, helo);
+    if (kind == Kind::Mail) return;
     if (of(SumsOf::Ends) != nullptr)
         addTo(SumsOf::Ends, refused ? fmt::format("refused: {}", row.text(13)) : std::string(row.text(13)));
     total_.sessions += number;
@@ -672,6 +677,8 @@ void Adder::addMail(const Segment& segment) {
         const std::int64_t session = mail.number(0) >> kMailBits;
         if (!counted_[rowOf(session)]) continue;
         const bool refused = mail.number(3) == 0;
+        for (JournalSums* const sums : sums_of_row_[rowOf(session)])
+            if (sums != nullptr && refused) ++sums->mails_refused;
         if (Sums* const senders = of(SumsOf::Senders)) addMailTo((*senders)[mail.text(1)], session, refused);
         Sums* const recipients = of(SumsOf::Recipients);
         if (recipients == nullptr) continue;

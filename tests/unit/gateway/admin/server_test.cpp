@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/server.h"
 
+#include "gateway/admin/acting_user.h"
 #include "gateway/admin/api.h"
 #include "gateway/admin/client.h"
 #include "gateway/base/descriptor.h"
@@ -238,6 +239,26 @@ TEST_F(AdminServerTest, OrdersAreLoggedWithWhoGaveThem) {
     EXPECT_THAT(text, HasSubstr(fmt::format(R"("user":"{}")", ::getpwuid(::geteuid())->pw_name)));
     EXPECT_THAT(text, HasSubstr(R"("target":"01Z","ok":false,"detail":"there is no live session)"));
     EXPECT_EQ(std::ranges::count(text, '\n'), 2) << "reading is no order";
+}
+
+TEST_F(AdminServerTest, WhoCalledSudoGaveTheOrderWhereThatIsRootsWord) {
+    const std::string root = userName(0);
+    EXPECT_EQ(orderingUser(0, "alice (sudo)"), "alice (sudo)");
+    EXPECT_EQ(orderingUser(0, ""), root);
+    EXPECT_EQ(orderingUser(0, "alice\x1b[2J"), root);
+    EXPECT_EQ(orderingUser(0, std::string(101, 'a')), root);
+    EXPECT_EQ(orderingUser(kStranger, "root"), userName(kStranger));
+    if (::geteuid() != 0) GTEST_SKIP() << "is not root's";
+    LogConfig log_config;
+    log_config.target = "file:" + (folder_ / "events.log").string();
+    {
+        EventLog log(log_config);
+        const auto server = serve(&log);
+        ::setenv("SUDO_USER", "alice", 1);
+        client().del("/v1/sessions/01A");
+        ::unsetenv("SUDO_USER");
+    }
+    EXPECT_THAT(readAll(folder_ / "events.log"), HasSubstr(R"x("user":"alice (sudo)")x"));
 }
 
 /// Until start() it is one that hangs: it listens, and nobody answers.

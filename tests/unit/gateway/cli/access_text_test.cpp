@@ -234,6 +234,8 @@ TEST(AccessTextTest, TheHistoryAsTableAndJson) {
               "{\"id\":1,\"change\":1,\"time\":\"2023-11-14T22:13:20Z\",\"who\":\"alice\",\"action\":\"add\","
               "\"rule\":12,"
               "\"before\":null,\"after\":\"allow 192.0.2.1\"}\n]}\n");
+    EXPECT_THAT(historyAsJson(std::span(entries).last(1)),
+                testing::HasSubstr("\"rule\":null,\"before\":null,\"after\":\"set git expires=7d\"}"));
 }
 
 /// The cell WHAT of a change.

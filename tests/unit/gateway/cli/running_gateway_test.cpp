@@ -62,7 +62,7 @@ TEST_F(RunningGatewayTest, ADatabaseThatItHasReadIsNotMadeAnew) {
             EXPECT_THAT(
                 refused.errors,
                 HasSubstr(path + ": " + state +
-                          ", but the running gateway has 20085 rules in force that it has read there"));
+                          ", but the running gateway has 20,085 rules in force that it has read there"));
         }
         EXPECT_NE(run({"access", "list"}).exit_code, kDone) << "it would list none";
         EXPECT_TRUE(!std::filesystem::exists(path) || std::filesystem::file_size(path) == 0);

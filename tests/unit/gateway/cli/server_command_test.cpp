@@ -81,6 +81,14 @@ TEST_F(ServerCommandTest, AHostIsOneByNameOrAddress) {
     EXPECT_EQ(run({"server", "drain", "postfix/mx1", "--host", "127.0.0.1"}).exit_code, kUsage);
 }
 
+TEST_F(ServerCommandTest, AHostIsFoundByItsAddressThoughTheFileHasItsName) {
+    std::string site = kSite;
+    configure(site.replace(site.find("127.0.0.1:"), 9, "localhost"));
+    startGateway();
+    for (const char* host : {"127.0.0.1", "localhost"})
+        EXPECT_EQ(run({"server", "drain", "--host", host}).output, "postfix/mx1: done\n") << host;
+}
+
 TEST_F(ServerCommandTest, WithoutAGatewayItFails) {
     const test::Ran alone = run({"server", "drain", "postfix/mx1"});
     EXPECT_EQ(alone.exit_code, kRefusedOrNotFound);

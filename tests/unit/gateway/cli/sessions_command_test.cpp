@@ -130,6 +130,23 @@ TEST_F(SessionsCommandTest, ARefusalIsShownWithTheRuleAsItIsNow) {
         HasSubstr("(id 1)\n  rule 1     deny 203.0.113.128/25 on all listeners, set spam, \"snowshoe\"\n"));
 }
 
+TEST_F(SessionsCommandTest, OneThatWasAdmittedIsShownWithTheRuleThatStillDoesThat) {
+    EXPECT_EQ(run({"access", "allow", "192.0.2.0/24", "--ticket", "SEC-7"}).exit_code, kDone);
+    mail_ = test::sampleSession(4, unixMillis() + 60'000);
+    mail_.client = test::sampleV4(0xC0000207);
+    mail_.rule = "192.0.2.0/24";
+    login_.client = mail_.client;
+    login_.listener = "smtp";
+    login_.rule = mail_.rule;
+    journal();
+    const auto story = [&](const std::string& id) { return sessions({"show", id}).output; };
+    EXPECT_THAT(story(mail_.id), HasSubstr("allow by rule 192.0.2.0/24 (id 1)\n  rule 1 "));
+    EXPECT_THAT(story(mail_.id), HasSubstr("  allow 192.0.2.0/24 on all listeners, ticket SEC-7\n"));
+    EXPECT_THAT(story(login_.id), HasSubstr("allow by rule 192.0.2.0/24\n")) << "when there was another one";
+    EXPECT_EQ(run({"access", "allow", "192.0.2.7"}).exit_code, kDone);
+    EXPECT_THAT(story(mail_.id), HasSubstr("allow by rule 192.0.2.0/24\n")) << "another one decides now";
+}
+
 TEST_F(SessionsCommandTest, WhatCannotBeMeantIsAUsageError) {
     EXPECT_THAT(run({"sessions", "--follow", "--until", "1h"}).errors,
                 HasSubstr("--until cannot be combined with --follow"));

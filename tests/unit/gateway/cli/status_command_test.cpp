@@ -33,7 +33,7 @@ TEST_F(StatusCommandTest, ShowsTheGatewayItsListenersAndItsServers) {
     EXPECT_EQ(status.exit_code, kDone);
     EXPECT_THAT(status.output,
                 StartsWith("mailgate 1.2.3 gw.example.net, pid 77\nup since 2026-11-18T11:06:40Z\n2 of "
-                           "1000 sessions, 1 access rule, version 0\n\nLISTENER  PROTOCOL  LIVE  "));
+                           "1,000 sessions, 1 access rule, version 0\n\nLISTENER  PROTOCOL  LIVE  "));
     EXPECT_THAT(status.output,
                 testing::ContainsRegex("\nsmtp +smtp +2 .*listening +0.0.0.0:25, \\[::\\]:25\n"));
     EXPECT_THAT(status.output, testing::ContainsRegex("\nimap +imap +0 .*PAUSED +0.0.0.0:143\n"));

@@ -197,6 +197,7 @@ TEST(TableTest, WordsOfATable) {
     EXPECT_EQ(counted(0, "rule"), "0 rules");
     EXPECT_EQ(counted(1, "rule"), "1 rule");
     EXPECT_EQ(counted(2, "rule"), "2 rules");
+    EXPECT_EQ(counted(20'085, "rule"), "20,085 rules");
     EXPECT_EQ(grouped(0), "0");
     EXPECT_EQ(grouped(999), "999");
     EXPECT_EQ(grouped(1'532), "1,532");

@@ -694,11 +694,17 @@ TEST(Config, StartTlsIsRequiredWhereMailOfOtherServersDoesNotComeIn) {
     EXPECT_FALSE(required("smtp", "0.0.0.0:2525", "tls_required = false\n"));
     for (const std::string protocol : {"imap", "pop3", "sieve", "lmtp"})
         EXPECT_TRUE(required(protocol, "0.0.0.0:25", "")) << protocol;
-    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", "")),
-                ElementsAre(HasSubstr("write tls_required = false")));
+    const std::string balanced = "proxy = \"require\"\ntrusted = \"10.0.0.0/8\"\n";
+    for (const char* address : {"0.0.0.0:2525", "0.0.0.0:10025", "0.0.0.0:7000"})
+        EXPECT_THAT(warningsOf(listener("smtp", address, balanced)),
+                    ElementsAre(HasSubstr("write tls_required = false")))
+            << address;
     for (const std::string said : {"tls_required = false\n", "tls_required = true\n"})
-        EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", said)), IsEmpty());
-    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:587", "")), IsEmpty());
+        EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", balanced + said)), IsEmpty());
+    for (const char* address : {"0.0.0.0:587", "0.0.0.0:10587", "0.0.0.0:2587"})
+        EXPECT_THAT(warningsOf(listener("smtp", address, balanced)), IsEmpty()) << address;
+    EXPECT_THAT(warningsOf(listener("smtp", "0.0.0.0:2525", "")), IsEmpty()) << "clients know that port";
+    EXPECT_THAT(warningsOf(listener("lmtp", "0.0.0.0:2525", balanced)), IsEmpty());
     EXPECT_THAT(errorsOf("[[listener]]\nname = \"l\"\nprotocol = \"tcp\"\naddress = \"0.0.0.0:25\"\ntls = "
                          "\"starttls\"\nupstream = \"u\"\n"),
                 HasSubstr("tcp has no STARTTLS"));
@@ -893,6 +899,29 @@ TEST(LoadReadable, AFileThatIsRightIsWhole) {
     EXPECT_EQ(read.errors, "");
     EXPECT_EQ(read.config.listeners.size(), 1u);
     EXPECT_EQ(read.config.store_url, "sqlite:/etc/mailgate/rules.db");
+}
+
+TEST(LoadReadable, AsksNoNameServerAndServersAreLookedUpWhereTheyAreNeeded) {
+    const std::string two =
+        "[[upstream]]\nname = \"x\"\nserver = [{ name = \"a\", address = \"a.example:25\" }, "
+        "{ name = \"b\", address = \"localhost:26\" }]\n";
+    Config config = parseReadable(site() + two, kFile).config;
+    ASSERT_EQ(config.upstreams.size(), 2u);
+    const std::vector<ServerConfig>& servers = config.upstreams.back().servers;
+    EXPECT_THAT(servers.front().endpoints, IsEmpty());
+    EXPECT_THAT(servers.back().endpoints, IsEmpty());
+    for (const std::string& warning : config.warnings)
+        EXPECT_THAT(warning, Not(HasSubstr("resolved"))) << "which was not tried";
+    const auto resolve = [](const std::string& host) {
+        return host == "a.example" ? Resolution{{*IpAddress::parse("192.0.2.1")}, ""} : Resolution{{}, "no"};
+    };
+    const auto isA = [](const UpstreamConfig&, const ServerConfig& server) { return server.name == "a"; };
+    const auto isB = [](const UpstreamConfig&, const ServerConfig& server) { return server.name == "b"; };
+    resolveServers(config, isB, resolve);
+    EXPECT_THAT(servers.front().endpoints, IsEmpty()) << "nobody asked for it";
+    EXPECT_THAT(servers.back().endpoints, IsEmpty()) << "there is no such name";
+    resolveServers(config, isA, resolve);
+    EXPECT_THAT(servers.front().endpoints, ElementsAre(Endpoint{*IpAddress::parse("192.0.2.1"), 25}));
 }
 
 TEST(LoadReadable, AnErrorElsewhereLeavesRulesAndSocket) {

@@ -3,6 +3,7 @@
 
 #include "tests/support/networks.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 namespace mailgate::names {
@@ -84,6 +85,20 @@ TEST(DnsResponse, NothingOfTheTypeIsNothing) {
     EXPECT_EQ(readResponse(Response().record(kAaaa, 60, "short").bytes(), DnsType::Aaaa).kind, Kind::Nothing);
     EXPECT_EQ(readResponse(Response().record(kMx, 60, std::string("\0\12", 2)).bytes(), DnsType::Mx).kind,
               Kind::Nothing);
+}
+
+TEST(DnsResponse, SilenceIsToldFromAServerThatCannotSay) {
+    const auto why = [](const std::vector<std::uint8_t>& message) {
+        return whyFailed(message, "a.b", DnsType::A);
+    };
+    std::vector<std::uint8_t> message(512);  // as before the question
+    EXPECT_EQ(why(message), "the name servers do not answer for A a.b");
+    EXPECT_EQ(why({}), "the name servers do not answer for A a.b");
+    message = Response().bytes();
+    for (const auto& [code, words] : {std::pair(2, "SERVFAIL"), {5, "REFUSED"}, {11, "with code 11"}}) {
+        message[3] = static_cast<std::uint8_t>(0x80 | code);
+        EXPECT_EQ(why(message), fmt::format("the name servers answer {} for A a.b", words));
+    }
 }
 
 TEST(DnsResponse, CutsAndLiesDoNoHarm) {

@@ -335,6 +335,8 @@ TEST(Import, RulesMayBeForNames) {
     EXPECT_THAT(imported("network,verdict\nhost:home.example.org,allow\n", options(), ImportFormat::Csv),
                 ElementsAre("2: allow host:home.example.org"));
     EXPECT_THAT(errorsOf(parseRules("allow host:a..b\n", options())), HasSubstr("is not a name such as"));
+    EXPECT_THAT(errorsOf(parseRules("allow host:192.0.2.10-20\n", options())),
+                HasSubstr("cannot be a name: its last part has no letter"));
     EXPECT_THAT(errorsOf(parseRules("allow 192.0.2.1 host:a.b\n", options())),
                 HasSubstr("\"host:a.b\" is not an option"));
     const auto rule = parseTrailRule("allow host:home.example.org listener=smtp Anna");

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/rule.h"
 
+#include "store/rules/new_name.h"
+
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -76,10 +79,28 @@ TEST(RuleName, IsAHostOrADomainInLowerCase) {
     for (const std::string wrong :
          {"host:-", "host:_", "host:a.-b", "host:a-.b", "spf:_", "spf:__.example.org"})
         EXPECT_EQ(parsed(wrong), "") << wrong;
+    EXPECT_EQ(parsed("host:192.0.2.10-20"), "host:192.0.2.10-20") << "where there is such a rule";
     EXPECT_EQ(parsed("host:" + std::string(64, 'a')), "");
     EXPECT_EQ(parsed("host:" + std::string(254, 'a')), "");
     EXPECT_FALSE(isRuleName("192.0.2.1"));
     EXPECT_FALSE(isRuleName("2001:db8::1"));
+}
+
+TEST(RuleName, OneWhoseLastPartHasNoLetterGetsNoRule) {
+    const auto whyNot = [](const std::string& text) -> std::string {
+        const auto name = parseNewRuleName(text);
+        const auto* error = std::get_if<NetworkError>(&name);
+        return error == nullptr ? "" : error->message;
+    };
+    EXPECT_EQ(whyNot("host:home.example.org"), "");
+    EXPECT_EQ(whyNot("spf:1.2.3.org"), "");
+    EXPECT_EQ(whyNot("host:xn--bcher-kva.xn--p1ai"), "");
+    EXPECT_EQ(whyNot("host:mail"), "");
+    EXPECT_EQ(whyNot("Host:192.0.2.10-20"),
+              "\"host:192.0.2.10-20\" cannot be a name: its last part has no letter (did you mean "
+              "192.0.2.10-192.0.2.20?)");
+    EXPECT_EQ(whyNot("spf:example.2-3"), "\"spf:example.2-3\" cannot be a name: its last part has no letter");
+    EXPECT_THAT(whyNot("host:a..b"), testing::HasSubstr("is not a name such as"));
 }
 
 }  // namespace

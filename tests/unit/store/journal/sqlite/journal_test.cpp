@@ -554,6 +554,7 @@ class FurtherMailTest : public JournalTest {
         for (std::uint32_t number = 2; number <= count; ++number) {
             JournalSession further = test::sampleFurtherMail(session, number);
             further.mail.front().refused = {{fmt::format("refused{}@example.net", number), "550 no"}};
+            further.mail.front().accepted = number != count;
             EXPECT_TRUE(journal.record(std::move(further)));
         }
         session.mail_count = count;
@@ -633,6 +634,9 @@ TEST_F(FurtherMailTest, IsAddedUpByItsSender) {
         EXPECT_EQ(sender.sessions, 1u) << sender.name;
         EXPECT_EQ(sender.mails, 1u) << sender.name;
     }
+    const auto& clients = top.of(SumsOf::Clients);
+    const auto hasRefused = [](const JournalSums& client) { return client.mails_refused == 1; };
+    EXPECT_EQ(std::ranges::count_if(clients, hasRefused), 1) << "with its own record";
 }
 
 TEST_F(FurtherMailTest, GoesWithItsTime) {

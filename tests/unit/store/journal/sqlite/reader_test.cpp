@@ -60,6 +60,7 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
     if (!session.mail.empty())
         session.mail.front().message_id = fmt::format(
             "{}@{}", number, number % 997 == 5 ? clientNetwork(session).toString() : "partner.example");
+    if (number % 211 == 1 && !session.mail.empty()) session.mail.front().accepted = false;
     if (number % 7'001 == 1 && !session.mail.empty()) {
         session.mail.push_back(session.mail.front());
         session.mail.back().from = "";
@@ -420,18 +421,21 @@ TEST_F(JournalReaderTest, SumsUpOneClientOrListener) {
 /// By looking at each session, with maps.
 TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
     const std::int64_t since = begin_ms_ + 2'500'000, until = begin_ms_ + 3'500'000;
-    std::map<std::string, std::array<std::uint64_t, 6>> clients, senders;
+    std::map<std::string, std::array<std::uint64_t, 7>> clients, senders;
     std::uint64_t sessions = 0;
     for (const JournalSession& session : sessions_) {
         if (session.endedMs() < since || session.started_ms > until) continue;
         ++sessions;
         auto& sums = clients[clientNetwork(session).toString()];
-        const std::array<std::uint64_t, 6> own{1,
+        const auto mails_refused =
+            static_cast<std::uint64_t>(std::ranges::count(session.mail, false, &JournalMail::accepted));
+        const std::array<std::uint64_t, 7> own{1,
                                                session.refused(),
                                                session.authenticated == false,
                                                session.mail_count,
                                                session.bytes_in,
-                                               session.bytes_out};
+                                               session.bytes_out,
+                                               mails_refused};
         std::transform(sums.begin(), sums.end(), own.begin(), sums.begin(), std::plus<>());
         std::set<std::string> seen;
         for (const JournalMail& mail : session.mail) {
@@ -439,6 +443,7 @@ TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
             of_sender[0] += seen.insert(mail.from).second;
             ++of_sender[3];
             of_sender[4] += mail.size;
+            of_sender[6] += mail.accepted ? 0 : 1;
         }
     }
     const auto top = journal::Reader(url()).top(test::during(since, until, kSessions));
@@ -447,7 +452,7 @@ TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
         ASSERT_EQ(found.size(), expected.size());
         for (const JournalSums& sums : found)
             EXPECT_EQ((std::array{sums.sessions, sums.refused, sums.failed_logins, sums.mails, sums.bytes_in,
-                                  sums.bytes_out}),
+                                  sums.bytes_out, sums.mails_refused}),
                       expected.at(sums.name))
                 << sums.name;
     };
