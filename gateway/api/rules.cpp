@@ -11,6 +11,7 @@
 #include "gateway/credentials/secret.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/network_range.h"
+#include "protocols/values/text.h"
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/rules/import_export.h"
@@ -624,6 +625,13 @@ void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool b
                 fmt::format("change {} cannot be undone: an earlier version of mailgate made it, it "
                             "came by joining a fleet or before that, or it changed no rules",
                             result.change));
+        case Kind::Undone: {
+            const RuleStore::AuditEntry& last = result.entries.back();
+            throw Problem(409, "undone_already",
+                          fmt::format("change {} has been undone already, by {}, at {} (change {})",
+                                      result.change, inQuotes(last.who), formatUtc(last.at), last.change),
+                          withoutBraces(answers::historyAsJson(result.entries)));
+        }
         case Kind::LaterChanges:
             throw since_shown(
                 {409, "later_changes",

@@ -159,6 +159,22 @@ TEST_F(RulesApiTest, WhatNobodyWaitsForIsNotDone) {
     EXPECT_EQ(version(), before);
 }
 
+TEST_F(RulesApiTest, WhatWasUndoneAlreadyIsSaidToBe) {
+    const std::string undo = R"({"change":1})";
+    const auto shown = handle(of("POST", {"rules", "undo"}, R"({"change":1,"dry_run":true})"));
+    Request twice = of("POST", {"rules", "undo"}, undo);
+    twice.if_match = shown.headers.at(0).second;
+    EXPECT_EQ(handle(twice).status, 200);
+    for (const Request& again : {twice, of("POST", {"rules", "undo"}, undo)}) {
+        const auto response = handle(again);
+        EXPECT_EQ(response.status, 409);
+        EXPECT_THAT(response.body,
+                    AllOf(HasSubstr("undone_already"),
+                          HasSubstr("change 1 has been undone already, by \\\"alice\\\", at 20"),
+                          HasSubstr("(change 2)")));
+    }
+}
+
 TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
     const auto ask = [&](const char* who, std::function<bool()> seen = {}) {
         Request request = of("GET", {"rules"});
