@@ -3,6 +3,7 @@
 
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
+#include "gateway/api/values.h"
 #include "gateway/log/escape.h"
 #include "store/store_error.h"
 
@@ -115,7 +116,18 @@ std::string targetOf(const Route& route, const std::vector<std::string>& path) {
     return fmt::format("{}", fmt::join(names, "/"));
 }
 
+/// It asks what an order would do.
+bool isDryRun(const Request& request) {
+    try {
+        return request.body.empty() ? QueryValues(request).flag("dry_run")
+                                    : BodyValues(request).flag("dry_run");
+    } catch (const Problem&) {
+        return false;
+    }
+}
+
 void logGivenUp(const Call& call, const Route& route, const Problem& problem) {
+    if (isDryRun(call.request)) return;
     const std::string_view order = route.order == kAny ? call.request.path.back() : route.order;
     if (!order.empty()) logOrder(call, order, targetOf(route, call.request.path), {false, problem.detail});
 }

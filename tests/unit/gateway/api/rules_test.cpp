@@ -22,6 +22,7 @@ namespace {
 using store::RuleStore;
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::IsEmpty;
 using testing::Not;
 
 class NotedEvents final : public EventSink {
@@ -157,6 +158,15 @@ TEST_F(RulesApiTest, WhatNobodyWaitsForIsNotDone) {
         EXPECT_THAT(log_.text, AllOf(HasSubstr("admin.order"), HasSubstr(R"("ok":false)")));
     }
     EXPECT_EQ(version(), before);
+}
+
+TEST_F(RulesApiTest, ADryRunThatNobodyWaitsForIsNoOrder) {
+    Request removal = of("DELETE", {"rules", "1"});
+    removal.query = {{"dry_run", "true"}};
+    for (const Request& asked : {denying(R"("203.0.113.99")", R"(,"dry_run":true)"), removal}) {
+        EXPECT_THAT(handle(asked, [] { return true; }).body, HasSubstr("given_up"));
+        EXPECT_THAT(log_.text, IsEmpty());
+    }
 }
 
 TEST_F(RulesApiTest, WhatWasUndoneAlreadyIsSaidToBe) {
