@@ -132,6 +132,11 @@ void logGivenUp(const Call& call, const Route& route, const Problem& problem) {
     if (!order.empty()) logOrder(call, order, targetOf(route, call.request.path), {false, problem.detail});
 }
 
+Response perhapsLater(Response response) {
+    if (response.status == kUnavailable) response.headers.emplace_back("Retry-After", "2");
+    return response;
+}
+
 int statusOf(store::StoreError::Kind kind) noexcept {
     constexpr int kNoAnswer = 504, kInsufficientStorage = 507, kInternal = 500;
     switch (kind) {
@@ -166,6 +171,13 @@ void logOrder(const Call& call, std::string_view order, std::string_view target,
 void Call::requireAsker() const {
     if (request.has_left && request.has_left())
         throw Problem(409, kGivenUp, "not carried out: who gave it did not wait for the answer");
+}
+
+std::vector<Api::Asked> Api::allAsked() {
+    std::vector<Asked> all;
+    for (const Route& route : kRoutes)
+        all.push_back({route.method, route.pattern, route.least});
+    return all;
 }
 
 std::size_t Api::mostBody(const Request& request) {
@@ -213,9 +225,7 @@ Response Api::handle(const Request& request) {
         return route.handle(call);
     } catch (const Problem& problem) {
         if (problem.code == kGivenUp) logGivenUp(call, route, problem);
-        Response response = problemResponse(problem.status, problem.code, problem.detail, problem.members);
-        if (problem.status == kUnavailable) response.headers.emplace_back("Retry-After", "2");
-        return response;
+        return perhapsLater(problemResponse(problem.status, problem.code, problem.detail, problem.members));
     } catch (const store::StoreError& error) {
         logFailure(error);
         const bool known = error.kind() != store::StoreError::Kind::Unknown;
@@ -227,7 +237,8 @@ Response Api::handle(const Request& request) {
                     ? fmt::format("a database cannot be used: {}", kToldToAdmins)
                     : "whether the change was made is not known: the history of the rules shows it once the "
                       "fleet's database is back";
-        return problemResponse(statusOf(error.kind()), known ? "store" : "outcome_unknown", told);
+        return perhapsLater(
+            problemResponse(statusOf(error.kind()), known ? "store" : "outcome_unknown", told));
     }
 }
 
