@@ -102,26 +102,38 @@ std::string decimalOf(const AddressBytes& address) {
     return digits;
 }
 
+/// The forms in which the client's own address may stand: made once for all texts of a session.
+struct Client {
+    explicit Client(const AddressBytes& address) {
+        constexpr std::size_t kV4At = 12;
+        const Network client{address, 128};
+        text = client.toString();
+        masked = journal::masked(client).toString();
+        if (address == AddressBytes{}) return;
+        AddressBytes number = address;
+        if (client.isV4()) std::fill(number.begin(), number.begin() + kV4At, std::uint8_t{0});
+        for (std::size_t at = client.isV4() ? kV4At : 0; at < number.size(); ++at)
+            hex += fmt::format("{:02x}", number[at]);
+        decimal = decimalOf(number);
+    }
+
+    std::string text, masked;
+    std::string hex, decimal;  ///< as one number; empty: it has none
+};
+
 /// The client's own address as one number, as programs take it for one.
-Found numberIn(std::string_view text, const Network& client) {
-    constexpr std::size_t kV4At = 12;
-    std::string hex;
-    for (std::size_t at = client.isV4() ? kV4At : 0; at < client.address.size(); ++at)
-        hex += fmt::format("{:02x}", client.address[at]);
-    if (client.address == AddressBytes{}) return {};
-    const std::size_t prefix = startsWithIgnoreCase(text, "0x") ? 2 : 0;
-    const std::string_view run = leading(text.substr(prefix), isHexDigit);
-    if (equalsIgnoreCase(run, hex)) return {prefix + run.size(), maskedNetwork(client).toString()};
-    AddressBytes number = client.address;
-    if (client.isV4()) std::fill(number.begin(), number.begin() + kV4At, std::uint8_t{0});
+Found numberIn(std::string_view text, const Client& client) {
+    if (client.hex.empty()) return {};
+    const auto goesOn = [&](std::size_t at) { return at < text.size() && isHexDigit(text[at]); };
+    const std::size_t prefix = startsWithIgnoreCase(text, "0x") ? 2 : 0, end = prefix + client.hex.size();
+    if (startsWithIgnoreCase(text.substr(prefix), client.hex) && !goesOn(end)) return {end, client.masked};
     const std::string_view decimal = leading(text, isDigit);
-    if (decimal.empty() || decimal.size() != run.size() || plainNumber(decimal) != decimalOf(number))
-        return {};
-    return {decimal.size(), maskedNetwork(client).toString()};
+    if (decimal.empty() || goesOn(decimal.size()) || plainNumber(decimal) != client.decimal) return {};
+    return {decimal.size(), client.masked};
 }
 
 /// Four numbers with dots between them, however large: what is doubtful is an address. Further ones belong to it.
-Found v4In(std::string_view text, const Network& client) {
+Found v4In(std::string_view text, const Client& client) {
     constexpr std::size_t kOctets = 4;
     std::vector<std::string_view> numbers;
     std::size_t at = 0;
@@ -146,7 +158,7 @@ Found v4In(std::string_view text, const Network& client) {
         return joined;
     };
     // As names in DNS have it, the other way round.
-    if (dotted(3, 2, 1, 0) == client.toString()) return {at, maskedNetwork(client).toString()};
+    if (dotted(3, 2, 1, 0) == client.text) return {at, client.masked};
     numbers[3] = "0/24";
     return {at, dotted(0, 1, 2, 3)};
 }
@@ -194,30 +206,30 @@ std::string_view shortened(std::string_view run) noexcept {
 Found v6In(std::string_view text) {
     constexpr std::size_t kMostSeparators = 7 + 1 + 3;
     std::size_t separators = 0;
-    const std::string_view whole =
-        leading(text, [](char character) { return isHexDigit(character) || isSeparator(character); });
-    if (std::count(whole.begin(), whole.end(), ':') < 2) return {};
-    std::string_view run = leading(
-        whole, [&](char character) { return !isSeparator(character) || ++separators <= kMostSeparators; });
+    std::string_view run = leading(text, [&](char character) {
+        return isSeparator(character) ? ++separators <= kMostSeparators : isHexDigit(character);
+    });
+    if (std::count(run.begin(), run.end(), ':') < 2) return {};
     std::optional<IpAddress> address;
     while (!run.empty() && !(address = IpAddress::parseV6(plainV6(run))))
         run = shortened(run);
     if (!address || address == IpAddress{}) return {};
     std::size_t end = run.size();
-    while (end + 1 < whole.size() &&
-           (whole[end] == ':' ? isHexDigit(whole[end + 1]) : whole[end] == '.' && isDigit(whole[end + 1])))
-        end += 1 + leading(whole.substr(end + 1), isHexDigit).size();
+    while (end + 1 < text.size() &&
+           (text[end] == ':' ? isHexDigit(text[end + 1]) : text[end] == '.' && isDigit(text[end + 1])))
+        end += 1 + leading(text.substr(end + 1), isHexDigit).size();
     return {end, journal::masked(Network{address->bytes, 128}).toString()};
 }
 
 /// Whether an address may begin in `text` at `at`, and which.
-Found addressAt(std::string_view text, std::size_t at, const Network& client) {
+Found addressAt(std::string_view text, std::size_t at, const Client& client) {
     const char before = at == 0 ? ' ' : text[at - 1];
     Found found;
     const bool begins = isHexDigit(text[at]) && !isHexDigit(before);
     // No group has more than four digits: what is in front of these is not of it.
     constexpr std::size_t kMostOfGroup = 4;
-    const bool begins_group = begins || leading(text.substr(at), isHexDigit).size() == kMostOfGroup;
+    const bool begins_group =
+        begins || leading(text.substr(at, kMostOfGroup + 1), isHexDigit).size() == kMostOfGroup;
     if (text[at] == ':' ? !isAlphanumeric(before) : begins_group) found = v6In(text.substr(at));
     if (found.length == 0 && begins && !isAlphanumeric(before)) found = nibblesIn(text.substr(at));
     const bool begins_number = begins || (isDigit(text[at]) && !isDigit(before));
@@ -248,29 +260,36 @@ std::pair<char, std::size_t> plainCharacter(std::string_view text) noexcept {
     return {character, may_be_of_one ? 3U : 0U};
 }
 
-/// What may be of an address as it is written plainly, as often as it was encoded.
+/// What may be of an address as it is written plainly, as often as it was encoded: from the end on, so that what stands behind a character
+/// is plain already.
 std::string inPlain(std::string_view text) {
-    std::string plain(text);
-    for (std::size_t before = plain.size() + 1; plain.size() < before;) {
-        before = plain.size();
-        std::string next;
-        for (std::size_t at = 0; at < plain.size();) {
-            const auto [character, length] = plainCharacter(std::string_view(plain).substr(at));
-            next += length == 0 ? plain[at] : character;
-            at += std::max<std::size_t>(length, 1);
+    if (std::ranges::none_of(text, [](char one) { return one == '%' || (one & 0x80) != 0; }))
+        return std::string(text);
+    std::string back;  // the last character first
+    back.reserve(text.size());
+    for (std::size_t at = text.size(); at-- > 0;) {
+        std::string ahead(1, text[at]);
+        while (true) {
+            for (std::size_t next = back.size(); ahead.size() < 3 && next-- > 0;)
+                ahead += back[next];
+            const auto [character, length] = plainCharacter(ahead);
+            if (length == 0) break;
+            back.resize(back.size() - (length - 1));
+            ahead.assign(1, character);
         }
-        plain = std::move(next);
+        back += ahead.front();
     }
-    return plain;
+    std::reverse(back.begin(), back.end());
+    return back;
 }
 
-bool hasAddress(std::string_view text, const Network& client) {
+bool hasAddress(std::string_view text, const Client& client) {
     for (std::size_t at = 0; at < text.size(); ++at)
         if (addressAt(text, at, client).length > 0) return true;
     return false;
 }
 
-std::string maskedPlain(std::string_view text, const Network& whole) {
+std::string maskedPlain(std::string_view text, const Client& client) {
     constexpr std::string_view kTag = "ipv6:";
     std::string masked;
     for (std::size_t at = 0; at < text.size();) {
@@ -279,7 +298,7 @@ std::string maskedPlain(std::string_view text, const Network& whole) {
             at += kTag.size();
             continue;
         }
-        const Found found = addressAt(text, at, whole);
+        const Found found = addressAt(text, at, client);
         if (found.length == 0) {
             masked += text[at++];
             continue;
@@ -293,6 +312,12 @@ std::string maskedPlain(std::string_view text, const Network& whole) {
     return masked;
 }
 
+std::string maskedFor(const Client& client, std::string_view text) {
+    const std::string plain = inPlain(text);
+    // Nothing that has no address is written otherwise.
+    return maskedPlain(plain != text && hasAddress(plain, client) ? plain : text, client);
+}
+
 }  // namespace
 
 Network maskedNetwork(Network network) noexcept {
@@ -300,15 +325,12 @@ Network maskedNetwork(Network network) noexcept {
 }
 
 std::string maskedText(std::string_view text, const AddressBytes& client) {
-    const Network whole{client, 128};
-    const std::string plain = inPlain(text);
-    // Nothing that has no address is written otherwise.
-    return maskedPlain(plain != text && hasAddress(plain, whole) ? plain : text, whole);
+    return maskedFor(Client(client), text);
 }
 
 bool tellsAddress(std::string_view text) {
     const std::string plain = inPlain(text);
-    return plain.find_first_of("[:") != std::string::npos || hasAddress(plain, Network{});
+    return plain.find_first_of("[:") != std::string::npos || hasAddress(plain, Client(AddressBytes{}));
 }
 
 bool tellsAddressOfHelo(std::string_view name) {
@@ -326,9 +348,9 @@ bool tellsAddressOfHelo(std::string_view name) {
 }
 
 store::JournalSession maskedSession(store::JournalSession session) {
-    const AddressBytes client = session.client;
-    const auto mask = [&](std::string& text) { text = maskedText(text, client); };
-    if (!session.client_masked) session.client = journal::masked(Network{client, 128}).address;
+    const Client client(session.client);
+    const auto mask = [&](std::string& text) { text = maskedFor(client, text); };
+    if (!session.client_masked) session.client = journal::masked(Network{session.client, 128}).address;
     session.client_masked = true;
     session.client_port = 0;
     session.rule = journal::maskedRule(session.rule);

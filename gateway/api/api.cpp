@@ -3,6 +3,7 @@
 
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
+#include "gateway/api/values.h"
 #include "gateway/log/escape.h"
 #include "store/store_error.h"
 
@@ -115,9 +116,25 @@ std::string targetOf(const Route& route, const std::vector<std::string>& path) {
     return fmt::format("{}", fmt::join(names, "/"));
 }
 
+/// It asks what an order would do.
+bool isDryRun(const Request& request) {
+    try {
+        return request.body.empty() ? QueryValues(request).flag("dry_run")
+                                    : BodyValues(request).flag("dry_run");
+    } catch (const Problem&) {
+        return false;
+    }
+}
+
 void logGivenUp(const Call& call, const Route& route, const Problem& problem) {
+    if (isDryRun(call.request)) return;
     const std::string_view order = route.order == kAny ? call.request.path.back() : route.order;
     if (!order.empty()) logOrder(call, order, targetOf(route, call.request.path), {false, problem.detail});
+}
+
+Response perhapsLater(Response response) {
+    if (response.status == kUnavailable) response.headers.emplace_back("Retry-After", "2");
+    return response;
 }
 
 int statusOf(store::StoreError::Kind kind) noexcept {
@@ -154,6 +171,13 @@ void logOrder(const Call& call, std::string_view order, std::string_view target,
 void Call::requireAsker() const {
     if (request.has_left && request.has_left())
         throw Problem(409, kGivenUp, "not carried out: who gave it did not wait for the answer");
+}
+
+std::vector<Api::Asked> Api::allAsked() {
+    std::vector<Asked> all;
+    for (const Route& route : kRoutes)
+        all.push_back({route.method, route.pattern, route.least});
+    return all;
 }
 
 std::size_t Api::mostBody(const Request& request) {
@@ -201,9 +225,7 @@ Response Api::handle(const Request& request) {
         return route.handle(call);
     } catch (const Problem& problem) {
         if (problem.code == kGivenUp) logGivenUp(call, route, problem);
-        Response response = problemResponse(problem.status, problem.code, problem.detail, problem.members);
-        if (problem.status == kUnavailable) response.headers.emplace_back("Retry-After", "2");
-        return response;
+        return perhapsLater(problemResponse(problem.status, problem.code, problem.detail, problem.members));
     } catch (const store::StoreError& error) {
         logFailure(error);
         const bool known = error.kind() != store::StoreError::Kind::Unknown;
@@ -215,7 +237,8 @@ Response Api::handle(const Request& request) {
                     ? fmt::format("a database cannot be used: {}", kToldToAdmins)
                     : "whether the change was made is not known: the history of the rules shows it once the "
                       "fleet's database is back";
-        return problemResponse(statusOf(error.kind()), known ? "store" : "outcome_unknown", told);
+        return perhapsLater(
+            problemResponse(statusOf(error.kind()), known ? "store" : "outcome_unknown", told));
     }
 }
 

@@ -14,6 +14,7 @@
 #include <mutex>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace mailgate::api {
 
@@ -34,6 +35,13 @@ class Api {
 
     /// Tells the log, which strangers and viewers do not read, why a database cannot be used; once a minute.
     void logFailure(const store::StoreError& error);
+
+    /// What can be asked, by whom at least; in a path "*" is any name.
+    struct Asked {
+        std::string_view method, path;
+        store::Role least;
+    };
+    static std::vector<Asked> allAsked();
 
     /// How large the body may be, which need not be there yet. Larger ones are a problem for handle().
     static std::size_t mostBody(const Request& request);

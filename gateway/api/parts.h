@@ -7,6 +7,7 @@
 #include "gateway/log/event_sink.h"
 #include "store/rules/service.h"
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 
@@ -18,6 +19,7 @@ struct Parts {
     std::function<std::shared_ptr<const Config>()> config;  ///< the one in force
     std::function<rules::Site(const Config&)> site;         ///< what of it changes of rules are judged by
     EventSink* log = nullptr;                               ///< null: orders are not logged
+    std::size_t most_compared = 300'000;  ///< rules with each other, for which all are in memory
 };
 
 }  // namespace mailgate::api

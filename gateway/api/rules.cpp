@@ -11,6 +11,7 @@
 #include "gateway/credentials/secret.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/network_range.h"
+#include "protocols/values/text.h"
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/rules/import_export.h"
@@ -22,6 +23,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,9 +39,8 @@ using store::AccessRule;
 using store::RuleStore;
 
 constexpr std::size_t kUsualRules = 100, kMostRules = 1'000;
-constexpr std::size_t kMostCompared = 300'000;  ///< rules with each other, for which all are in memory
-constexpr std::size_t kMostEntries = 1'000;     ///< of a change, in an answer
-constexpr std::size_t kMostAddresses = 200;     ///< to be tested: so many of IPv6 are in a target
+constexpr std::size_t kMostEntries = 1'000;  ///< of a change, in an answer
+constexpr std::size_t kMostAddresses = 200;  ///< to be tested: so many of IPv6 are in a target
 constexpr std::size_t kMostSubjects =
     10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
@@ -87,26 +88,34 @@ class Rules {
     rules::Service& service() noexcept { return service_; }
     UnixSeconds now() const noexcept { return now_; }
 
-    /// Makes a change, or, with `dry_run`, says what it would be. `change` returns how many sessions it has ended, if it was
-    /// to end any, and throws Problem where nothing is to be changed.
-    using Change = std::function<std::optional<std::size_t>()>;
-    Response perform(bool dry_run, int status, const Change& change,
+    /// A change in steps.
+    struct Order {
+        /// Of what takes long to find out, as it is in all rules or in a long list: throws Problem where nothing is to be changed, and
+        /// changes nothing. Others do not wait for it, but where they change rules again and again meanwhile.
+        std::function<void()> judge{};
+        /// Changes what was judged: no rule has changed since, but for a dry run.
+        std::function<void()> work;
+        /// After it. How many sessions it has ended.
+        std::function<std::optional<std::size_t>()> then{};
+    };
+    /// Makes a change, or, with `dry_run`, says what it would be.
+    Response perform(bool dry_run, int status, const Order& order,
                      RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
     /// Likewise, of what is not about rules that somebody has read before: the dry run's ETag says what is to become what, and with that as
-    /// If-Match the change is made as it was shown or not at all. `work` returns what the request leaves open, and is to be the same as well.
-    /// `then`: after it.
-    using Shown = std::function<std::string()>;
-    Response performAsShown(bool dry_run, int status, const Shown& work, const Change& then = nullptr,
+    /// If-Match the change is made as it was shown or not at all. `left_open`: what the request leaves open, once it is done; it is to be
+    /// the same as well.
+    Response performAsShown(bool dry_run, int status, Order order,
+                            const std::function<std::string()>& left_open = {},
                             RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
-
-    /// What `work` changes is changed at once, if who asks is still there once it is its turn.
-    void together(const std::function<void()>& work);
 
     /// Throws Problem unless it is there.
     AccessRule ruleOf(const std::string& text);
 
   private:
-    std::string rehearsed(const Change& change, RuleStore::Rehearsal how);
+    enum class Judged : std::uint8_t { Not, Lately, UnlessOvertaken };
+    void judge(const Order& order);
+    bool carryOut(const Order& order, Judged judged);
+    std::string rehearsed(const std::function<void()>& change, RuleStore::Rehearsal how);
     std::string tagOfChanges(std::int64_t end_of_trail, const std::string& left_open);
 
     const Call& call_;
@@ -114,27 +123,50 @@ class Rules {
     const UnixSeconds now_;
     const std::unique_ptr<RuleStore> store_;
     rules::Service service_;
+    std::int64_t judged_at_ = 0;  ///< what the trail ended with
 };
 
-Response Rules::perform(bool dry_run, int status, const Change& change, RuleStore::Rehearsal rehearsal) {
-    if (dry_run) return jsonResponse(rehearsed(change, rehearsal));
-    const ChangeGate::Pass pass = passFor(*call_.config);
-    const auto ended = change();
-    return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
+Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore::Rehearsal rehearsal) {
+    constexpr int kTries = 3;
+    if (dry_run) {
+        // Nobody waits for a copy; else what it is judged by may be as old as the judgement takes.
+        const Judged judged = rehearsal == RuleStore::Rehearsal::Apart ? Judged::Not : Judged::Lately;
+        if (judged == Judged::Lately) judge(order);
+        return jsonResponse(rehearsed([&] { carryOut(order, judged); }, rehearsal));
+    }
+    for (int left = order.judge ? kTries : 0;; --left) {
+        if (left > 0) judge(order);
+        const ChangeGate::Pass pass = passFor(*call_.config);
+        if (!carryOut(order, left > 0 ? Judged::UnlessOvertaken : Judged::Not)) continue;
+        const auto ended = order.then ? order.then() : std::nullopt;
+        return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
+    }
 }
 
-void Rules::together(const std::function<void()>& work) {
+void Rules::judge(const Order& order) {
+    judged_at_ = store_->endOfTrail();
+    if (order.judge) order.judge();
+    call_.requireAsker();
+}
+
+/// All of it is changed at once, if who asks is still there once it is its turn. False: others have changed rules since it was judged, and
+/// nothing was changed; but of a fleet's rules, what they have changed is here then.
+bool Rules::carryOut(const Order& order, Judged judged) {
+    bool is_done = true;
     store_->together([&] {
         call_.requireAsker();
-        work();
+        is_done = judged != Judged::UnlessOvertaken || store_->endOfTrail() == judged_at_;
+        if (!is_done) return;
+        if (judged == Judged::Not && order.judge) order.judge();
+        order.work();
     });
+    return is_done;
 }
 
 /// With the sessions of the last week that it would concern, where there is a journal.
-std::string Rules::rehearsed(const Change& change, RuleStore::Rehearsal how) {
+std::string Rules::rehearsed(const std::function<void()>& change, RuleStore::Rehearsal how) {
     constexpr std::int64_t kWeekMs = std::int64_t{7} * 24 * 60 * 60 * 1'000;
-    const auto rehearsal = answers::rehearse(
-        *store_, site_, now_, kMostEntries, [&] { change(); }, how);
+    const auto rehearsal = answers::rehearse(*store_, site_, now_, kMostEntries, change, how);
     if (!call_.config->journal.enabled) return answers::rehearsalAsJson(rehearsal, nullptr);
     try {
         const auto concerned = answers::concernedBy(
@@ -219,27 +251,21 @@ std::string Rules::tagOfChanges(std::int64_t end_of_trail, const std::string& le
     return fmt::format("\"{}\"", credentials::digestOf(text).substr(0, kLength));
 }
 
-Response Rules::performAsShown(bool dry_run, int status, const Shown& work, const Change& then,
+Response Rules::performAsShown(bool dry_run, int status, Order order,
+                               const std::function<std::string()>& left_open,
                                RuleStore::Rehearsal rehearsal) {
     const std::string& wanted = call_.request.if_match;
     std::string tag;
-    const auto tagged = [&] {
-        const std::int64_t end = store_->endOfTrail();
-        tag = tagOfChanges(end, work());
-        if (!dry_run && !namesEtag(wanted, tag))
-            throw Problem(412, "changed_meanwhile",
-                          "rules that this is about were changed meanwhile: nothing was done");
-    };
-    Response response = perform(
-        dry_run, status,
-        [&]() -> std::optional<std::size_t> {
-            if (dry_run || !wanted.empty())
-                together(tagged);
-            else
-                together(work);
-            return then && !dry_run ? then() : std::nullopt;
-        },
-        rehearsal);
+    if (dry_run || !wanted.empty())
+        order.work = [&, work = std::move(order.work)] {
+            const std::int64_t end = store_->endOfTrail();
+            work();
+            tag = tagOfChanges(end, left_open ? left_open() : "");
+            if (!dry_run && !namesEtag(wanted, tag))
+                throw Problem(412, "changed_meanwhile",
+                              "rules that this is about were changed meanwhile: nothing was done");
+        };
+    Response response = perform(dry_run, status, order, rehearsal);
     return dry_run ? withEtag(std::move(response), tag) : response;
 }
 
@@ -330,6 +356,10 @@ Outcome outcomeOf(std::variant<Outcome, rules::Refusal> answer) {
     return std::get<Outcome>(std::move(answer));
 }
 
+void requireNone(const std::optional<rules::Refusal>& refusal) {
+    if (refusal) throw problemOf(*refusal);
+}
+
 /// Ends the sessions that the rules deny from now on.
 std::size_t cutSessions(const Call& call, Rules& rules, const rules::PutOutcome& put) {
     const std::int64_t version = rules.store().version();
@@ -377,13 +407,14 @@ Response rules(const Call& call) {
         throw Problem(404, "no_set", fmt::format("no set is named {}", inQuotes(*filter.set)));
     if (const auto unknown = access.service().unknownToRules(filter.listeners))
         throw problemOf(rules::Refusal(*unknown));
-    auto listed = access.service().list(filter, {after, limit + 1, kMostCompared});
+    auto listed = access.service().list(filter, {after, limit + 1, call.parts.most_compared});
     if (listed.too_many > 0)
         throw Problem(
             409, "too_many",
             fmt::format("{} rules are in force, and no more than {} are compared here: mailgate access "
                         "list {} compares them all",
-                        listed.too_many, kMostCompared, filter.shadowed ? "--shadowed" : "--overlapping"));
+                        listed.too_many, call.parts.most_compared,
+                        filter.shadowed ? "--shadowed" : "--overlapping"));
     auto& list = listed.rules;
     const bool is_more = list.size() > limit;
     if (is_more) list.resize(limit);
@@ -454,15 +485,12 @@ Response addRules(const Call& call) {
         throw invalid("cut", "is for networks: what a name stands for may change");
     Rules access(call);
     rules::PutOutcome put;
-    return access.performAsShown(
-        dry_run, 201,
-        [&] {
-            put = outcomeOf(access.service().put(request));
-            return std::string();
-        },
-        [&]() -> std::optional<std::size_t> {
-            return cut ? std::optional(cutSessions(call, access, put)) : std::nullopt;
-        });
+    const auto judge = [&] { requireNone(access.service().judge(request)); };
+    const auto work = [&] { put = access.service().putJudged(request); };
+    const auto then = [&]() -> std::optional<std::size_t> {
+        return cut ? std::optional(cutSessions(call, access, put)) : std::nullopt;
+    };
+    return access.performAsShown(dry_run, 201, {.judge = judge, .work = work, .then = then});
 }
 
 Response editRule(const Call& call) {
@@ -474,24 +502,23 @@ Response editRule(const Call& call) {
     body.rejectOthers();
     Rules access(call);
     std::string etag;
-    Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.together([&] {
-            const AccessRule present = access.ruleOf(call.request.path[1]);
-            requireUnchanged(call, present);
-            if (!store::isLive(present, access.now()))
-                throw Problem(409, "expired", "the rule has expired: add it anew");
-            request.verdict = present.verdict;
-            request.set = present.set;
-            if (!present.listener.empty()) request.listeners = {present.listener};
-            if (present.name.empty())
-                request.networks = {present.network};
-            else
-                request.names = {present.name};
-            outcomeOf(access.service().put(request));
-            etag = etagOf(access.ruleOf(call.request.path[1]));
-        });
-        return std::nullopt;
-    });
+    const auto judge = [&] {
+        const AccessRule present = access.ruleOf(call.request.path[1]);
+        requireUnchanged(call, present);
+        if (!store::isLive(present, access.now()))
+            throw Problem(409, "expired", "the rule has expired: add it anew");
+        request.verdict = present.verdict;
+        request.set = present.set;
+        request.listeners.assign(present.listener.empty() ? 0 : 1, present.listener);
+        request.networks.assign(present.name.empty() ? 1 : 0, present.network);
+        request.names.assign(present.name.empty() ? 0 : 1, present.name);
+        requireNone(access.service().judge(request));
+    };
+    const auto work = [&] {
+        access.service().putJudged(request);
+        etag = etagOf(access.ruleOf(call.request.path[1]));
+    };
+    Response response = access.perform(dry_run, 200, {.judge = judge, .work = work});
     return dry_run ? response : withEtag(std::move(response), etag);
 }
 
@@ -501,14 +528,12 @@ Response removeRule(const Call& call) {
     query.rejectOthers();
     rejectMembers(call.request);
     Rules access(call);
-    return access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.together([&] {
-            const AccessRule present = access.ruleOf(call.request.path[1]);
-            requireUnchanged(call, present);
-            access.service().remove({.rules = {present}});
-        });
-        return std::nullopt;
-    });
+    const auto work = [&] {
+        const AccessRule present = access.ruleOf(call.request.path[1]);
+        requireUnchanged(call, present);
+        access.service().remove({.rules = {present}});
+    };
+    return access.perform(dry_run, 200, {.work = work});
 }
 
 /// What was rehearsed, and nothing else: the rules as they were then, all of them.
@@ -528,20 +553,17 @@ Response removeRules(const Call& call) {
             "is lost unseen");
     Rules access(call);
     std::string etag;
-    Response response = access.perform(dry_run, 200, [&]() -> std::optional<std::size_t> {
-        access.together([&] {
-            const auto selected = access.service().select({.ids = ids});
-            if (selected.rules.size() != ids.size())
-                throw Problem(404, "no_rule",
-                              "some of the rules are not there any more: nothing was changed");
-            etag = etagOf(selected.rules);
-            if (!dry_run && !namesEtag(call.request.if_match, etag))
-                throw Problem(412, "changed_meanwhile",
-                              "some of the rules were changed meanwhile: nothing was removed");
-            access.service().remove(selected);
-        });
-        return std::nullopt;
-    });
+    const auto work = [&] {
+        const auto selected = access.service().select({.ids = ids});
+        if (selected.rules.size() != ids.size())
+            throw Problem(404, "no_rule", "some of the rules are not there any more: nothing was changed");
+        etag = etagOf(selected.rules);
+        if (!dry_run && !namesEtag(call.request.if_match, etag))
+            throw Problem(412, "changed_meanwhile",
+                          "some of the rules were changed meanwhile: nothing was removed");
+        access.service().remove(selected);
+    };
+    Response response = access.perform(dry_run, 200, {.work = work});
     return dry_run ? withEtag(std::move(response), etag) : response;
 }
 
@@ -565,18 +587,17 @@ Response importRules(const Call& call) {
     body.rejectOthers();
     if (all_sets && (options.set || !replace))
         throw invalid("all_sets", "is for \"replace\" without \"set\"");
+    const rules::ImportRequest request{
+        .text = text, .options = options, .replace = replace, .all_sets = all_sets, .insist = insist};
     Rules access(call);
-    return access.performAsShown(
-        dry_run, 200,
-        [&] {
-            outcomeOf(access.service().import({.text = text,
-                                               .options = options,
-                                               .replace = replace,
-                                               .all_sets = all_sets,
-                                               .insist = insist}));
-            return std::string();
-        },
-        nullptr, RuleStore::Rehearsal::Apart);
+    std::optional<rules::Service::JudgedImport> list;
+    const auto judge = [&] {
+        list.reset();  // two of them would need twice the memory
+        list = outcomeOf(access.service().judge(request));
+    };
+    const auto work = [&] { access.service().importJudged(request, *std::exchange(list, std::nullopt)); };
+    return access.performAsShown(dry_run, 200, {.judge = judge, .work = work}, {},
+                                 RuleStore::Rehearsal::Apart);
 }
 
 namespace {
@@ -605,6 +626,13 @@ void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool b
                 fmt::format("change {} cannot be undone: an earlier version of mailgate made it, it "
                             "came by joining a fleet or before that, or it changed no rules",
                             result.change));
+        case Kind::Undone: {
+            const RuleStore::AuditEntry& last = result.entries.back();
+            throw Problem(409, "undone_already",
+                          fmt::format("change {} has been undone already, by {}, at {} (change {})",
+                                      result.change, inQuotes(last.who), formatUtc(last.at), last.change),
+                          withoutBraces(answers::historyAsJson(result.entries)));
+        }
         case Kind::LaterChanges:
             throw since_shown(
                 {409, "later_changes",
@@ -624,11 +652,15 @@ Response undoChange(const Call& call) {
     body.rejectOthers();
     Rules access(call);
     const bool as_shown = !dry_run && !call.request.if_match.empty();
-    return access.performAsShown(dry_run, 200, [&] {
-        const auto result = outcomeOf(access.service().undo(number, insist));
+    std::int64_t undone = 0;  // the last one, perhaps, which says what comes back
+    const auto judge = [&] { requireNone(access.service().judgeUndo(number, insist)); };
+    const auto work = [&] {
+        const auto result = access.service().undoJudged(number);
         requireUndone(call, result, number.has_value(), as_shown);
-        return fmt::to_string(result.change);  // the last one, perhaps, which says what comes back
-    });
+        undone = result.change;
+    };
+    return access.performAsShown(dry_run, 200, {.judge = judge, .work = work},
+                                 [&] { return fmt::to_string(undone); });
 }
 
 }  // namespace mailgate::api

@@ -1017,6 +1017,11 @@ void Access::undo() {
                     "change {} cannot be undone: an earlier version of mailgate made it, it came by joining "
                     "a fleet or before that, it changed no rules, or one of them could not be read",
                     number));
+            case Kind::Undone: {
+                const RuleStore::AuditEntry& last = result.entries.back();
+                return fail(fmt::format("change {} has been undone already, by {}, at {} (change {})", number,
+                                        printable(last.who), formatUtc(last.at), last.change));
+            }
             case Kind::LaterChanges:
                 if (arguments_.here && !std::all_of(result.entries.begin(), result.entries.end(), isOfHere))
                     return fail(

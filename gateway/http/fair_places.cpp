@@ -7,6 +7,7 @@
 #include <array>
 #include <map>
 #include <tuple>
+#include <utility>
 
 namespace mailgate::http {
 
@@ -76,19 +77,26 @@ std::optional<std::size_t> whoGivesWay(const std::vector<IpAddress>& waiting,
     return std::nullopt;
 }
 
-std::size_t whoHasMost(const std::vector<IpAddress>& waiting) {
-    std::array<std::map<Network, std::size_t>, kCircles> counts;  // of hundreds: each is looked at once
-    const std::vector<Circles> all = circlesOf(waiting);
-    for (const Circles& circles : all)
-        for (std::size_t at = 0; at < kCircles; ++at)
-            ++counts[at][circles[at]];
-    const auto sharesIn = [&](const Circles& circles) {
+std::size_t whoHasMost(const std::vector<Holder>& waiting) {
+    using Place = std::pair<Network, std::string>;
+    std::array<std::map<Place, std::size_t>, kCircles> counts;  // of hundreds: each is looked at once
+    std::vector<std::array<Place, kCircles>> all;
+    all.reserve(waiting.size());
+    for (const Holder& holder : waiting) {
+        const Circles circles = circlesOf(holder.address);
+        std::array<Place, kCircles>& places = all.emplace_back();
+        for (std::size_t at = 0; at < kCircles; ++at) {
+            places[at] = {holder.behind.empty() ? circles[at] : Network{}, holder.behind};
+            ++counts[at][places[at]];
+        }
+    }
+    const auto sharesIn = [&](const std::array<Place, kCircles>& places) {
         Shares shares{};
         for (std::size_t at = 0; at < kCircles; ++at)
-            shares[at] = counts[at].at(circles[at]);
+            shares[at] = counts[at].at(places[at]);
         return shares;
     };
-    const auto most = std::max_element(all.begin(), all.end(), [&](const Circles& one, const Circles& other) {
+    const auto most = std::max_element(all.begin(), all.end(), [&](const auto& one, const auto& other) {
         return sharesIn(one) < sharesIn(other);
     });
     return static_cast<std::size_t>(most - all.begin());

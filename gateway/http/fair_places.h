@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace mailgate::http {
@@ -18,8 +19,13 @@ namespace mailgate::http {
 std::optional<std::size_t> whoGivesWay(const std::vector<IpAddress>& waiting,
                                        const std::vector<IpAddress>& served, const IpAddress& newcomer);
 
+/// Who waits: an address, or, behind a proxy that has the address, somebody who has that name there and is in nobody's company.
+struct Holder {
+    IpAddress address;
+    std::string behind{};  ///< empty: the address itself
+};
 /// Of those who wait the first of whoever has most places, by the same circles: who has to go where one has to. There is one.
-std::size_t whoHasMost(const std::vector<IpAddress>& waiting);
+std::size_t whoHasMost(const std::vector<Holder>& waiting);
 
 /// Which of those who wait is next: the first of those of whose provider, site, and client fewest are served now. There is one.
 std::size_t whoIsNext(const std::vector<IpAddress>& waiting, const std::vector<IpAddress>& served);

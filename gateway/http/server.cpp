@@ -62,6 +62,13 @@ Network around(const IpAddress& address, unsigned v6_prefix) noexcept {
     return address.isV4() ? Network{address.bytes, 128} : networkAround(address.bytes, v6_prefix);
 }
 
+std::vector<Holder> holdersOf(const std::vector<IpAddress>& addresses) {
+    std::vector<Holder> holders;
+    for (const IpAddress& address : addresses)
+        holders.push_back({address});
+    return holders;
+}
+
 net::HTTPServerParams::Ptr serverParams() {
     net::HTTPServerParams::Ptr params = new net::HTTPServerParams;
     params->setTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
@@ -323,10 +330,10 @@ Server::Lane& Server::laneFor(Head head, Ready& ready) {
 
 void Server::add(Lane& lane, Ready ready) {
     if (lane.ready.size() >= kMaxConnections) {
-        std::vector<IpAddress> peers;
+        std::vector<Holder> holders;
         for (const Ready& waiting : lane.ready)
-            peers.push_back(waiting.peer);
-        lane.ready.erase(lane.ready.begin() + static_cast<std::ptrdiff_t>(whoHasMost(peers)));
+            holders.push_back({waiting.peer, waiting.client_behind});
+        lane.ready.erase(lane.ready.begin() + static_cast<std::ptrdiff_t>(whoHasMost(holders)));
     }
     lane.ready.push_back(std::move(ready));
     lane.changed.notify_one();
@@ -368,7 +375,7 @@ bool Server::makeRoomFor(const SlowClient& client) {
     }
     if (unknown.empty()) return false;
     auto giving_way = whoGivesWay(unknown, others, client.address);
-    if (!giving_way && client.is_known) giving_way = whoHasMost(unknown);
+    if (!giving_way && client.is_known) giving_way = whoHasMost(holdersOf(unknown));
     if (!giving_way) return false;
     const auto place = slow_.ready.begin() + static_cast<std::ptrdiff_t>(places[*giving_way]);
     Ready refused = std::move(*place);
@@ -441,17 +448,17 @@ Server::Seen Server::headOf(std::string_view text, const IpAddress& peer) const 
 
 Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) const {
     if (isProbe(request)) return {Head::Probe};
-    if (request.awaits_body) return {Head::AwaitsBody, true};
+    std::string behind = options_.client_behind ? options_.client_behind(request, peer) : "";
+    if (request.awaits_body) return {Head::AwaitsBody, true, std::nullopt, std::move(behind)};
     auto client = options_.slow_client ? options_.slow_client(request, peer) : std::nullopt;
-    return {Head::Complete, request.has_body, client,
-            options_.client_behind ? options_.client_behind(request, peer) : ""};
+    return {Head::Complete, request.has_body, client, std::move(behind)};
 }
 
-/// Who opens many closes its own, and not those of others.
+/// Who opens many closes its own, and not those of others. Whose it is behind a proxy is in the head, which is not here yet.
 Server::WaitingList::iterator Server::oneTooMany() {
-    std::vector<IpAddress> peers;
+    std::vector<Holder> peers;
     for (const Waiting& waiting : waiting_)
-        peers.push_back(waiting.peer);
+        peers.push_back({waiting.peer});
     return std::next(waiting_.begin(), static_cast<std::ptrdiff_t>(whoHasMost(peers)));
 }
 

@@ -85,8 +85,8 @@ class Server {
         /// refused anyway. Asked by the waiting thread. None takes long, and there are no threads for such, where it is empty.
         std::function<std::optional<SlowClient>(const RequestHead& request, const IpAddress& peer)>
             slow_client{};
-        /// Whose request it is where the peer is a proxy: who has that name has threads as one client has. Empty: the peer's own. Asked by
-        /// the waiting thread, so it must not block.
+        /// Whose request it is where the peer is a proxy: who has that name has threads as one client has, and places to wait for one. Empty:
+        /// the peer's own. Asked by the waiting thread, so it must not block.
         std::function<std::string(const RequestHead& request, const IpAddress& peer)> client_behind{};
         /// Told by the waiting thread: nobody can be accepted, because of an errno; 0: that is over. Once each.
         std::function<void(int error)> on_paused{};

@@ -361,14 +361,20 @@ std::optional<Refusal> Service::hazardOf(std::span<const AccessRule> added) {
 }
 
 std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
-    if (auto refusal = refusalOf(request)) return std::move(*refusal);
-    const auto wanted = rulesOf(request);
-    if (!request.insist)
-        if (auto refusal = hazardOf(wanted)) return std::move(*refusal);
+    if (auto refusal = judge(request)) return std::move(*refusal);
+    return putJudged(request);
+}
+
+std::optional<Refusal> Service::judge(const PutRequest& request) {
+    if (auto refusal = refusalOf(request)) return refusal;
+    return request.insist ? std::nullopt : hazardOf(rulesOf(request));
+}
+
+PutOutcome Service::putJudged(const PutRequest& request) {
     PutOutcome outcome;
     const auto sets = store_().setDefaults();
     outcome.rules = store_().edit(
-        wanted,
+        rulesOf(request),
         [&](AccessRule& rule, const AccessRule&, bool is_new) {
             if (is_new) addDefaults(rule, sets, now_);
             request.edit.apply(rule);
@@ -517,6 +523,25 @@ Notes<NearMiss> Service::nearMisses(const Network& network) {
     return near;
 }
 
+namespace {
+
+/// As RuleStore::forEachRule(), of these alone.
+void forEachOf(RuleStore& store, std::vector<std::int64_t> ids,
+               const std::function<void(const AccessRule&)>& visit,
+               const std::function<void(const RuleStore::BadRow&)>& bad) {
+    std::ranges::sort(ids);
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+    for (const std::int64_t id : ids)
+        try {
+            if (const auto rule = store.rule(id)) visit(*rule);
+        } catch (const store::StoreError& error) {
+            if (error.kind() != store::StoreError::Kind::BadRow) throw;
+            bad({id, error.what()});
+        }
+}
+
+}  // namespace
+
 Selected Service::select(const RuleSelection& selection) {
     Selected selected;
     const bool named = !selection.networks.empty() || !selection.names.empty() || !selection.ids.empty();
@@ -528,21 +553,22 @@ Selected Service::select(const RuleSelection& selection) {
         else
             throw store::StoreError(store::StoreError::Kind::BadRow, row.what);
     };
-    // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
-    store_().forEachRule(
-        [&](const AccessRule& rule) {
-            const bool subject = rule.name.empty() ? isAmong(selection.networks, rule.network)
-                                                   : isAmong(selection.names, rule.name);
-            if (named && !subject && !isAmong(selection.ids, rule.id)) return;
-            if (store::isProgram(who_) && rule.created_by != who_) return;
-            if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
-            if (selection.set && rule.set != *selection.set) return;
-            if (selection.expired_for &&
-                (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
-                return;
-            if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
-        },
-        unreadable);
+    const auto look = [&](const AccessRule& rule) {
+        const bool subject = rule.name.empty() ? isAmong(selection.networks, rule.network)
+                                               : isAmong(selection.names, rule.name);
+        if (named && !subject && !isAmong(selection.ids, rule.id)) return;
+        if (store::isProgram(who_) && rule.created_by != who_) return;
+        if (!selection.listeners.empty() && !isAmong(selection.listeners, rule.listener)) return;
+        if (selection.set && rule.set != *selection.set) return;
+        if (selection.expired_for && (!rule.expires_at || *rule.expires_at > now_ - *selection.expired_for))
+            return;
+        if (noteContains(rule, selection.note_contains)) selected.rules.push_back(rule);
+    };
+    if (named && selection.networks.empty() && selection.names.empty())
+        forEachOf(store_(), selection.ids, look, unreadable);
+    else
+        // By value and not by text: the sqlite3 shell may have written 192.0.2.1/32 or 2001:DB8::/32.
+        store_().forEachRule(look, unreadable);
     const auto found = [&](const auto& matches) {
         return std::any_of(selected.rules.begin(), selected.rules.end(), matches);
     };
@@ -583,15 +609,27 @@ std::variant<store::SetDefaults, Refusal> Service::defineSet(
 }
 
 std::variant<RuleStore::UndoResult, Refusal> Service::undo(std::optional<std::int64_t> change, bool insist) {
-    const std::int64_t number = change ? *change : store_().lastChangeBy(who_);
+    if (auto refusal = judgeUndo(change, insist)) return std::move(*refusal);
+    return undoJudged(change);
+}
+
+std::int64_t Service::numberOf(std::optional<std::int64_t> change) {
+    return change ? *change : store_().lastChangeBy(who_);
+}
+
+std::optional<Refusal> Service::judgeUndo(std::optional<std::int64_t> change, bool insist) {
+    if (insist) return std::nullopt;
+    const std::int64_t number = numberOf(change);
     std::vector<AccessRule> restored;
-    if (!insist)
-        store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
-            if (entry.change != number) return;
-            if (auto rule = store::parseTrailRule(entry.before)) restored.push_back(std::move(*rule));
-        });
-    if (auto refusal = hazardOf(restored)) return std::move(*refusal);
-    return store_().undo(number, who_);
+    store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
+        if (entry.change != number) return;
+        if (auto rule = store::parseTrailRule(entry.before)) restored.push_back(std::move(*rule));
+    });
+    return hazardOf(restored);
+}
+
+RuleStore::UndoResult Service::undoJudged(std::optional<std::int64_t> change) {
+    return store_().undo(numberOf(change), who_);
 }
 
 std::vector<SetSummary> Service::sets() {
@@ -734,6 +772,12 @@ void nameListeners(store::ImportedRules& rules, std::span<const std::string> lis
 }  // namespace
 
 std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& request) {
+    auto judged = judge(request);
+    if (auto* refusal = std::get_if<Refusal>(&judged)) return std::move(*refusal);
+    return importJudged(request, std::get<JudgedImport>(std::move(judged)));
+}
+
+std::variant<Service::JudgedImport, Refusal> Service::judge(const ImportRequest& request) {
     std::vector<std::string> names = listenerNames(site_);
     // A listener that is gone may be named where it has rules.
     for (const auto& named : store_().ruleListeners())
@@ -749,13 +793,17 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
     nameListeners(imported.rules, request.listeners);
     auto hazard = hazardOf(imported, request);
     if (hazard && !request.insist) return std::move(*hazard);
+    return JudgedImport{std::move(imported), std::move(hazard)};
+}
 
+ImportOutcome Service::importJudged(const ImportRequest& request, JudgedImport judged) {
+    store::ImportResult& imported = judged.list;
     const auto replaced = setsToReplace(imported.rules.list(), request);
     ImportOutcome outcome{.format = imported.format,
                           .contradictions = std::move(imported.contradictions),
                           .not_utf8 = std::move(imported.not_utf8),
                           .rules = std::move(imported.rules).list(),
-                          .insisted = std::move(hazard)};
+                          .insisted = std::move(judged.insisted)};
     forEach(outcome.rules, [&](const AccessRule& rule, std::size_t) {
         ++(allows(rule) ? outcome.allowing : outcome.denying);
         if (!isLive(rule, now_)) ++outcome.expired;

@@ -303,6 +303,21 @@ class Service {
         : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now), bad_(std::move(bad)) {}
 
     std::variant<PutOutcome, Refusal> put(const PutRequest& request);
+
+    // put(), import() and undo() in two steps, for who keeps others from writing only as long as it takes. The first one reads all rules,
+    // perhaps, and changes none; what it says holds for as long as nobody changes any. None: it may be done.
+
+    std::optional<Refusal> judge(const PutRequest& request);
+    PutOutcome putJudged(const PutRequest& request);
+    struct JudgedImport {
+        store::ImportResult list;
+        std::optional<Refusal> insisted{};
+    };
+    std::variant<JudgedImport, Refusal> judge(const ImportRequest& request);
+    ImportOutcome importJudged(const ImportRequest& request, JudgedImport judged);
+    std::optional<Refusal> judgeUndo(std::optional<std::int64_t> change, bool insist);
+    RuleStore::UndoResult undoJudged(std::optional<std::int64_t> change);
+
     /// What may be removed: a program's own rules only, if one acts.
     Selected select(const RuleSelection& selection);
     /// When one is not there any more nothing is removed. With `set`, its defaults go too.
@@ -365,6 +380,7 @@ class Service {
 
   private:
     bool configured(std::string_view name) const noexcept;
+    std::int64_t numberOf(std::optional<std::int64_t> change);
     std::optional<Refusal> refusalOf(const PutRequest& request) const;
     std::optional<Hazardous> hazardous(const AccessRule& rule, std::size_t line) const;
     /// Calls with one rule after the other.

@@ -307,12 +307,13 @@ class RuleStore {
             Done,
             NotFound,
             Unreadable,    ///< an earlier version of mailgate has written it, or it concerns no rules
+            Undone,        ///< already: all is as it was before it
             LaterChanges,  ///< stand on it; those that were taken back since do not
             InTheWay,      ///< rules are, of the same set, network, listener and verdict
         };
         Kind kind = Kind::NotFound;
         std::int64_t change = 0;
-        std::vector<AuditEntry> entries;  ///< what undoing it did, or the later ones
+        std::vector<AuditEntry> entries;  ///< what undoing it did, or has done, or the later ones
         std::vector<AccessRule> in_the_way;
     };
     /// The number of what was changed last through this connection, rehearsed or not; the trail has no entry of it if nothing

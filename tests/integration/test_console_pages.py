@@ -76,7 +76,7 @@ class Rules(unittest.TestCase):
         self.operator.submit(preview.form(undo), "Undo")
         self.assertNotIn("203.0.113.0/24", listed())
         refused = self.operator.open(undo, 409)
-        self.assertIn("undo the later changes first", refused.words)
+        self.assertRegex(refused.words, r"has been undone already, by .operator-person \(console\)., at 20")
         history = self.operator.open("/rules/history?network=203.0.113.0%2F24")
         self.assertEqual(history.words.count("operator-person (console)"), 3, "twice, and who is logged in")
 

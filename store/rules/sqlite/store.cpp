@@ -1282,15 +1282,37 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::entriesOf(std::int64_t chang
     return entries;
 }
 
+namespace {
+
+/// A rule, or a set's defaults.
+using Subject = std::pair<std::int64_t, std::string>;
+
+Subject subjectOf(const RuleStore::AuditEntry& entry) {
+    if (entry.rule_id != 0) return {entry.rule_id, ""};
+    const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after);
+    return {0, set ? set->first : std::string()};
+}
+
+/// `later`, which is laterThan() the change, has left all as it was before it.
+bool isUndone(const std::vector<RuleStore::AuditEntry>& change,
+              const std::vector<RuleStore::AuditEntry>& later) {
+    std::map<Subject, std::string_view> now;
+    for (const RuleStore::AuditEntry& entry : later)
+        now[subjectOf(entry)] = entry.after;
+    std::set<Subject> seen;
+    return std::ranges::all_of(change, [&](const RuleStore::AuditEntry& entry) {
+        const Subject subject = subjectOf(entry);
+        if (!seen.insert(subject).second) return true;  // the first entry says how it was
+        const auto found = now.find(subject);
+        return found != now.end() && found->second == entry.before;
+    });
+}
+
+}  // namespace
+
 /// What has been done to the same rules and sets since and still is so: a change that was taken back is none, and neither
 /// is what took it back.
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<AuditEntry>& entries) {
-    using Subject = std::pair<std::int64_t, std::string>;
-    const auto subjectOfEntry = [](const AuditEntry& entry) -> Subject {
-        if (entry.rule_id != 0) return {entry.rule_id, ""};
-        const auto set = parseTrailSet(entry.after.empty() ? entry.before : entry.after);
-        return {0, set ? set->first : std::string()};
-    };
     // Of each what it was after the change, and then what it became: up to now, without detours.
     struct Way {
         std::string first;
@@ -1298,10 +1320,10 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<
     };
     std::map<Subject, Way> ways;
     for (const AuditEntry& entry : entries)
-        ways[subjectOfEntry(entry)].first = entry.after;
+        ways[subjectOf(entry)].first = entry.after;
     forEachEntry(entries.back().id, [&](const AuditEntry& entry) {
         if (entry.action == schema::kResolve) return;
-        const auto found = ways.find(subjectOfEntry(entry));
+        const auto found = ways.find(subjectOf(entry));
         if (found == ways.end()) return;
         Way& way = found->second;
         const auto same = std::find_if(way.then.begin(), way.then.end(),
@@ -1413,6 +1435,7 @@ RuleStore::UndoResult SqliteRuleStore::undo(std::int64_t change_id, std::string_
                 return;
             result.kind = Kind::LaterChanges;
             result.entries = laterThan(entries);
+            if (isUndone(entries, result.entries)) result.kind = Kind::Undone;
             if (!result.entries.empty()) return;
             const std::int64_t before = endOfTrail();
             takeBack(std::move(entries), who, result);

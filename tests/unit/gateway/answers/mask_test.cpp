@@ -171,6 +171,16 @@ TEST(Mask, KnowsWhatWouldTellAnAddress) {
         EXPECT_FALSE(tellsAddressOfHelo(name)) << name;
 }
 
+TEST(Mask, ReadsALongTextOnce) {
+    constexpr std::size_t kLong = 640'000;  // squared, that would take an hour
+    const std::string digits(kLong, 'a');
+    EXPECT_EQ(maskedText(digits, address("192.0.2.177")), digits);
+    std::string encoded = "%";
+    for (std::size_t at = 0; at < kLong; ++at)
+        encoded += "25";
+    EXPECT_EQ(maskedText(encoded + "31.2.3.4", address("192.0.2.177")), "1.2.3.0/24");
+}
+
 TEST(Mask, FindsAddressesWithOtherThingsAround) {
     const char* const v6 = "2001:db8:51:aaaa:bbbb:cccc:dddd:e177";
     for (const auto& [text, client, left] :

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <string>
 
@@ -63,11 +64,28 @@ TEST(FairPlaces, ThatAreInUseCountAndStay) {
         << "nobody who waits has more";
 }
 
+/// "address", or "address name" behind a proxy.
+std::size_t loserOf(std::initializer_list<std::string> texts) {
+    std::vector<Holder> holders;
+    for (const std::string& text : texts) {
+        const std::size_t end = std::min(text.find(' '), text.size());
+        holders.push_back({address(text.substr(0, end)), text.substr(std::min(end + 1, text.size()))});
+    }
+    return whoHasMost(holders);
+}
+
 TEST(FairPlaces, AreLostByWhoHasMost) {
-    EXPECT_EQ(whoHasMost(addresses({"127.0.0.1", "192.0.2.1", "192.0.77.2", "192.0.2.2"})), 1U)
+    EXPECT_EQ(loserOf({"127.0.0.1", "192.0.2.1", "192.0.77.2", "192.0.2.2"}), 1U)
         << "one each, and two of a site";
-    EXPECT_EQ(whoHasMost(addresses({"198.51.100.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"})), 2U);
-    EXPECT_EQ(whoHasMost(addresses({"198.51.100.1", "192.0.2.1"})), 0U) << "all have one: the oldest";
+    EXPECT_EQ(loserOf({"198.51.100.1", "192.0.2.1", "192.0.2.2", "192.0.2.2"}), 2U);
+    EXPECT_EQ(loserOf({"198.51.100.1", "192.0.2.1"}), 0U) << "all have one: the oldest";
+}
+
+TEST(FairPlaces, AreLostBehindAProxyByWhoHasMostThere) {
+    EXPECT_EQ(loserOf({"127.0.0.1 alice", "127.0.0.1 bob", "127.0.0.1 bob"}), 1U);
+    EXPECT_EQ(loserOf({"127.0.0.1 alice", "127.0.0.1 bob", "192.0.2.1", "192.0.2.2"}), 2U)
+        << "two of a site, and two who have nothing to do with each other";
+    EXPECT_EQ(loserOf({"192.0.2.1", "127.0.0.1 bob", "127.0.0.2 bob"}), 1U) << "one, whatever the proxy";
 }
 
 TEST(FairPlaces, GoRoundTheNetworks) {

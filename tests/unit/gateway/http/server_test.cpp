@@ -429,6 +429,20 @@ TEST_F(ServerTest, OneAccountBehindAProxyLeavesAThreadToOthers) {
         EXPECT_THAT(answerTo(one), EndsWith("GET /wait "));
 }
 
+TEST_F(ServerTest, OneAccountBehindAProxyLosesItsOwnPlaces) {
+    const auto taken = takeAllThreads();
+    const Descriptor patient = sent("GET /bob HTTP/1.0\r\nX-Account: bob\r\n\r\n");
+    std::vector<Descriptor> many;
+    std::vector<pollfd> closed;
+    for (std::size_t i = 0; i < Server::kMaxConnections; ++i) {
+        many.push_back(sent("GET /alice HTTP/1.0\r\nX-Account: alice\r\n\r\n"));
+        closed.push_back({many.back().get(), POLLIN, 0});
+    }
+    ASSERT_EQ(::poll(closed.data(), closed.size(), 10'000), 1) << "one too many waits for a thread";
+    open();
+    EXPECT_THAT(answerTo(patient), EndsWith("GET /bob "));
+}
+
 TEST_F(ServerTest, AClientThatIsInAHurryHasNoMoreThreadsAllTheSame) {
     std::vector<std::thread> hurried;
     for (int i = 0; i < 8; ++i)

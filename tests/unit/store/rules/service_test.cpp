@@ -205,6 +205,14 @@ TEST_F(ServiceTest, ARowThatCannotBeReadDoesNotHideWhatWasChanged) {
     EXPECT_THROW(service().overlaps(outcome), store::StoreError);
 }
 
+TEST_F(ServiceTest, WhatIsAskedForByItsNumberIsReadWithoutTheOthers) {
+    put(request(Verdict::Deny, "192.0.2.1"));
+    store::Shell(file_).run("INSERT INTO access_rule(network, verdict) VALUES ('nonsense', 'allow')");
+    EXPECT_THAT(service().select({.ids = {1, 1}}).rules, SizeIs(1));
+    EXPECT_THAT(service().select({.ids = {2}}).unreadable, ElementsAre(2));
+    EXPECT_THROW(service().select({.networks = {network("192.0.2.1")}}), store::StoreError);
+}
+
 // One that can be is none: whoever has written it can be told, and remove it.
 TEST_F(ServiceTest, ARowThatCannotBeReadIsToldOfAndRemoved) {
     put(request(Verdict::Deny, "192.0.2.1"));

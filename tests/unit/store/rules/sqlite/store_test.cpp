@@ -751,8 +751,9 @@ TEST_F(RuleStoreTest, UndoingTakesBackWhatWasDoneAtOnce) {
     EXPECT_EQ(found[1].note, "");
 
     result = store_->undo(change, "carol");
-    EXPECT_EQ(result.kind, Kind::LaterChanges) << "it has been undone";
+    EXPECT_EQ(result.kind, Kind::Undone);
     EXPECT_EQ(result.entries.size(), 3u);
+    EXPECT_EQ(result.entries.back().change, store_->lastChangeBy("carol"));
     EXPECT_EQ(store_->undo(store_->lastChangeBy("carol"), "carol").kind, Kind::Done);
     EXPECT_THAT(rules(), ElementsAre("2 allow 192.0.2.2", "3 deny 192.0.2.3"));
     for (const std::int64_t none : {0, 5, 99, -1})
@@ -874,15 +875,18 @@ class UndoByChance {
         const Change& change = changes_[at];
         const State before = state();
         State wanted = before;
-        bool stands = true;
+        bool stands = true, is_undone = true;
         for (const auto& [subject, lines] : change.lines) {
             stands = stands && lines.second == lineOf(before, subject);
+            is_undone = is_undone && lines.first == lineOf(before, subject);
             wanted.erase(subject);
             if (lines.first) wanted.emplace(subject, *lines.first);
         }
         const auto result = store_.undo(change.number, "carol");
         using Kind = RuleStore::UndoResult::Kind;
-        const Kind kind = !stands ? Kind::LaterChanges : sharesAPlace(wanted) ? Kind::InTheWay : Kind::Done;
+        const Kind kind = !stands                ? (is_undone ? Kind::Undone : Kind::LaterChanges)
+                          : sharesAPlace(wanted) ? Kind::InTheWay
+                                                 : Kind::Done;
         ASSERT_EQ(result.kind, kind) << "change " << change.number;
         ASSERT_EQ(state(), kind == Kind::Done ? wanted : before) << "change " << change.number;
         note(before);

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who waits for whom, and for what: the API's requests about rules, with others at the same file.
+#include "store/backends/rules.h"
+#include "gateway/api/api.h"
+#include "store/rules/service.h"
+#include "tests/support/fake_control.h"
+#include "tests/support/networks.h"
+#include "tests/support/temporary_folder.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace mailgate::api {
+namespace {
+
+using store::RuleStore;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+class NotedEvents final : public EventSink {
+  public:
+    bool enabled(LogLevel) const noexcept override { return true; }
+    void write(LogLine& line) noexcept override { text += line.finish(); }
+
+    std::string text;
+
+  private:
+    LogFormat format() const noexcept override { return LogFormat::Json; }
+};
+
+class RulesApiTest : public testing::Test {
+  protected:
+    RulesApiTest() {
+        config_->store_url = "sqlite:" + folder_.file("rules.db");
+        config_->journal.enabled = false;
+        put("192.0.2.0/24");
+    }
+
+    std::unique_ptr<RuleStore> open() {
+        return store::openRules(config_->store_url, {.lock_timeout = std::chrono::milliseconds(0)});
+    }
+    void put(const char* denied) {
+        store::AccessRule rule;
+        rule.verdict = store::Verdict::Deny;
+        rule.network = network(denied);
+        store_->put(std::span(&rule, 1), "bob");
+    }
+    std::int64_t version() { return store_->version(); }
+
+    static Request of(const char* method, std::vector<std::string> path, std::string body = "") {
+        Request request;
+        request.who = {"alice", store::Role::Operator};
+        request.method = method;
+        request.path = std::move(path);
+        request.body = std::move(body);
+        return request;
+    }
+    static Request denying(const char* networks, const char* more = "") {
+        return of("POST", {"rules"},
+                  fmt::format(R"({{"networks":[{}],"verdict":"deny"{}}})", networks, more));
+    }
+    /// `seen`: what happens at each look at whether who asks is still there.
+    Response handle(Request request, std::function<bool()> seen = {}) {
+        request.has_left = std::move(seen);
+        return api_.handle(request);
+    }
+    /// While somebody else writes.
+    Response handleMeanwhile(const Request& request) {
+        Response response;
+        store_->together([&] { response = handle(request); });
+        return response;
+    }
+    bool isLocked() {
+        try {
+            open()->together([] {});
+            return false;
+        } catch (const store::StoreError& error) {
+            return error.kind() == store::StoreError::Kind::Locked;
+        }
+    }
+
+    TemporaryFolder folder_;
+    std::shared_ptr<Config> config_ = std::make_shared<Config>();
+    admin::FakeControl control_;
+    NotedEvents log_;
+    Api api_{{.control = control_,
+              .config = [this] { return config_; },
+              .site =
+                  [](const Config&) {
+                      return rules::Site{{{"mx", false, {}}}, {}};
+                  },
+              .log = &log_,
+              .most_compared = 2}};
+    std::unique_ptr<RuleStore> store_{store::openRules("sqlite:" + folder_.file("rules.db"))};
+};
+
+TEST_F(RulesApiTest, WhatIsRefusedHasKeptNobodyFromWriting) {
+    put("0.0.0.0/2");
+    const std::string half = R"("64.0.0.0/2")";
+    EXPECT_THAT(handleMeanwhile(denying(half.c_str())).body, HasSubstr("hazardous"));
+    EXPECT_THAT(handleMeanwhile(denying(half.c_str(), R"(,"dry_run":true)")).body, HasSubstr("hazardous"));
+    EXPECT_THAT(handleMeanwhile(of("POST", {"rules", "import"}, R"({"text":"deny 64.0.0.0/2\n"})")).body,
+                HasSubstr("hazardous"));
+    EXPECT_THAT(handleMeanwhile(of("POST", {"rules", "import"}, R"({"text":"nonsense\n"})")).body,
+                HasSubstr("unreadable_list"));
+    EXPECT_THAT(handleMeanwhile(of("PATCH", {"rules", "1"}, R"({"note":"x"})")).body,
+                HasSubstr("precondition_required"));
+    store_->remove(std::vector<std::int64_t>{2}, "alice");
+    put("64.0.0.0/2");
+    EXPECT_THAT(handleMeanwhile(of("POST", {"rules", "undo"}, "{}")).body, HasSubstr("hazardous"));
+}
+
+TEST_F(RulesApiTest, WhatHasChangedSinceItWasJudgedIsJudgedAnew) {
+    int looks = 0;
+    // The second look is behind the first judgement, and nobody keeps others from writing then.
+    const auto response = handle(denying(R"("64.0.0.0/2")"), [&] {
+        if (++looks == 2) put("0.0.0.0/2");
+        return false;
+    });
+    EXPECT_THAT(response.body, HasSubstr("hazardous"));
+    EXPECT_EQ(store_->find({.limit = 9}).found, 2U);
+}
+
+TEST_F(RulesApiTest, WhatOthersChangeAllTheTimeIsJudgedWhileTheyWait) {
+    int others = 0;
+    const auto busy = [&] {
+        if (!isLocked()) put(fmt::format("198.51.100.{}", ++others).c_str());
+        return false;
+    };
+    EXPECT_EQ(handle(denying(R"("64.0.0.0/2")"), busy).status, 201);
+    EXPECT_GE(others, 3);
+    EXPECT_THAT(handle(denying(R"("203.0.113.1")", R"(,"dry_run":true)"), busy).body,
+                HasSubstr(R"("added":1)"));
+    put("0.0.0.0/3");
+    EXPECT_THAT(handle(denying(R"("32.0.0.0/3")"), busy).body, HasSubstr("hazardous"));
+}
+
+TEST_F(RulesApiTest, WhatNobodyWaitsForIsNotDone) {
+    const std::int64_t before = version();
+    const std::string body = R"("203.0.113.99")";
+    const Request orders[]{denying(body.c_str()),
+                           of("POST", {"rules", "import"}, R"({"text":"deny 203.0.113.99\n"})"),
+                           of("POST", {"rules", "undo"}, R"({"change":1})")};
+    for (const Request& order : orders) {
+        log_.text.clear();
+        bool waited = false;
+        const auto response = handle(order, [&] { return waited = isLocked(); });
+        EXPECT_TRUE(waited) << "it is looked at last when it is its turn";
+        EXPECT_THAT(response.body, HasSubstr("given_up"));
+        EXPECT_THAT(log_.text, AllOf(HasSubstr("admin.order"), HasSubstr(R"("ok":false)")));
+    }
+    EXPECT_EQ(version(), before);
+}
+
+TEST_F(RulesApiTest, ADryRunThatNobodyWaitsForIsNoOrder) {
+    Request removal = of("DELETE", {"rules", "1"});
+    removal.query = {{"dry_run", "true"}};
+    for (const Request& asked : {denying(R"("203.0.113.99")", R"(,"dry_run":true)"), removal}) {
+        EXPECT_THAT(handle(asked, [] { return true; }).body, HasSubstr("given_up"));
+        EXPECT_THAT(log_.text, IsEmpty());
+    }
+}
+
+TEST_F(RulesApiTest, WhatWasUndoneAlreadyIsSaidToBe) {
+    const std::string undo = R"({"change":1})";
+    const auto shown = handle(of("POST", {"rules", "undo"}, R"({"change":1,"dry_run":true})"));
+    Request twice = of("POST", {"rules", "undo"}, undo);
+    twice.if_match = shown.headers.at(0).second;
+    EXPECT_EQ(handle(twice).status, 200);
+    for (const Request& again : {twice, of("POST", {"rules", "undo"}, undo)}) {
+        const auto response = handle(again);
+        EXPECT_EQ(response.status, 409);
+        EXPECT_THAT(response.body,
+                    AllOf(HasSubstr("undone_already"),
+                          HasSubstr("change 1 has been undone already, by \\\"alice\\\", at 20"),
+                          HasSubstr("(change 2)")));
+    }
+}
+
+TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
+    const auto ask = [&](const char* who, std::function<bool()> seen = {}) {
+        Request request = of("GET", {"rules"});
+        request.who.name = who;
+        return handle(std::move(request), std::move(seen));
+    };
+    int looks = 0;
+    const auto first = ask("alice", [&] {
+        if (++looks != 2) return false;  // it is its turn
+        const auto second = ask("alice");
+        EXPECT_EQ(second.status, 503);
+        EXPECT_THAT(second.body, HasSubstr(R"("code":"busy")"));
+        EXPECT_THAT(second.headers, testing::Contains(testing::Pair("Retry-After", "2")));
+        int others = 0;
+        const auto other = ask("bob", [&] {
+            if (++others == 2) {
+                EXPECT_EQ(ask("carol").status, 503) << "there are two turns";
+            }
+            return false;
+        });
+        EXPECT_EQ(other.status, 200);
+        return false;
+    });
+    EXPECT_EQ(first.status, 200);
+    EXPECT_EQ(ask("alice").status, 200);
+}
+
+TEST_F(RulesApiTest, OfVeryManyRulesNoneAreCompared) {
+    Request request = of("GET", {"rules"});
+    request.query = {{"shadowed", "true"}};
+    put("198.51.100.1");
+    EXPECT_EQ(handle(request).status, 200);
+    put("198.51.100.2");
+    const auto response = handle(request);
+    EXPECT_EQ(response.status, 409);
+    EXPECT_THAT(response.body, AllOf(HasSubstr("too_many"),
+                                     HasSubstr("3 rules are in force, and no more than 2 are compared")));
+}
+
+}  // namespace
+}  // namespace mailgate::api
