@@ -235,6 +235,19 @@ TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleHoldsUntilTheFleetChangesIt
     EXPECT_EQ(b_.replica()->differences().changed, 0u);
 }
 
+TEST_F(FleetSharingTest, AFleetsRuleThatMadeRoomForAnotherIsMissedHere) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("UPDATE access_rule SET network = '192.0.2.9'");
+    a_.rules()->put(std::vector{denied("192.0.2.9/32", "two")}, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("2 192.0.2.9 two"));
+    EXPECT_EQ(b_.replica()->differences().changed, 1u);
+    EXPECT_TRUE(b_.push(Prefer::Fleet).pushed);
+    EXPECT_EQ(b_.lines(), a_.lines());
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+}
+
 TEST_F(FleetSharingTest, ARuleThatTheShellRemovedMayBeMadeAgain) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two")}, "alice");
     b_.follow();
