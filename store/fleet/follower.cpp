@@ -47,6 +47,7 @@ struct FleetFollower::Impl {
     void announce(std::int64_t position);
     void lookAfter(std::int64_t now);
     milliseconds part(milliseconds of);
+    bool isWellSofar() const;
     void reportFailure(const std::string& why);
     void reportSuccess(std::int64_t version);
     void pause();
@@ -138,6 +139,12 @@ void FleetFollower::Impl::reportSuccess(std::int64_t version) {
     if (!std::exchange(reported, {}).empty() && events.found) events.found();
 }
 
+/// A command that changes the gateway's file, and has a long way to the fleet's last version, keeps it locked meanwhile.
+bool FleetFollower::Impl::isWellSofar() const {
+    const std::lock_guard lock(mutex);
+    return state.failure.empty() && steady_clock::now() - current_at < options.patience;
+}
+
 void FleetFollower::Impl::reportFailure(const std::string& why) {
     replica.reset();
     announced = -1;
@@ -169,7 +176,10 @@ void FleetFollower::Impl::run() {
             turn();
             continue;
         } catch (const StoreError& error) {
-            reportFailure(error.what());
+            if (error.kind() == StoreError::Kind::Locked && isWellSofar())
+                replica.reset();
+            else
+                reportFailure(error.what());
         } catch (const std::bad_alloc&) {
             reportFailure("out of memory");
         } catch (const std::exception& error) {  // no more threads, for one: sessions go on
