@@ -311,7 +311,7 @@ std::vector<Place> JournalReader::places(JournalKind kind, const JournalFilter& 
 /// What it asks for has an index.
 bool isIndexed(JournalKind kind, const JournalFilter& filter) {
     if (kind != JournalKind::Refused && journal::asksForEnvelope(filter)) return true;
-    return kind != JournalKind::Mail && (filter.client || filter.user);
+    return kind != JournalKind::Mail && (filter.client || filter.user || filter.balancer);
 }
 
 /// All candidates, the newest first, where they are not many. The planner knows little of what is in lists; asked for the newest
