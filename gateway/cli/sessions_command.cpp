@@ -19,6 +19,7 @@
 #include "store/backends/rules.h"
 #include "store/journal/filter.h"
 #include "store/rules/service.h"
+#include "store/store_error.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -184,13 +185,27 @@ void printJson(const std::vector<JournalSession>& sessions) {
     std::fflush(stdout);
 }
 
-/// Until the reader of standard output is gone or the user has seen enough.
+/// Until the reader of standard output is gone or the user has seen enough. A fleet's database that goes away is waited for,
+/// as the gateways do.
 template <typename Print>
-void follow(journal::Source& source, const JournalFilter& filter, journal::Position position, Print print) {
+void follow(const AskedJournal& source, const JournalFilter& filter, journal::Position position,
+            Print print) {
     constexpr std::size_t kAtOnce = 10'000;
+    constexpr auto kUsual = 500ms, kLongest = 4'000ms;
+    auto pause = kUsual;
+    bool is_lost = false;
     while (std::ferror(stdout) == 0) {
-        print(source.after(filter, position, kAtOnce));
-        std::this_thread::sleep_for(500ms);
+        try {
+            print(source->after(filter, position, kAtOnce));
+            if (std::exchange(is_lost, false)) fmt::print(stderr, "mailgate: it answers again\n");
+            pause = kUsual;
+        } catch (const store::StoreError& error) {
+            if (!source.isOfFleet() || error.kind() == store::StoreError::Kind::NewerSchema) throw;
+            if (!std::exchange(is_lost, true))
+                fmt::print(stderr, "mailgate: {}: waiting for it\n", error.what());
+            pause = std::min(pause * 2, kLongest);
+        }
+        std::this_thread::sleep_for(pause);
     }
 }
 
@@ -214,7 +229,7 @@ void followTable(const Asked& asked, const AskedJournal& source, const std::vect
         std::fflush(stdout);
     };
     add(sessions);
-    follow(*source, asked.filter, end, add);
+    follow(source, asked.filter, end, add);
 }
 
 constexpr const char* kSearching = "searching the journal";
@@ -241,7 +256,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     if (arguments.json) {
         printJson(sessions);
         std::fputs(cutAsJson(sessions.size(), found - (more ? 1 : 0), more).c_str(), stdout);
-        if (arguments.follow) follow(*source, asked.filter, end, [](const auto& newer) { printJson(newer); });
+        if (arguments.follow) follow(source, asked.filter, end, [](const auto& newer) { printJson(newer); });
         return;
     }
     const Times times = arguments.view.times();

@@ -1,22 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/admin_states.h"
 
-#include "gateway/base/descriptor.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
+#include "store/replace_file.h"
 
 #include <fmt/format.h>
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -34,14 +30,6 @@ constexpr std::string_view kBy = " by ";
 
 [[noreturn]] void failed(const std::string& file, std::string_view what) {
     throw std::runtime_error(fmt::format("{}: {}: {}", file, what, std::strerror(errno)));
-}
-
-void syncFolderOf(const std::string& file) {
-    const auto folder = std::filesystem::path(file).parent_path();
-    const Descriptor opened(
-        ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (opened.get() < 0 || ::fsync(opened.get()) != 0)
-        failed(file, "its folder cannot be brought to the disk");
 }
 
 std::set<std::pair<std::string, std::string>> serversOf(const Config& config) {
@@ -112,22 +100,7 @@ void writeDrained(const std::string& file, const DrainedServers& drained) {
     std::string text = fmt::format("{}\n", kHead);
     for (const auto& [name, order] : drained)
         text += asLine(name.first, name.second, order);
-    const std::string next = file + ".new";
-    {
-        const Descriptor opened(
-            ::open(next.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640));
-        if (opened.get() < 0) failed(next, "cannot be written");
-        const ssize_t written = ::write(opened.get(), text.data(), text.size());
-        if (written >= 0 && static_cast<std::size_t>(written) < text.size()) errno = ENOSPC;
-        if (written != static_cast<ssize_t>(text.size()) || ::fsync(opened.get()) != 0) {
-            const int error = errno;
-            ::unlink(next.c_str());
-            errno = error;
-            failed(next, "cannot be written");
-        }
-    }
-    if (::rename(next.c_str(), file.c_str()) != 0) failed(file, "cannot be replaced");
-    syncFolderOf(file);
+    store::replaceFile(file, text);
 }
 
 std::string inWords(const DrainOrder& order) {

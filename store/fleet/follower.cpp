@@ -2,32 +2,18 @@
 #include "store/fleet/follower.h"
 
 #include "store/fleet/sharing.h"
+#include "store/fleet/thread.h"
 
-#include <algorithm>
-#include <condition_variable>
 #include <ctime>
-#include <exception>
 #include <mutex>
-#include <new>
 #include <optional>
-#include <random>
-#include <thread>
 #include <utility>
 
 namespace mailgate::store {
 
 namespace {
 
-using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-
-// Between tries while there is no database: a thousand gateways do not come back at once.
-constexpr milliseconds kFirstPause{250}, kLongestPause{4'000};
-
-std::int64_t nowMs() {
-    return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
 
 }  // namespace
 
@@ -38,19 +24,15 @@ struct FleetFollower::Impl {
           options(std::move(options_)),
           events(std::move(events_)),
           started(std::time(nullptr)),
-          next_upkeep(steady_clock::now() + part(options.upkeep)) {
-        state.configured = true;
-    }
+          thread({[this] { turn(); }, [this](const StoreError* error) { return abandon(error); },
+                  [this] { fleet->interrupt(); }, events.lost}),
+          next_upkeep(steady_clock::now() + thread.between({}, options.upkeep)) {}
 
-    void run();
     void turn();
+    bool abandon(const StoreError* error);
     void announce(std::int64_t position);
     void lookAfter(std::int64_t now);
-    milliseconds part(milliseconds of);
-    void reportFailure(const std::string& why);
-    void reportSuccess(std::int64_t version);
-    void pause();
-    bool stops();
+    void reportSuccess(std::int64_t reached);
 
     const std::unique_ptr<FleetStore> fleet;
     const OpenReplica open;
@@ -60,26 +42,17 @@ struct FleetFollower::Impl {
 
     // The thread's own.
     std::unique_ptr<Replica> replica;  ///< none after a failure
-    std::string reported;              ///< the failure reported last; empty while all is well
     std::int64_t announced = -1;       ///< with which version
     steady_clock::time_point next_announcement;
-    milliseconds next_pause = kFirstPause;
-    std::minstd_rand random{std::random_device{}()};
-    steady_clock::time_point next_upkeep;
 
     mutable std::mutex mutex;  ///< of what follows
-    std::condition_variable waiting;
-    bool stopped = false;
-    FleetStatus state;
+    bool notified = false;
+    std::int64_t version = 0;
     steady_clock::time_point current_at = steady_clock::now();
 
-    std::thread thread;
+    FleetThread thread;
+    steady_clock::time_point next_upkeep;  ///< the thread's own
 };
-
-bool FleetFollower::Impl::stops() {
-    const std::lock_guard lock(mutex);
-    return stopped;
-}
 
 void FleetFollower::Impl::announce(std::int64_t position) {
     if (position == announced && steady_clock::now() < next_announcement) return;
@@ -91,11 +64,6 @@ void FleetFollower::Impl::announce(std::int64_t position) {
                      .keeps_days = options.keeps_days ? std::optional(options.keeps_days()) : std::nullopt});
     announced = position;
     next_announcement = steady_clock::now() + options.announce;
-}
-
-/// Gateways that were started together do not do it together.
-milliseconds FleetFollower::Impl::part(milliseconds of) {
-    return milliseconds(std::uniform_int_distribution<std::int64_t>(0, of.count())(random));
 }
 
 void FleetFollower::Impl::lookAfter(std::int64_t now) {
@@ -124,59 +92,25 @@ void FleetFollower::Impl::turn() {
     fleet->wait(options.poll);
 }
 
-void FleetFollower::Impl::reportSuccess(std::int64_t version) {
+void FleetFollower::Impl::reportSuccess(std::int64_t reached) {
     {
         const std::lock_guard lock(mutex);
-        if (!state.connected) state.since_ms = nowMs();
-        state.connected = true;
-        state.notified = fleet->listens();
-        state.failure.clear();
-        state.version = version;
+        notified = fleet->listens();
+        version = reached;
         current_at = steady_clock::now();
     }
-    next_pause = kFirstPause;
-    if (!std::exchange(reported, {}).empty() && events.found) events.found();
+    if (thread.reached() && events.found) events.found();
 }
 
-void FleetFollower::Impl::reportFailure(const std::string& why) {
+bool FleetFollower::Impl::abandon(const StoreError* error) {
     replica.reset();
-    announced = -1;
-    {
+    // A command that changes the gateway's file, and has a long way to the fleet's last version, keeps it locked meanwhile.
+    if (error != nullptr && error->kind() == StoreError::Kind::Locked && thread.reach().failure.empty()) {
         const std::lock_guard lock(mutex);
-        if (stopped) return;
-        if (state.connected || state.since_ms == 0) state.since_ms = nowMs();
-        state.connected = false;
-        state.failure = why;
+        if (steady_clock::now() - current_at < options.patience) return false;
     }
-    if (reported == why) return;
-    // How a connection breaks and how the next one does not come about are one outage: one line tells of it.
-    const bool first = reported.empty();
-    reported = why;
-    if (first && events.lost) events.lost(why);
-}
-
-void FleetFollower::Impl::pause() {
-    const milliseconds longest = std::exchange(next_pause, std::min(next_pause * 2, kLongestPause));
-    std::uniform_int_distribution<std::int64_t> some(longest.count() / 2, longest.count());
-    const milliseconds time(some(random));
-    std::unique_lock lock(mutex);
-    waiting.wait_for(lock, time, [this] { return stopped; });
-}
-
-void FleetFollower::Impl::run() {
-    while (!stops()) {
-        try {
-            turn();
-            continue;
-        } catch (const StoreError& error) {
-            reportFailure(error.what());
-        } catch (const std::bad_alloc&) {
-            reportFailure("out of memory");
-        } catch (const std::exception& error) {  // no more threads, for one: sessions go on
-            reportFailure(error.what());
-        }
-        pause();
-    }
+    announced = -1;
+    return true;
 }
 
 FleetFollower::FleetFollower(std::unique_ptr<FleetStore> fleet, OpenReplica replica, Options options,
@@ -189,23 +123,24 @@ FleetFollower::~FleetFollower() {
 }
 
 void FleetFollower::start() {
-    impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
+    impl_->thread.start();
 }
 
 void FleetFollower::stop() noexcept {
-    if (!impl_->thread.joinable()) return;
-    {
-        const std::lock_guard lock(impl_->mutex);
-        impl_->stopped = true;
-    }
-    impl_->fleet->interrupt();
-    impl_->waiting.notify_all();
-    impl_->thread.join();
+    impl_->thread.stop();
 }
 
 FleetStatus FleetFollower::status() const {
+    // First: what else is known of a look that went well is written before.
+    FleetReach reach = impl_->thread.reach();
+    FleetStatus status;
+    status.configured = true;
+    status.connected = reach.connected;
+    status.failure = std::move(reach.failure);
+    status.since_ms = reach.since_ms;
     const std::lock_guard lock(impl_->mutex);
-    FleetStatus status = impl_->state;
+    status.notified = impl_->notified;
+    status.version = impl_->version;
     status.lag_seconds = std::chrono::duration<double>(steady_clock::now() - impl_->current_at).count();
     return status;
 }

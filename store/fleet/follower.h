@@ -38,6 +38,8 @@ class FleetFollower {
         std::chrono::milliseconds poll{500};
         std::chrono::milliseconds announce{5'000};
         std::chrono::milliseconds upkeep{3'600'000};
+        /// For how long somebody else may have the gateway's file before that is told.
+        std::chrono::milliseconds patience{60'000};
     };
     /// On the follower's thread.
     struct Events {

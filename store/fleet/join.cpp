@@ -136,6 +136,15 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
         fleet_store.rollback();
 }
 
+/// PostgreSQL refuses other texts, without a word of where they are.
+bool isStorable(const SharedRule& rule) {
+    const auto texts = {&rule.network, &rule.listener, &rule.set,   &rule.note,
+                        &rule.owner,   &rule.ticket,   &rule.reply, &rule.created_by};
+    return std::all_of(texts.begin(), texts.end(), [](const std::string* text) {
+        return import::isUtf8(*text) && text->find('\0') == std::string::npos;
+    });
+}
+
 }  // namespace
 
 RuleKey keyOf(const SharedRule& rule) {
@@ -151,15 +160,6 @@ bool saySame(SharedRule here, const SharedRule& fleet) {
 
 bool isOver(const SharedRule& rule, UnixSeconds now) noexcept {
     return rule.expires_at && *rule.expires_at <= now;
-}
-
-/// PostgreSQL refuses other texts, without a word of where they are.
-static bool isStorable(const SharedRule& rule) {
-    const auto texts = {&rule.network, &rule.listener, &rule.set,   &rule.note,
-                        &rule.owner,   &rule.ticket,   &rule.reply, &rule.created_by};
-    return std::all_of(texts.begin(), texts.end(), [](const std::string* text) {
-        return import::isUtf8(*text) && text->find('\0') == std::string::npos;
-    });
 }
 
 void requireReadable(const std::vector<SharedRule>& rules) {

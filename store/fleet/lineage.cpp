@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/lineage.h"
 
+#include "store/replace_file.h"
 #include "store/store_error.h"
 
 #include <fmt/format.h>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
-#include <memory>
 
 namespace mailgate::store {
 
@@ -27,29 +21,6 @@ constexpr std::size_t kRemembered = 200;
 
 [[noreturn]] void failFile(const std::string& file) {
     throw StoreError(StoreError::Kind::Other, fmt::format("{}: {}", file, std::strerror(errno)));
-}
-
-void writeWhole(const std::string& file, const std::string& text) {
-    struct Close {
-        void operator()(std::FILE* open) const noexcept { std::fclose(open); }
-    };
-    const int handle = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    if (handle < 0) failFile(file);
-    const std::unique_ptr<std::FILE, Close> out(::fdopen(handle, "w"));
-    if (!out) failFile(file);
-    if (std::fwrite(text.data(), 1, text.size(), out.get()) != text.size() || std::fflush(out.get()) != 0 ||
-        ::fsync(handle) != 0)
-        failFile(file);
-}
-
-/// A new name is on the disk once its folder is.
-void syncFolderOf(const std::string& file) {
-    const std::string folder = std::filesystem::path(file).parent_path().string();
-    const int handle = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (handle < 0) failFile(file);
-    const bool is_synced = ::fsync(handle) == 0;
-    ::close(handle);
-    if (!is_synced) failFile(file);
 }
 
 std::ptrdiff_t placeOf(const std::vector<std::string>& lineage, const std::string& process) noexcept {
@@ -83,10 +54,7 @@ void Lineage::add(const std::string& process) {
     std::string text;
     for (const std::string& one : processes)
         text += one + '\n';
-    const std::string fresh = file_ + "-new";
-    writeWhole(fresh, text);
-    if (std::rename(fresh.c_str(), file_.c_str()) != 0) failFile(file_);
-    syncFolderOf(file_);
+    replaceFile(file_, text);
 }
 
 Claim claimOf(const JournalWriter& writer, const std::string& process,

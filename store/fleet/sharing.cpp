@@ -107,11 +107,19 @@ SharedChanges wholeChange(const SharedChanges& here, const OwnRules& own, Shared
 
 BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& state, FleetStore& fleet) {
     if (before.version >= state.version) return {before.version};
-    const SharedChanges changes =
-        before.version >= state.log_from
-            ? fleet.changesSince(before.version)
-            : wholeChange(replica.everythingHere(), replica.ownRules(), fleet.everything(), state.now);
-    return {changes.version, replica.apply(changes)};
+    if (before.version >= state.log_from) {
+        const SharedChanges changes = fleet.changesSince(before.version);
+        return {changes.version, replica.apply(changes)};
+    }
+    // The fleet's first, and then the file's as it is when it is changed: a rule that a command brings meanwhile, and that the
+    // fleet has removed by then, would stay.
+    SharedChanges all = fleet.everything();
+    BroughtUp now{all.version};
+    replica.inTransaction([&] {
+        const SharedChanges here = replica.everythingHere();
+        now.unreadable = replica.apply(wholeChange(here, replica.ownRules(), std::move(all), state.now));
+    });
+    return now;
 }
 
 void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {

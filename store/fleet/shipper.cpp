@@ -2,18 +2,14 @@
 #include "store/fleet/shipper.h"
 
 #include "store/fleet/shipping.h"
+#include "store/fleet/thread.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <exception>
 #include <map>
 #include <mutex>
-#include <new>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
-#include <thread>
 #include <utility>
 
 namespace mailgate::store {
@@ -23,9 +19,6 @@ namespace {
 using journal::SpoolPosition;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-
-// Between tries while there is no database: a thousand gateways do not come back at once.
-constexpr milliseconds kFirstWait{250}, kLongestWait{4'000};
 
 /// Pieces of 16,384 records.
 constexpr std::size_t kMostSeen = 20'000;
@@ -64,12 +57,14 @@ struct JournalShipper::Impl {
           options(options_),
           events(std::move(events_)),
           most_records(options.most_records),
-          next_upkeep(steady_clock::now()) {
+          next_upkeep(steady_clock::now()),
+          thread({[this] { turn(); }, [this](const StoreError* error) { return abandon(error); },
+                  [this] { fleet->interrupt(); }, events.lost}) {
         state.configured = true;
     }
 
-    void run();
     void turn();
+    bool abandon(const StoreError* error);
     void openSpool();
     void requireMembership();
     void takeUpJournal();
@@ -88,12 +83,7 @@ struct JournalShipper::Impl {
     void noteRejected(const std::string& session, const std::string& why);
     void lookAfter();
     void noteBehind();
-    void reportFailure(const std::string& why);
-    void reportFailure(const StoreError& error);
     void reportSuccess(std::size_t records);
-    void wait(milliseconds time);
-    void pause();
-    bool stops();
 
     const std::unique_ptr<SharedJournal> fleet;
     const JournalOwner owner;
@@ -112,29 +102,14 @@ struct JournalShipper::Impl {
     std::uint64_t behind = 0;                          ///< records, after what was gathered
     std::map<std::int64_t, journal::SpoolPiece> seen;  ///< by number, as it was last
     std::set<std::int64_t> told_missed;
-    std::string reported;  ///< the failure reported last; empty while all is well
-    milliseconds next_wait = kFirstWait;
-    std::minstd_rand random{std::random_device{}()};
     steady_clock::time_point next_upkeep, next_sign;
 
     mutable std::mutex mutex;  ///< of what follows
-    std::condition_variable waiting;
-    bool stopped = false;
-    ShipperStatus state;
+    ShipperStatus state;       ///< but for what `thread` knows
     steady_clock::time_point current_at = steady_clock::now();
 
-    std::thread thread;
+    FleetThread thread;
 };
-
-bool JournalShipper::Impl::stops() {
-    const std::lock_guard lock(mutex);
-    return stopped;
-}
-
-void JournalShipper::Impl::wait(milliseconds time) {
-    std::unique_lock lock(mutex);
-    waiting.wait_for(lock, time, [this] { return stopped; });
-}
 
 /// Who has no part in the fleet, or none any more, tells it nothing.
 void JournalShipper::Impl::requireMembership() {
@@ -154,7 +129,7 @@ void JournalShipper::Impl::openSpool() {
     if (spool && !spool->isReplaced()) return;
     // Nobody writes to what was removed any more: the rest of it goes first, once the database is there.
     if (spool)
-        while (!stops() && shipNext()) {
+        while (!thread.stops() && shipNext()) {
         }
     journal.reset();
     // After a failure of its own it is the same file, as far as is known, and what has come of it counts on.
@@ -316,10 +291,9 @@ void JournalShipper::Impl::noteRejected(const std::string& session, const std::s
 
 void JournalShipper::Impl::lookAfter() {
     if (steady_clock::now() < next_upkeep) return;
-    std::uniform_int_distribution<std::int64_t> some(options.upkeep.count() / 2, options.upkeep.count());
-    next_upkeep = steady_clock::now() + milliseconds(some(random));
+    next_upkeep = steady_clock::now() + thread.between(options.upkeep / 2, options.upkeep);
     try {
-        while (fleet->maintain() && !stops()) {
+        while (fleet->maintain() && !thread.stops()) {
         }
     } catch (const StoreError& error) {
         if (error.kind() != StoreError::Kind::Locked) throw;  // somebody reads what is to go: it is due again
@@ -356,68 +330,27 @@ void JournalShipper::Impl::turn() {
     noteBehind();
     const bool more = shipNext();
     lookAfter();
-    if (!more) wait(options.poll);
+    if (!more) thread.wait(options.poll);
 }
 
 void JournalShipper::Impl::reportSuccess(std::size_t records) {
     {
         const std::lock_guard lock(mutex);
-        if (!state.connected) state.since_ms = unixMs();
-        state.connected = true;
-        state.failure.clear();
         state.behind = behind;
         state.shipped += records;
         if (behind == 0) current_at = steady_clock::now();
     }
-    next_wait = kFirstWait;
-    if (!std::exchange(reported, {}).empty() && events.found) events.found(behind);
+    if (thread.reached() && events.found) events.found(behind);
 }
 
 /// A database that cannot be reached says nothing of the file; were that removed meanwhile, nobody else would have it any more.
-void JournalShipper::Impl::reportFailure(const StoreError& error) {
-    const bool is_last_hold = spool && spool->isReplaced() && error.kind() != StoreError::Kind::Damaged;
-    if (error.kind() != StoreError::Kind::Open && !is_last_hold) spool.reset();
-    reportFailure(std::string(error.what()));
-}
-
-void JournalShipper::Impl::reportFailure(const std::string& why) {
+bool JournalShipper::Impl::abandon(const StoreError* error) {
+    const auto kind = error == nullptr ? StoreError::Kind::Damaged : error->kind();
+    const bool is_last_hold = spool && kind != StoreError::Kind::Damaged && spool->isReplaced();
+    if (kind != StoreError::Kind::Open && !is_last_hold) spool.reset();
     journal.reset();
     fleet->discard();
-    {
-        const std::lock_guard lock(mutex);
-        if (stopped) return;
-        if (state.connected || state.since_ms == 0) state.since_ms = unixMs();
-        state.connected = false;
-        state.failure = why;
-    }
-    // One outage, whatever it is called as it goes on.
-    const bool first = reported.empty();
-    reported = why;
-    if (first && events.lost) events.lost(why);
-}
-
-void JournalShipper::Impl::pause() {
-    const milliseconds longest = std::exchange(next_wait, std::min(next_wait * 2, kLongestWait));
-    std::uniform_int_distribution<std::int64_t> some(longest.count() / 2, longest.count());
-    wait(milliseconds(some(random)));
-}
-
-void JournalShipper::Impl::run() {
-    while (!stops()) {
-        try {
-            turn();
-            continue;
-        } catch (const StoreError& error) {
-            reportFailure(error);
-        } catch (const std::bad_alloc&) {
-            spool.reset();
-            reportFailure("out of memory");
-        } catch (const std::exception& error) {
-            spool.reset();
-            reportFailure(std::string(error.what()));
-        }
-        pause();
-    }
+    return true;
 }
 
 JournalShipper::JournalShipper(std::unique_ptr<SharedJournal> fleet, JournalOwner owner, std::string lineage,
@@ -430,24 +363,25 @@ JournalShipper::~JournalShipper() {
 }
 
 void JournalShipper::start() {
-    impl_->thread = std::thread([impl = impl_.get()] { impl->run(); });
+    impl_->thread.start();
 }
 
 void JournalShipper::stop() noexcept {
-    if (!impl_->thread.joinable()) return;
-    {
-        const std::lock_guard lock(impl_->mutex);
-        impl_->stopped = true;
-    }
-    impl_->fleet->interrupt();
-    impl_->waiting.notify_all();
-    impl_->thread.join();
+    impl_->thread.stop();
 }
 
 ShipperStatus JournalShipper::status() const {
-    const std::lock_guard lock(impl_->mutex);
-    ShipperStatus status = impl_->state;
-    status.lag_seconds = std::chrono::duration<double>(steady_clock::now() - impl_->current_at).count();
+    // First: what else is known of a look that went well is written before.
+    FleetReach reach = impl_->thread.reach();
+    ShipperStatus status;
+    {
+        const std::lock_guard lock(impl_->mutex);
+        status = impl_->state;
+        status.lag_seconds = std::chrono::duration<double>(steady_clock::now() - impl_->current_at).count();
+    }
+    status.connected = reach.connected;
+    status.failure = std::move(reach.failure);
+    status.since_ms = reach.since_ms;
     return status;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/shipping.h"
 
+#include "protocols/values/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -67,6 +69,18 @@ class Shared {
                               return fleet_.lastKey(*journal, kind) <= position.of(kind).key;
                           });
         return ends ? journal : std::nullopt;
+    }
+    /// What is taken to have come though nothing shows it; empty: nothing is.
+    std::string unseenBefore(const SpoolPosition& position) {
+        for (const JournalKind kind : kEach)
+            if (const SpoolPlace& place = position.of(kind);
+                place.key > 0 && isTooOld(kind, place) && !fleet_.has(kind, place))
+                return fmt::format(
+                    ", and what is there from before {}, which is too old to be kept at the database, is "
+                    "taken "
+                    "to have come: this gateway's own journal has it (sessions --here)",
+                    formatUtc(fleet_.keptSinceMs(kind) / 1'000));
+        return {};
     }
 
   private:
@@ -162,22 +176,25 @@ TakenUp takeUp(SharedJournal& fleet, Spool& spool) {
     const SpoolPosition position = shared.firstPlaces();
     const std::string text = journal::spoolText(position);
     const auto id = shared.journalThatEndsAt(position);
+    const std::string unseen = shared.unseenBefore(position);
     const auto found = std::find_if(known.begin(), known.end(),
                                     [&](const SharedJournal::Journal& one) { return one.id == id; });
     if (found != known.end()) {
         fleet.place(found->id, text);
         return {{found->id, found->number, text},
-                "how far it has come had been altered there: it goes on behind its last record"};
+                "how far it has come had been altered there: it goes on behind its last record" + unseen};
     }
     const std::int64_t number = known.empty() ? 1 : known.front().number + 1;
     const auto fresh = fleet.create(number, text, id);
-    if (id) return {fresh, "its row in mailgate.journal was gone: it goes on behind its last record"};
+    if (id)
+        return {fresh, "its row in mailgate.journal was gone: it goes on behind its last record" + unseen};
     const bool is_new = std::all_of(position.places.begin(), position.places.end(),
                                     [](const SpoolPlace& place) { return place.key == 0; });
     if (known.empty() && is_new) return {fresh};
     if (known.empty())
         return {fresh, "what it has there already came under another name: it goes on behind that"};
-    return {fresh, "it is another one than before, made anew or from a backup: it goes on where they part"};
+    return {fresh,
+            "it is another one than before, made anew or from a backup: it goes on where they part" + unseen};
 }
 
 }  // namespace mailgate::store

@@ -67,10 +67,11 @@ bool isLackOfRoom(int error) noexcept {
     switch (code & 0xFF) {
         case SQLITE_BUSY:
         case SQLITE_LOCKED:
-            throw StoreError(Kind::Locked,
-                             fmt::format("{}: another process keeps the database locked: end its transaction "
-                                         "(an open sqlite3 shell?) and try again",
-                                         path));
+            throw StoreError(
+                Kind::Locked,
+                fmt::format("{}: another process keeps the database locked: try again, or end it "
+                            "(a command that changes much? an open sqlite3 shell?)",
+                            path));
         case SQLITE_READONLY:
             throwReadOnly(path);
         case SQLITE_CORRUPT:

@@ -528,23 +528,23 @@ class Outages(unittest.TestCase):
         try:
             refused = gateways[0].run("access", "deny", "192.0.2.30")
             self.assertEqual(refused.returncode, 1)
-            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 5 at most")
+            self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 6 at most")
             self.lost(gateways[0], before + 1)
             wait_until(lambda: "schema 99" in (standing(gateways[0])["failure"] or ""), "the reason in the status")
             self.assertRegex(gateways[0].run("fleet", "migrate", "--url", url("mailgate_owner")).stderr, "has schema 99")
         finally:
-            database.sql("UPDATE mailgate.meta SET schema = 5, needs = 2", "mailgate")
+            database.sql("UPDATE mailgate.meta SET schema = 6, needs = 2", "mailgate")
         wait_until(lambda: standing(gateways[0])["connected"], "the database again")
-        self.assertIn("has schema 5 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
+        self.assertIn("has schema 6 already", ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner")))
 
     def test_an_older_schema_is_migrated_while_gateways_are_connected(self):
         insisted(gateways[0], "access", "deny", "192.0.2.160")
         wait_refused("192.0.2.160")
-        database.sql("BEGIN; DROP TABLE mailgate.writer, mailgate.missed, mailgate.ticket_key, mailgate.drain;"
-                     " DROP INDEX mailgate.mail_message_id_beyond_ascii; ALTER TABLE mailgate.meta DROP COLUMN drains, DROP COLUMN log_from, DROP COLUMN drains_copied;"
+        database.sql("BEGIN; DROP TABLE mailgate.writer, mailgate.missed, mailgate.ticket_key, mailgate.drain, mailgate.keep_at_least;"
+                     " DROP INDEX mailgate.mail_message_id_beyond_ascii, mailgate.session_balancer, mailgate.refused_balancer; ALTER TABLE mailgate.meta DROP COLUMN drains, DROP COLUMN log_from, DROP COLUMN drains_copied;"
                      " ALTER TABLE mailgate.member DROP COLUMN ships, DROP COLUMN keeps_changes; DROP FUNCTION mailgate.forget_changes();"
                      " UPDATE mailgate.meta SET schema = 3; COMMIT", "mailgate")
-        words = "has schema 3, and this version of mailgate needs 5: mailgate fleet migrate"
+        words = "has schema 3, and this version of mailgate needs 6: mailgate fleet migrate"
         for gateway in gateways:
             wait_until(lambda: words in (standing(gateway)["failure"] or ""), "the gateway to ask for it")
             self.assertTrue(refuses(gateway, "192.0.2.160"))
@@ -761,6 +761,13 @@ class Upkeep(unittest.TestCase):
         database.sql("INSERT INTO mailgate.change_log SELECT (jsonb_populate_record(c, jsonb_build_object('seq', 1000 + n))).*"
                      f" FROM mailgate.change_log c, generate_series(1, 25000) n WHERE version = {since} AND seq ="
                      f" (SELECT min(seq) FROM mailgate.change_log WHERE version = {since})", "mailgate")
+        # The owner's word counts, whatever gateways say, and whatever their role has written.
+        database.sql("UPDATE mailgate.keep_at_least SET change_days = 5000", "mailgate")
+        database.sql("SET ROLE mailgate; UPDATE mailgate.meta SET log_from = version", "mailgate")
+        self.assertEqual((forget(), oldest()), ("0", since))
+        database.sql("UPDATE mailgate.meta SET log_from = 0", "mailgate")
+        self.assertEqual(database.sql("SELECT has_table_privilege('mailgate', 'mailgate.keep_at_least', 'UPDATE')", "mailgate"), "f")
+        database.sql("UPDATE mailgate.keep_at_least SET change_days = 3999", "mailgate")
         self.assertEqual((forget(), oldest()), (had, since))
         self.assertEqual((forget(), oldest()), (had, had))
         database.sql(f"UPDATE mailgate.member SET seen = now() - interval '31 days' WHERE name = '{late.gateway['name']}'", "mailgate")

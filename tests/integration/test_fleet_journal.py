@@ -140,6 +140,12 @@ class Shipping(unittest.TestCase):
         self.assertRegex(metrics, r"(?m)^mailgate_fleet_journal_connected 1$")
         self.assertRegex(metrics, r"(?m)^mailgate_fleet_journal_shipped_total [1-9]")
         self.assertRegex(metrics, r"(?m)^mailgate_fleet_journal_lag_seconds [0-9]")
+        # As idle_session_timeout does it, and firewalls.
+        failed = len(gateway.events("fleet.journal_failed"))
+        sql("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'mailgate' AND state = 'idle'")
+        send(gateway, "203.0.113.77")
+        wait_shipped(gateway, before + 2)
+        self.assertEqual(len(gateway.events("fleet.journal_failed")), failed)
 
     def test_exactly_once_whatever_is_killed(self):
         seed = random.randrange(10**9)

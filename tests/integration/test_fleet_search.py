@@ -130,6 +130,34 @@ class Commands(unittest.TestCase):
         # Whether the tables are known; the gateways, what is missing of them; the mail; and two COMMITs.
         self.assertLessEqual(len(statements), 7, statements)
 
+    def test_who_follows_hears_of_what_ends_and_not_of_the_past_and_waits_for_the_database(self):
+        def add(key, at_ms):
+            """To a journal that is there since just now, each with a key as its client's port."""
+            database.sql(f"INSERT INTO mailgate.session SELECT (jsonb_populate_record(s, jsonb_build_object('journal', 9000, 'key', {key}, 'at_ms',"
+                         f" {at_ms}, 'client_port', {key}))).* FROM mailgate.session s WHERE journal < 9000 LIMIT 1", "mailgate")
+
+        now = "(extract(epoch FROM now()) * 1000)::bigint"
+        with subprocess.Popen([mailgate.binary(), "sessions", "--follow", "--json", "--limit", "1", "--config", gateway.config],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+            try:
+                follower.stdout.readline()
+                database.sql("INSERT INTO mailgate.journal SELECT (jsonb_populate_record(j, jsonb_build_object('id', 9000, 'gateway', 'late'))).*"
+                             " FROM mailgate.journal j LIMIT 1", "mailgate")
+                for key in (1, 2):
+                    add(key, f"{now} - 3600000")
+                add(3, now)
+                ports = (line["client_port"] for line in map(json.loads, follower.stdout) if line.get("gateway") == "late")
+                self.assertEqual(next(ports), 3)
+                database.disconnect_all("mailgate")
+                self.assertIn("asked the fleet's database", follower.stderr.readline())
+                self.assertIn(": waiting for it", follower.stderr.readline())
+                add(4, now)
+                self.assertEqual(next(ports), 4)
+                self.assertIn("it answers again", follower.stderr.readline())
+            finally:
+                follower.kill()
+                database.sql("DELETE FROM mailgate.session WHERE journal = 9000; DELETE FROM mailgate.journal WHERE id = 9000", "mailgate")
+
     def test_a_gateway_that_is_late_is_named(self):
         database.sql("UPDATE mailgate.journal SET current = now() - interval '12 minutes 30 seconds' WHERE gateway = 'mx-1'", "mailgate")
         try:

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -32,9 +33,10 @@ struct FleetDatabase {
     std::vector<std::string> released;
     std::vector<FleetDrain> drains;
     std::map<std::pair<std::string, std::int64_t>, std::string>
-        ticket_keys;            ///< sealed, by secret and period
-    bool gone = false;          ///< it cannot be reached
-    bool loses_answer = false;  ///< it commits, and nobody hears of it
+        ticket_keys;                            ///< sealed, by secret and period
+    std::function<void()> before_everything{};  ///< done once, before all is read
+    bool gone = false;                          ///< it cannot be reached
+    bool loses_answer = false;                  ///< it commits, and nobody hears of it
 };
 
 class FakeFleet final : public FleetStore {
@@ -68,6 +70,7 @@ class FakeFleet final : public FleetStore {
         return changes;
     }
     SharedChanges everything() override {
+        if (const auto meanwhile = std::exchange(database_->before_everything, {})) meanwhile();
         const auto guard = reached();
         SharedChanges all{.version = database_->state.version,
                           .next_id = database_->state.next_id,

@@ -311,7 +311,8 @@ void Connection::refused(const pg_result* result) {
     if (state == "55P03") what = "somebody else holds what is needed, and did not let go of it in time";
     if (state == "57014") what = "the answer takes too long";
     if (PQstatus(handle_.get()) == CONNECTION_BAD) broken_ = true;
-    throw StoreError(kindOf(state), fmt::format("the fleet's database {}: {}", info_.shown, what));
+    throw StoreError(broken_ ? Kind::Open : kindOf(state),
+                     fmt::format("the fleet's database {}: {}", info_.shown, what));
 }
 
 void Connection::requireSent(int sent) {
@@ -423,6 +424,14 @@ bool Connection::awaitNotification(Deadline deadline) {
         if (PQconsumeInput(handle_.get()) == 0) failConnection();
     }
     return true;
+}
+
+bool Connection::hasEnded() {
+    constexpr int kMostPieces = 10;  // the server's last words, and the end
+    pollfd readable{PQsocket(handle_.get()), POLLIN, 0};
+    for (int piece = 0; !broken_ && piece<kMostPieces&& ::poll(&readable, 1, 0)> 0; ++piece)
+        broken_ = PQconsumeInput(handle_.get()) == 0;
+    return broken_;
 }
 
 std::string Connection::serverVersion() const {

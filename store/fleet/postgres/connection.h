@@ -73,6 +73,8 @@ class Connection {
     /// Until there is a notification, or that time. True: there was one.
     bool awaitNotification(Deadline deadline);
     bool broken() const noexcept { return broken_; }
+    /// Between questions: the server, or what is in between, may have closed it meanwhile.
+    bool hasEnded();
     /// In words of the server: "15.18 (Debian …)".
     std::string serverVersion() const;
 

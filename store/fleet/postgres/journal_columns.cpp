@@ -132,6 +132,12 @@ CREATE TABLE mailgate.missed(
 ALTER TABLE mailgate.member ADD COLUMN ships boolean NOT NULL DEFAULT false;
 )";
 
+/// There are few, so it is small and soon written; what a balancer that is not there costs without it is a look at all sessions. Where there are none it is empty.
+constexpr std::string_view kTables6 = R"(
+CREATE INDEX session_balancer ON mailgate.session(balancer) WHERE balancer IS NOT NULL;
+CREATE INDEX refused_balancer ON mailgate.refused(balancer) WHERE balancer IS NOT NULL;
+)";
+
 template <typename Record>
 std::string columnsOf() {
     std::string columns;
@@ -206,6 +212,10 @@ std::string journalTables(bool by_day) {
 
 std::string journalTables4() {
     return std::string(kTables4);
+}
+
+std::string journalTables6() {
+    return std::string(kTables6);
 }
 
 std::string journalGrants(bool by_day, const std::string& role) {

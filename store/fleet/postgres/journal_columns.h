@@ -91,6 +91,9 @@ std::string journalTables(bool by_day);
 /// What schema 4 adds.
 std::string journalTables4();
 
+/// What schema 6 adds.
+std::string journalTables6();
+
 /// What gateways may do with them; `role` in SQL's form.
 std::string journalGrants(bool by_day, const std::string& role);
 

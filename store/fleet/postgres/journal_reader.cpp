@@ -32,6 +32,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr std::size_t kMostAtOnce = 2'000;  ///< records
+constexpr milliseconds kClocksDiffer = std::chrono::minutes(5);
 
 /// Where a row is, and its place in the order.
 struct Place {
@@ -60,13 +61,20 @@ bool isCandidate(JournalKind kind, const JournalFilter& filter) {
     return !journal::asksForEnvelope(filter) && !filter.failed_login;
 }
 
-/// What a position says: of each journal the last keys seen, "1=session/refused".
-using LastKeys = std::map<int, std::array<std::int64_t, 2>>;  ///< by JournalKind
+/// What a position says: since when it is followed, and of each journal the last keys seen, "1=session/refused".
+struct LastKeys {
+    std::int64_t since_ms = 0;  ///< 0: from the beginning
+    struct Keys {
+        std::array<std::int64_t, 2> last{};  ///< by JournalKind
+        bool is_new = true;                  ///< it was not there when that began: "1+session/refused"
+    };
+    std::map<int, Keys> journals{};
+};
 
 journal::Position positionOf(const LastKeys& keys) {
-    std::string text;
-    for (const auto& [id, last] : keys)
-        text += fmt::format("{}{}={}/{}", text.empty() ? "" : " ", id, last[0], last[1]);
+    std::string text = fmt::to_string(keys.since_ms);
+    for (const auto& [id, of] : keys.journals)
+        text += fmt::format(" {}{}{}/{}", id, of.is_new ? '+' : '=', of.last[0], of.last[1]);
     return {text};
 }
 
@@ -80,10 +88,14 @@ void takeNumber(std::string_view& text, Number& number) {
 LastKeys keysOf(const journal::Position& position) {
     LastKeys keys;
     std::string_view text = position.text;
+    takeNumber(text, keys.since_ms);
     while (!text.empty()) {
+        const bool is_new = text.find('+') < text.find('=');
         int id = 0;
         takeNumber(text, id);
-        for (std::int64_t& last : keys[id])
+        LastKeys::Keys& of = keys.journals[id];
+        of.is_new = is_new;
+        for (std::int64_t& last : of.last)
             takeNumber(text, last);
     }
     return keys;
@@ -299,7 +311,7 @@ std::vector<Place> JournalReader::places(JournalKind kind, const JournalFilter& 
 /// What it asks for has an index.
 bool isIndexed(JournalKind kind, const JournalFilter& filter) {
     if (kind != JournalKind::Refused && journal::asksForEnvelope(filter)) return true;
-    return kind != JournalKind::Mail && (filter.client || filter.user);
+    return kind != JournalKind::Mail && (filter.client || filter.user || filter.balancer);
 }
 
 /// All candidates, the newest first, where they are not many. The planner knows little of what is in lists; asked for the newest
@@ -648,9 +660,10 @@ journal::Position JournalReader::end() {
         const Rows rows = ask(fmt::format("SELECT j.id, {}, {} FROM unnest({}::int[]) AS j(id)",
                                           last(JournalKind::Session), last(JournalKind::Refused), list),
                               conditions.parameters());
-        LastKeys keys;
+        LastKeys keys{now_ms_ - kClocksDiffer.count()};
         for (std::size_t row = 0; row < rows.size(); ++row)
-            keys[static_cast<int>(rows.number(row, 0))] = {rows.number(row, 1), rows.number(row, 2)};
+            keys.journals[static_cast<int>(rows.number(row, 0))] = {
+                {rows.number(row, 1), rows.number(row, 2)}, false};
         return positionOf(keys);
     });
 }
@@ -660,24 +673,34 @@ std::vector<Place> JournalReader::placesAfter(JournalKind kind, const JournalFil
                                               std::size_t limit) {
     if (journals_.empty()) return {};
     const auto of_kind = static_cast<std::size_t>(kind);
-    std::vector<int> ids;
+    std::vector<int> ids, fresh;
     std::vector<std::int64_t> last;
     for (const KnownJournal& journal : journals_) {
+        const LastKeys::Keys& known = keys.journals[journal.id];
         ids.push_back(journal.id);
-        last.push_back(keys[journal.id][of_kind]);
+        last.push_back(known.last[of_kind]);
+        if (known.is_new && keys.since_ms > 0) fresh.push_back(journal.id);
     }
     Conditions next;
     if (filter.since_ms) next.add("s.at_ms >= " + next.bind(*filter.since_ms));
     const std::string from = next.bindList(ids), behind_keys = next.bindList(last);
+    // Of a gateway that joins, or brings another journal: what is in that from before is no news, however much it is.
+    const std::string past =
+        fresh.empty() ? "0"
+                      : fmt::format(
+                            "CASE WHEN u.journal = ANY({}::int[]) THEN coalesce((SELECT max(key) FROM "
+                            "mailgate.{} WHERE journal = u.journal AND at_ms < {}), 0) ELSE 0 END",
+                            next.bindList(fresh), tableOf(kind), next.bind(keys.since_ms));
     const std::string most =
         next.bind(static_cast<std::int64_t>(std::max<std::size_t>(limit / journals_.size(), 1)));
     const Rows windows =
         ask(fmt::format(
-                "SELECT p.journal, p.last, w.upto FROM unnest({}::int[], {}::bigint[]) AS p(journal, last)"
-                " CROSS JOIN LATERAL (SELECT max(n.key) AS upto FROM (SELECT s.key FROM mailgate.{} s WHERE"
+                "SELECT p.journal, p.last, w.upto FROM (SELECT u.journal, greatest(u.last, {}) AS last FROM"
+                " unnest({}::int[], {}::bigint[]) AS u(journal, last)) p CROSS JOIN LATERAL (SELECT "
+                "max(n.key) AS upto FROM (SELECT s.key FROM mailgate.{} s WHERE"
                 " s.journal = p.journal AND s.key > p.last AND {} ORDER BY s.key LIMIT {}) n) w"
                 " WHERE w.upto IS NOT NULL",
-                from, behind_keys, tableOf(kind), next.all(), most),
+                past, from, behind_keys, tableOf(kind), next.all(), most),
             next.parameters());
     if (windows.size() == 0) return {};
     ids.clear();
@@ -687,7 +710,7 @@ std::vector<Place> JournalReader::placesAfter(JournalKind kind, const JournalFil
         ids.push_back(static_cast<int>(windows.number(row, 0)));
         last.push_back(windows.number(row, 1));
         upto.push_back(windows.number(row, 2));
-        keys[ids.back()][of_kind] = upto.back();
+        keys.journals[ids.back()].last[of_kind] = upto.back();
     }
     Conditions conditions;
     JournalFilter of_session = filter;

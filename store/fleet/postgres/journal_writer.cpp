@@ -95,7 +95,8 @@ class PostgresJournal final : public SharedJournal {
 };
 
 Connection& PostgresJournal::connected() {
-    if (connection_ && !connection_->broken()) return *connection_;
+    // One that nobody used for long is closed by some servers, and firewalls.
+    if (connection_ && !connection_->hasEnded()) return *connection_;
     connection_.reset();
     made_.clear();
     const auto deadline = steady_clock::now() + patience_.connect;

@@ -135,6 +135,50 @@ UPDATE mailgate.meta SET drains_copied = drains;
 ALTER TABLE mailgate.member ADD COLUMN keeps_changes integer;
 )";
 
+/// What the owner wants, whatever gateways say: their role cannot read it, and not raise log_from beyond it.
+constexpr std::string_view kOwnersWish = R"(
+CREATE TABLE mailgate.keep_at_least(
+  id          integer PRIMARY KEY CHECK (id = 1),
+  change_days integer NOT NULL CHECK (change_days >= 0)
+);
+INSERT INTO mailgate.keep_at_least VALUES (1, 0);
+)";
+
+/// As kForgetChanges, but for that.
+constexpr std::string_view kForgetChanges6 = R"(
+CREATE OR REPLACE FUNCTION mailgate.forget_changes() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  now_secs bigint := floor(extract(epoch FROM now()));
+  keep bigint;
+  had bigint;
+  at_least bigint;
+  young bigint;
+  guarded bigint;
+  kept_from bigint;
+BEGIN
+  PERFORM 1 FROM mailgate.meta WHERE id = 1 FOR UPDATE;
+  IF EXISTS (SELECT 1 FROM mailgate.member WHERE seen > now() - interval '30 days' AND keeps_changes IS NULL) THEN
+    RETURN 0;
+  END IF;
+  SELECT max(keeps_changes), min(position) INTO keep, had FROM mailgate.member WHERE seen > now() - interval '30 days';
+  IF keep IS NULL OR keep < 1 OR had < 1 THEN
+    RETURN 0;
+  END IF;
+  SELECT change_days INTO at_least FROM mailgate.keep_at_least WHERE id = 1;
+  SELECT min(version) FILTER (WHERE at >= now_secs - keep * 86400), min(version) FILTER (WHERE at >= now_secs - at_least * 86400)
+    INTO young, guarded FROM mailgate.change_log;
+  SELECT least(greatest(m.log_from, least(m.version, had, young)), guarded) INTO kept_from FROM mailgate.meta m WHERE id = 1;
+  IF NOT EXISTS (SELECT 1 FROM mailgate.change_log WHERE version < kept_from) THEN
+    RETURN 0;
+  END IF;
+  UPDATE mailgate.meta SET log_from = kept_from WHERE id = 1 AND log_from < kept_from;
+  DELETE FROM mailgate.change_log WHERE (version, seq) IN (SELECT version, seq FROM mailgate.change_log
+    WHERE version < kept_from ORDER BY version, seq LIMIT 20000);
+  RETURN kept_from;
+END $$;
+)";
+
 struct Step {
     std::string (*script)(
         bool by_day);  ///< of tables that are cut into days, where this database can do that
@@ -142,12 +186,14 @@ struct Step {
 };
 
 /// The n-th makes version n + 1. A released one is never changed.
-constexpr std::array<Step, 5> kSteps{
+constexpr std::array<Step, 6> kSteps{
     {{[](bool) { return std::string(kTables1); }, 1},
      {[](bool) { return std::string(kTokens); }, 2},
      {journalTables, 2},
      {[](bool) { return journalTables4().append(kTicketKeys).append(kDrains); }, 2},
-     {[](bool by_day) { return std::string(kLogRetention).append(by_day ? kForgetChanges : ""); }, 2}}};
+     {[](bool by_day) { return std::string(kLogRetention).append(by_day ? kForgetChanges : ""); }, 2},
+     {[](bool by_day) { return journalTables6().append(kOwnersWish).append(by_day ? kForgetChanges6 : ""); },
+      2}}};
 constexpr int kCurrent = static_cast<int>(kSteps.size());
 
 /// What gateways need, and no more: the log is only ever added to, but for what kForgetChanges removes.

@@ -9,6 +9,8 @@
 ///     rule_set    what a set gives its rules that is not said of them
 ///     change_log  what was changed when by whom at which gateway, in lines as the export has them; token, that of the version
 ///     member      the gateways, as they announce themselves; keeps_changes, Member::keeps_days
+///     keep_at_least  one row, which gateways neither read nor write: change_days, for how many days the owner of the tables wants
+///                 changes, whatever keeps_changes says
 ///     drain       servers that are drained at all gateways, and who wants that
 ///     ticket_key  keys for session tickets, sealed (gateway/tls/ticket_seal.h); period, SealedTicketKey::period; secret, which
 ///                 secret of the gateways they are sealed with, which is not here

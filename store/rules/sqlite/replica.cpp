@@ -163,6 +163,7 @@ class Application {
                 "rule_set = ?4"),
           remove_(database, "DELETE FROM access_rule WHERE id = ?1"),
           unmark_(database, "DELETE FROM fleet_local WHERE rule_id = ?1"),
+          differs_(database, "INSERT OR IGNORE INTO fleet_local(rule_id, what) VALUES (?1, 'changed')"),
           put_(database,
                "INSERT OR IGNORE INTO access_rule(id, network, verdict, listener, rule_set, note, owner, "
                "ticket, reply,"
@@ -190,8 +191,12 @@ class Application {
         const std::int64_t other = find_.step() ? find_.number(0) : 0;
         find_.reset();
         if (other != 0) {
+            // One of the fleet's is there by what the shell has made of it: the fleet still has it.
+            if (isOwn(database_, other))
+                unmark_(other);
+            else
+                differs_(other);
             remove_(other);
-            unmark_(other);
         }
         put_.reset();
         put_.bind(1, rule.id);
@@ -225,7 +230,7 @@ class Application {
 
     Database& database_;
     RawStatement hits_, find_;
-    ForEach remove_, unmark_;
+    ForEach remove_, unmark_, differs_;
     RawStatement put_;
     std::map<std::int64_t, std::pair<std::int64_t, std::optional<std::int64_t>>> used_;
 };

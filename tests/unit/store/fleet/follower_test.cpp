@@ -41,12 +41,15 @@ class FleetFollowerTest : public testing::Test {
             [this] {
                 if (exhausted_.exchange(false))
                     throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+                if (locked_ > 0 && locked_-- > 0)
+                    throw StoreError(StoreError::Kind::Locked, "a command has the file");
                 return openReplica(url_, {});
             },
             FleetFollower::Options{.name = "a",
                                    .release = "1.2.3",
                                    .poll = std::chrono::milliseconds(20),
-                                   .upkeep = std::chrono::milliseconds(20)},
+                                   .upkeep = std::chrono::milliseconds(20),
+                                   .patience = patience_},
             events);
         follower_->start();
     }
@@ -87,6 +90,8 @@ class FleetFollowerTest : public testing::Test {
     const std::shared_ptr<FleetDatabase> database_ = std::make_shared<FleetDatabase>();
     std::string why_;
     std::atomic<bool> exhausted_{false};
+    std::atomic<int> locked_{0};  ///< so many times
+    std::chrono::milliseconds patience_{60'000};
     std::atomic<int> lost_{0}, found_{0}, upkeep_{0};
     std::unique_ptr<FleetFollower> follower_;
 };
@@ -175,6 +180,21 @@ TEST_F(FleetFollowerTest, WhatTheSystemRefusesIsAnOutageLikeAnother) {
     await([&] { return found_ == 1; });
     EXPECT_EQ(lost_, 1);
     EXPECT_TRUE(follower_->status().connected);
+}
+
+TEST_F(FleetFollowerTest, ACommandThatHasTheFileForAWhileIsNoOutage) {
+    join();
+    locked_ = 2;
+    start();
+    await([&] { return follower_->status().connected; });
+    EXPECT_EQ(lost_, 0);
+    follower_->stop();
+    patience_ = {};
+    locked_ = 1;
+    start();
+    await([&] { return found_ == 1; });
+    EXPECT_EQ(lost_, 1);
+    EXPECT_EQ(why_, "a command has the file");
 }
 
 TEST_F(FleetFollowerTest, StopsAtOnce) {

@@ -138,6 +138,21 @@ TEST_F(FleetSharingTest, WhatACommandHasBroughtMeanwhileIsNotAppliedTwice) {
     EXPECT_EQ(a_.lines(), lines);
 }
 
+TEST_F(FleetSharingTest, WhatACommandHasBroughtMeanwhileIsAmongWhatIsChangedAsAWhole) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    const auto before = b_.replica()->membership().value();
+    database_->state.log_from = 1;
+    FakeFleet fleet(database_);
+    database_->before_everything = [this] {
+        b_.rules()->put(std::vector{denied("192.0.2.2/32", "two")}, "bob");
+        a_.follow();
+        a_.rules()->remove(std::vector<std::int64_t>{2}, "alice");
+    };
+    EXPECT_EQ(bringUp(*b_.replica(), before, fleet.state(), fleet).version, 3);
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one"));
+    EXPECT_EQ(b_.replica()->membership()->version, 3);
+}
+
 TEST_F(FleetSharingTest, WhoChangesHasTheOthersChangesFirst) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "a's")}, "alice");
     b_.rules()->put(std::vector{denied("192.0.2.1/32", "b's")}, "bob");  // without having followed
@@ -217,6 +232,19 @@ TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleHoldsUntilTheFleetChangesIt
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "fleet's")}, "alice");
     b_.follow();
     EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 fleet's", "2 192.0.2.2 two"));
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+}
+
+TEST_F(FleetSharingTest, AFleetsRuleThatMadeRoomForAnotherIsMissedHere) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("UPDATE access_rule SET network = '192.0.2.9'");
+    a_.rules()->put(std::vector{denied("192.0.2.9/32", "two")}, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("2 192.0.2.9 two"));
+    EXPECT_EQ(b_.replica()->differences().changed, 1u);
+    EXPECT_TRUE(b_.push(Prefer::Fleet).pushed);
+    EXPECT_EQ(b_.lines(), a_.lines());
     EXPECT_EQ(b_.replica()->differences().changed, 0u);
 }
 

@@ -170,8 +170,15 @@ TEST_F(TakeUpTest, WhatIsTooOldToBeKeptThereIsNotBroughtAgain) {
     database_->records.clear();
     placeThere() = "nonsense";
     database_->kept_since_ms = kNow + 60'000'000;
-    bring("own");
+    EXPECT_THAT(bring("own"), HasSubstr("what is there from before 2027-01-16T00:40:00Z, which is too old"));
     EXPECT_EQ(database_->records.size(), 0u);
+    // Nor is that left out in silence which a clock that is far behind has made old.
+    append("fresh", 2);
+    EXPECT_THAT(bring("fresh"), testing::AllOf(HasSubstr("made anew"), HasSubstr("is taken to have come")));
+    append("fresh", 1);
+    EXPECT_EQ(bring("fresh"), "");
+    EXPECT_EQ(database_->records.size(), 3u);
+    database_->records.clear();
     // By a gateway's clock that is far behind all is old, from the first on.
     database_->rows.clear();
     bring("own");
