@@ -556,7 +556,8 @@ class Repetitions {
   private:
     /// Into the first slot that is free, past those that others with this hash have.
     void place(std::size_t at) {
-        const ImportedRule one = result_.rules[at];
+        result_.rules.read(at, one_);
+        const ImportedRule& one = one_;
         const std::size_t mask = slots_.size() - 1;
         for (std::size_t slot = hashOfSubject(one.rule) & mask;; slot = (slot + 1) & mask) {
             if (slots_[slot] == 0) {
@@ -596,6 +597,7 @@ class Repetitions {
 
     ImportResult& result_;
     const bool strict_;
+    ImportedRule one_{};              ///< that is being placed
     std::vector<std::size_t> slots_;  ///< a rule's place from 1 on; 0: free
     std::vector<std::size_t> gone_;
 };

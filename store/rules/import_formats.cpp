@@ -391,10 +391,11 @@ std::optional<std::string> Reader::addConsistent(std::size_t line, std::string_v
     const std::size_t first = result_.rules.size();
     if (auto problem = add(line, network, verdict, text)) return problem;
     for (std::size_t at = first; at < result_.rules.size(); ++at) {
-        const AccessRule rule = result_.rules[at].rule;
-        if (const std::size_t other = precedence_.opposite(rule.network, rule.verdict))
+        const Network one = result_.rules.list().network(at);
+        const Verdict said = verdict ? *verdict : *options_.verdict;
+        if (const std::size_t other = precedence_.opposite(one, said))
             return fmt::format("contradicts line {}", other);
-        precedence_.add(rule.network, rule.verdict, line);
+        precedence_.add(one, said, line);
     }
     return std::nullopt;
 }

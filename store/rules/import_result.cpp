@@ -53,10 +53,23 @@ std::uint64_t ImportedRule::tag() const noexcept {
            (never_expires ? kNeverExpires : 0) | (no_note ? kNoNote : 0) | (names_reply ? kNamesReply : 0);
 }
 
-ImportedRule ImportedRule::of(AccessRule rule, std::uint64_t tag) noexcept {
-    return {std::move(rule),        static_cast<std::size_t>(tag >> kLineBit),
-            (tag & kNamesSet) != 0, (tag & kNeverExpires) != 0,
-            (tag & kNoNote) != 0,   (tag & kNamesReply) != 0};
+void ImportedRule::readTag(std::uint64_t tag) noexcept {
+    line = static_cast<std::size_t>(tag >> kLineBit);
+    names_set = (tag & kNamesSet) != 0;
+    never_expires = (tag & kNeverExpires) != 0;
+    no_note = (tag & kNoNote) != 0;
+    names_reply = (tag & kNamesReply) != 0;
+}
+
+void ImportedRules::read(std::size_t at, ImportedRule& one) const {
+    list_.read(at, one.rule);
+    one.readTag(list_.tag(at));
+}
+
+ImportedRule ImportedRules::operator[](std::size_t at) const {
+    ImportedRule one{};
+    read(at, one);
+    return one;
 }
 
 ImportedRule ImportedRules::at(std::size_t at) const {

@@ -69,7 +69,7 @@ struct ImportedRule {
 
     /// All of it but the rule, as the number that a RuleList keeps with that.
     std::uint64_t tag() const noexcept;
-    static ImportedRule of(AccessRule rule, std::uint64_t tag) noexcept;
+    void readTag(std::uint64_t tag) noexcept;  ///< the rule stays what it is
 };
 
 /// The rules of a list in the order of its lines. What is read is a copy.
@@ -97,7 +97,9 @@ class ImportedRules {
     std::size_t size() const noexcept { return list_.size(); }
     bool empty() const noexcept { return list_.empty(); }
     void push_back(const ImportedRule& one) { list_.add(one.rule, one.tag()); }
-    ImportedRule operator[](std::size_t at) const { return ImportedRule::of(list_[at], list_.tag(at)); }
+    ImportedRule operator[](std::size_t at) const;
+    /// What `one` was is gone, but for the memory of its texts.
+    void read(std::size_t at, ImportedRule& one) const;
     ImportedRule at(std::size_t at) const;  ///< throws std::out_of_range
     ImportedRule front() const { return at(0); }
     Iterator begin() const noexcept { return {*this, 0}; }

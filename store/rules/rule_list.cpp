@@ -141,12 +141,17 @@ void RuleList::read(std::size_t at, AccessRule& rule) const {
     rule.network.address = take<AddressBytes>(from);
     rule.network.prefix_length = take<decltype(Network::prefix_length)>(from);
     for (const auto& [part, text] : kTexts) {
+        std::string& value = rule.*text;
         if (!has(part)) {
-            (rule.*text) = part == kSet ? kManualSet : std::string_view();
+            // Of most rules it is so already, and very many are read one after another.
+            if (part != kSet)
+                value.clear();
+            else if (value != kManualSet)
+                value = kManualSet;
             continue;
         }
         const auto size = take<std::uint32_t>(from);
-        (rule.*text).assign(from, size);
+        value.assign(from, size);
         from += size;
     }
     rule.verdict = has(kDenies) ? Verdict::Deny : Verdict::Allow;

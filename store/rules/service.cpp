@@ -433,19 +433,24 @@ Notes<Idle> Service::withoutEffect(const ImportOutcome& outcome) {
         std::uint32_t at;
         bool told = false;
     };
-    std::vector<One> ours;
-    ours.reserve(outcome.rules.size());
-    forEach(outcome.rules, [&](const AccessRule& rule, std::size_t at) {
-        if (rule.name.empty() && isLive(rule, now_))
-            ours.push_back({rule.network, static_cast<std::uint32_t>(at)});
-    });
-    std::ranges::sort(ours, {}, [](const One& one) { return std::tie(one.network, one.at); });
+    const auto sorted = [&] {
+        std::vector<One> ours;
+        ours.reserve(outcome.rules.size());
+        forEach(outcome.rules, [&](const AccessRule& rule, std::size_t at) {
+            if (rule.name.empty() && isLive(rule, now_))
+                ours.push_back({rule.network, static_cast<std::uint32_t>(at)});
+        });
+        std::ranges::sort(ours, {}, [](const One& one) { return std::tie(one.network, one.at); });
+        return ours;
+    };
+    std::optional<std::vector<One>> ours;  // not before one of them is asked for: mostly none is
     Notes<Idle> found;
-    store_().forEachRule(
+    store_().forEachDisputed(
         [&](const AccessRule& other) {
             if (!other.name.empty() || !isLive(other, now_)) return;
+            if (!ours) ours = sorted();
             const auto [first, last] =
-                std::equal_range(ours.begin(), ours.end(), One{other.network, 0},
+                std::equal_range(ours->begin(), ours->end(), One{other.network, 0},
                                  [](const One& a, const One& b) { return a.network < b.network; });
             for (auto one = first; one != last; ++one) {
                 if (one->told) continue;
@@ -739,9 +744,18 @@ std::optional<Refusal> Service::hazardOf(const store::ImportResult& imported, co
     if ((request.replace || may_have_failed || is_blank) && imported.rules.empty()) return NothingLeft{};
     if (request.all_sets)
         if (auto refusal = mostRemoved(imported)) return *refusal;
-    for (const store::ImportedRule& one : imported.rules)
-        if (auto refusal = hazardous(one.rule, one.line)) return std::move(*refusal);
     const store::RuleList& rules = imported.rules.list();
+    std::optional<Refusal> hazard;
+    forEach(rules, [&](const AccessRule& rule, std::size_t at) {
+        if (hazard) return;
+        auto found = hazardous(rule, 0);
+        if (!found) return;
+        store::ImportedRule one{};
+        one.readTag(rules.tag(at));
+        found->line = one.line;
+        hazard = std::move(*found);
+    });
+    if (hazard) return hazard;
     const auto each = [&](const auto& visit) {
         forEach(rules, [&](const AccessRule& rule, std::size_t) { visit(rule); });
     };
@@ -814,7 +828,11 @@ ImportOutcome Service::importJudged(const ImportRequest& request, JudgedImport j
         outcome.unchanged = result.unchanged;
         outcome.taken_over = result.taken_over;
     };
-    const auto line_of = [](std::uint64_t tag) { return store::ImportedRule::of({}, tag); };
+    store::ImportedRule line{};  // what was said besides the rule
+    const auto line_of = [&line](std::uint64_t tag) -> const store::ImportedRule& {
+        line.readTag(tag);
+        return line;
+    };
     const auto sets = store_().setDefaults();
     const Reporting reporting(store_(), request.progress);
     if (request.replace) {

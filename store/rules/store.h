@@ -106,6 +106,9 @@ class RuleStore {
         const Network& network;
     };
     virtual void forEachHeld(UnixSeconds now, const std::function<void(const Held&)>& visit) = 0;
+    /// As forEachRule(), the rules for what is both allowed and denied, by the text of the rows: few of very many, mostly.
+    virtual void forEachDisputed(const std::function<void(const AccessRule&)>& visit,
+                                 const std::function<void(const BadRow&)>& bad = {}) = 0;
     /// The listeners that rules in force at that time allow somebody on; "": all. A name that stands for nothing allows
     /// nobody.
     virtual std::set<std::string> allowing(UnixSeconds now) = 0;

@@ -4,6 +4,7 @@
 #include "store/rules/table_part.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 #include <set>
 #include <unordered_map>
@@ -13,6 +14,7 @@ namespace mailgate::store {
 
 namespace {
 
+using parts::Decision;
 using parts::Family;
 using parts::kAllListeners;
 using parts::KeyV4;
@@ -22,6 +24,7 @@ using parts::kNoRule;
 using parts::Node;
 using parts::Part;
 using parts::PendingRule;
+using parts::Pile;
 
 /// What is looked up by: the configured listeners, and behind them those that rules name all the same.
 struct ListenerNames {
@@ -114,8 +117,8 @@ struct AccessTable::Data {
     /// A rule that is there now, or is not any more.
     void count(ListenerIndex listener, bool is_there);
     /// Of an allow rule its listener's place in `allowed_until`; null: it lets nobody in here.
-    UnixSeconds* untilFor(const Node& node);
-    void noteAllowing(const Node& node);
+    UnixSeconds* untilFor(const Decision& says);
+    void noteAllowing(const Decision& says);
     /// Whether some address of an allow rule's network is let in, whatever the rules inside that network say.
     template <typename Key>
     bool letsSomebodyIn(Family<Key> Part::*family, Key start, unsigned prefix_length, ListenerIndex listener,
@@ -159,8 +162,8 @@ std::optional<AccessTable::Match> AccessTable::Data::lookup(Family<Key> Part::*f
         inPart(part, family, changed ? found.rule - static_cast<std::uint32_t>(in_base.size()) : found.rule);
     Match match{found.node->verdict(), changed ? static_cast<std::uint32_t>(base->size()) + rule : rule,
                 networkAround(address, Key::kNetworkBits + found.node->prefix_length)};
-    if ((found.node->flags & Node::kLimited) != 0) match.limits = part.limitsOf(rule);
-    match.temporary = (found.node->flags & Node::kTemporary) != 0;
+    if ((found.node->flags & Decision::kLimited) != 0) match.limits = part.limitsOf(rule);
+    match.temporary = (found.node->flags & Decision::kTemporary) != 0;
     return match;
 }
 
@@ -200,21 +203,21 @@ void AccessTable::Data::count(ListenerIndex listener, bool is_there) {
 
 namespace {
 
-UnixSeconds endOf(const Node& node) noexcept {
-    return node.expires == parts::kNever ? std::numeric_limits<UnixSeconds>::max()
-                                         : UnixSeconds{node.expires};
+UnixSeconds endOf(const Decision& says) noexcept {
+    return says.expires == parts::kNever ? std::numeric_limits<UnixSeconds>::max()
+                                         : UnixSeconds{says.expires};
 }
 
 }  // namespace
 
-UnixSeconds* AccessTable::Data::untilFor(const Node& node) {
-    const bool counts = node.listener == kAllListeners || node.listener < listeners->configured;
-    if (!counts || node.verdict() == Verdict::Deny) return nullptr;
-    return &allowed_until[std::min<std::size_t>(node.listener, listeners->configured)];
+UnixSeconds* AccessTable::Data::untilFor(const Decision& says) {
+    const bool counts = says.listener == kAllListeners || says.listener < listeners->configured;
+    if (!counts || says.verdict() == Verdict::Deny) return nullptr;
+    return &allowed_until[std::min<std::size_t>(says.listener, listeners->configured)];
 }
 
-void AccessTable::Data::noteAllowing(const Node& node) {
-    if (UnixSeconds* const until = untilFor(node)) *until = std::max(*until, endOf(node));
+void AccessTable::Data::noteAllowing(const Decision& says) {
+    if (UnixSeconds* const until = untilFor(says)) *until = std::max(*until, endOf(says));
 }
 
 void AccessTable::Data::findAllowing(const std::vector<UnixSeconds>& longest) {
@@ -330,37 +333,45 @@ std::int64_t AccessTable::version() const noexcept {
 namespace {
 
 /// The first bits of a key, which are in the order of keys.
-constexpr std::size_t kFirstBits = 16;
-std::size_t firstBits(KeyV4 key) noexcept {
-    return key.value >> (32 - kFirstBits);
+constexpr unsigned firstBits(KeyV4) noexcept {
+    return 32;
 }
-std::size_t firstBits(KeyV6 key) noexcept {
-    return static_cast<std::size_t>(key.high >> (64 - kFirstBits));
+constexpr unsigned firstBits(KeyV6) noexcept {
+    return 64;
+}
+std::size_t octetAt(KeyV4 key, unsigned bit) noexcept {
+    return key.value >> (24 - bit) & 0xFF;
+}
+std::size_t octetAt(KeyV6 key, unsigned bit) noexcept {
+    return static_cast<std::size_t>(key.high >> (56 - bit) & 0xFF);
 }
 
-/// Very many are put where their first bits belong, and only those that share them compared with each other.
+/// The first one becomes the last. Very many that share the bits before `bit` are put where their next eight bits belong, and
+/// only few compared with each other. In place: a second list of them would be most of the memory that a start takes.
 template <typename Key>
-std::vector<PendingRule<Key>> sorted(std::vector<PendingRule<Key>> rules) {
-    constexpr std::size_t kMany = std::size_t(1) << kFirstBits;
-    if (rules.size() < kMany) {
-        std::sort(rules.begin(), rules.end());
-        return rules;
-    }
-    std::vector<std::uint32_t> ends(std::size_t(1)
-                                    << kFirstBits);  // at first how many, then where they begin
+void sort(std::span<PendingRule<Key>> rules, unsigned bit) {
+    constexpr std::size_t kFew = 64, kShares = 256;
+    const auto is_later = [](const PendingRule<Key>& a, const PendingRule<Key>& b) { return b < a; };
+    if (rules.size() <= kFew || bit == firstBits(Key{}))
+        return std::sort(rules.begin(), rules.end(), is_later);
+    const auto share_of = [bit](const PendingRule<Key>& rule) {
+        return kShares - 1 - octetAt(rule.start, bit);
+    };
+    std::array<std::size_t, kShares> ends{};  // at first how many
     for (const PendingRule<Key>& rule : rules)
-        ++ends[firstBits(rule.start)];
-    std::exclusive_scan(ends.begin(), ends.end(), ends.begin(), std::uint32_t(0));
-    std::vector<PendingRule<Key>> placed(rules.size());
-    for (const PendingRule<Key>& rule : rules)
-        placed[ends[firstBits(rule.start)]++] = rule;
-    auto begin = placed.begin();
-    for (const std::uint32_t end : ends) {
-        const auto last = placed.begin() + end;
-        std::sort(begin, last);
-        begin = last;
+        ++ends[share_of(rule)];
+    std::inclusive_scan(ends.begin(), ends.end(), ends.begin());
+    std::array<std::size_t, kShares> next{};  // the first place that may not have the right one yet
+    std::copy(ends.begin(), ends.end() - 1, next.begin() + 1);
+    for (std::size_t share = 0, begin = 0; share < kShares; begin = ends[share++]) {
+        for (; next[share] < ends[share]; ++next[share]) {
+            PendingRule<Key> rule = rules[next[share]];
+            for (std::size_t to = share_of(rule); to != share; to = share_of(rule))
+                std::swap(rule, rules[next[to]++]);
+            rules[next[share]] = rule;
+        }
+        sort(rules.subspan(begin, ends[share] - begin), bit + 8);
     }
-    return placed;
 }
 
 }  // namespace
@@ -369,15 +380,15 @@ struct AccessTable::Builder::Pending {
     std::shared_ptr<const AccessTable> before;  ///< null: none, all rules are added
     ListenerNames listeners;
     std::set<Network> replaced;
-    std::vector<PendingRule<KeyV4>> v4;
-    std::vector<PendingRule<KeyV6>> v6;
+    Pile<PendingRule<KeyV4>> v4;
+    Pile<PendingRule<KeyV6>> v6;
     std::unordered_map<std::int64_t, ClientLimits> limits;  ///< by id
     /// In the order in which they came; kManualSet is the first.
     std::map<std::string, std::uint32_t, std::less<>> sets{{std::string(kManualSet), 0}};
 
     std::uint32_t indexOf(std::string_view set);
     std::vector<std::uint32_t> setOrder() const;
-    void put(const Network& network, std::uint32_t set, Node node, std::int64_t id);
+    void put(const Network& network, std::uint32_t set, Decision says, std::int64_t id);
     std::shared_ptr<const Part> part();
 };
 
@@ -398,11 +409,11 @@ std::vector<std::uint32_t> AccessTable::Builder::Pending::setOrder() const {
     return places;
 }
 
-void AccessTable::Builder::Pending::put(const Network& network, std::uint32_t set, Node node,
+void AccessTable::Builder::Pending::put(const Network& network, std::uint32_t set, Decision says,
                                         std::int64_t id) {
     const auto pending = [&]<typename Key>(Key start) {
-        node.prefix_length = static_cast<std::uint8_t>(network.prefix_length - Key::kNetworkBits);
-        return PendingRule<Key>{start, set, node, id};
+        says.prefix_length = static_cast<std::uint8_t>(network.prefix_length - Key::kNetworkBits);
+        return PendingRule<Key>{id, start, set, says};
     };
     if (network.isV4())
         v4.push_back(pending(KeyV4::of(network.address)));
@@ -415,7 +426,8 @@ std::shared_ptr<const Part> AccessTable::Builder::Pending::part() {
     const auto inOrder = [&](auto& rules) {
         for (auto& rule : rules)
             rule.set = places[rule.set];
-        return sorted(std::move(rules));
+        sort(std::span(rules.begin(), rules.size()), 0);
+        return std::move(rules);
     };
     return parts::partOf(inOrder(v4), inOrder(v6), [&](std::int64_t id) { return limits.at(id); });
 }
@@ -447,10 +459,10 @@ void AccessTable::Builder::add(std::int64_t id, const Network& network, Verdict 
     replace(network);
     const ListenerIndex index =
         listener.empty() ? kAllListeners : pending_->listeners.placeOf(std::string(listener));
-    unsigned flags = verdict == Verdict::Deny ? Node::kDenies : 0;
-    if (verdict == Verdict::Deny && temporary) flags |= Node::kTemporary;
+    unsigned flags = verdict == Verdict::Deny ? Decision::kDenies : 0;
+    if (verdict == Verdict::Deny && temporary) flags |= Decision::kTemporary;
     if (verdict == Verdict::Allow && limits.any()) {
-        flags |= Node::kLimited;
+        flags |= Decision::kLimited;
         pending_->limits.emplace(id, limits);
     }
     pending_->put(network, pending_->indexOf(set),
@@ -468,11 +480,11 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
     data.version = version;
     data.listeners = std::make_shared<const ListenerNames>(std::move(pending_->listeners));
     data.allowed_until.resize(data.listeners->configured + 1);
-    const auto count = [&](const auto& rules) {
+    const auto count = [&](auto& rules) {
         for (const auto& rule : rules) {
-            if (rule.node.listener == kNoRule) continue;
-            data.count(rule.node.listener, true);
-            data.noteAllowing(rule.node);
+            if (rule.says.listener == kNoRule) continue;
+            data.count(rule.says.listener, true);
+            data.noteAllowing(rule.says);
         }
     };
     if (pending_->before) {

@@ -16,10 +16,10 @@ class Appender {
         part_.ids.reserve(v4 + v6);
     }
     template <typename Key>
-    void append(Key start, const Node& node, std::int64_t id, const ClientLimits& limits) {
-        if ((node.flags & Node::kLimited) != 0)
+    void append(Key start, const Decision& says, std::int64_t id, const ClientLimits& limits) {
+        if ((says.flags & Decision::kLimited) != 0)
             part_.limits.emplace_back(static_cast<std::uint32_t>(part_.ids.size()), limits);
-        family(start).append(start, node);
+        family(start).append(start, says);
         part_.ids.push_back(id);
     }
     void finish() {
@@ -35,15 +35,14 @@ class Appender {
 };
 
 template <typename Key>
-void appendPending(const std::vector<PendingRule<Key>>& pending,
-                   const std::function<ClientLimits(std::int64_t)>& limits, Appender& to) {
-    for (std::size_t at = 0; at < pending.size(); ++at) {
-        const PendingRule<Key>& rule = pending[at];
+void appendPending(Pile<PendingRule<Key>>& pending, const std::function<ClientLimits(std::int64_t)>& limits,
+                   Appender& to) {
+    while (!pending.empty()) {
+        const PendingRule<Key> rule = pending.takeLast();
         // A network that has rules need not say that it has none.
-        if (rule.node.listener == kNoRule && at + 1 < pending.size() && pending[at + 1].isOfNetworkOf(rule))
-            continue;
-        const bool limited = (rule.node.flags & Node::kLimited) != 0;
-        to.append(rule.start, rule.node, rule.id, limited ? limits(rule.id) : ClientLimits{});
+        if (rule.says.listener == kNoRule && !pending.empty() && pending.last().isOfNetworkOf(rule)) continue;
+        const bool limited = (rule.says.flags & Decision::kLimited) != 0;
+        to.append(rule.start, rule.says, rule.id, limited ? limits(rule.id) : ClientLimits{});
     }
 }
 
@@ -124,13 +123,11 @@ std::size_t Part::memoryBytes() const noexcept {
            limits.capacity() * sizeof limits[0];
 }
 
-std::unique_ptr<const Part> partOf(std::vector<PendingRule<KeyV4>> v4,
-                                   const std::vector<PendingRule<KeyV6>>& v6,
+std::unique_ptr<const Part> partOf(Pile<PendingRule<KeyV4>> v4, Pile<PendingRule<KeyV6>> v6,
                                    const std::function<ClientLimits(std::int64_t id)>& limits) {
     auto part = std::make_unique<Part>();
     Appender to(*part, v4.size(), v6.size());
     appendPending(v4, limits, to);
-    v4 = {};
     appendPending(v6, limits, to);
     to.finish();
     return part;

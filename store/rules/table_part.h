@@ -22,7 +22,9 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <new>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -86,14 +88,13 @@ struct KeyV6 {
     friend auto operator<=>(const KeyV6&, const KeyV6&) = default;
 };
 
-/// A rule, as the walk needs it.
-struct Node {
+/// What a rule says.
+struct Decision {
     static constexpr std::uint8_t kDenies = 1, kTemporary = 2, kLimited = 4;
 
-    std::uint32_t around = kNone;  ///< the next rule to ask: of the same network or of the enclosing one
-    std::uint32_t expires;         ///< kNever, or the second from which on it is dead
-    ListenerIndex listener;        ///< kAllListeners, kNoRule, or a place among the names
-    std::uint8_t prefix_length;    ///< in the family's own bits
+    std::uint32_t expires;       ///< kNever, or the second from which on it is dead
+    ListenerIndex listener;      ///< kAllListeners, kNoRule, or a place among the names
+    std::uint8_t prefix_length;  ///< in the family's own bits
     std::uint8_t flags;
 
     bool decides(ListenerIndex asked, UnixSeconds now) const noexcept {
@@ -102,29 +103,86 @@ struct Node {
     Verdict verdict() const noexcept { return (flags & kDenies) != 0 ? Verdict::Deny : Verdict::Allow; }
 };
 
-/// A rule before the piece is built. Among the rules of one network the one that wins is sorted last.
+/// A rule, as the walk needs it.
+struct Node : Decision {
+    std::uint32_t around;  ///< the next rule to ask: of the same network or of the enclosing one
+};
+
+/// A rule before the piece is built: all of them are in memory beside the piece, so it is kept small. Among the rules of one
+/// network the one that wins is sorted last.
 template <typename Key>
 struct PendingRule {
+    std::int64_t id;
     Key start;
     std::uint32_t set;  ///< its place among the sets, the first being the last to decide
-    Node node;
-    std::int64_t id;
+    Decision says;
 
     friend bool operator<(const PendingRule& a, const PendingRule& b) noexcept {
         if (a.start != b.start) return a.start < b.start;
         return a.order() < b.order();
     }
     bool isOfNetworkOf(const PendingRule& other) const noexcept {
-        return start == other.start && node.prefix_length == other.node.prefix_length;
+        return start == other.start && says.prefix_length == other.says.prefix_length;
     }
 
   private:
     auto order() const noexcept {
-        const bool is_rule = node.listener != kNoRule;
-        const bool names_listener = node.listener != kAllListeners;
-        return std::tuple(node.prefix_length, is_rule, names_listener, node.listener,
-                          (node.flags & Node::kDenies) != 0, set, id);
+        const bool is_rule = says.listener != kNoRule;
+        const bool names_listener = says.listener != kAllListeners;
+        return std::tuple(says.prefix_length, is_rule, names_listener, says.listener,
+                          (says.flags & Decision::kDenies) != 0, set, id);
     }
+};
+
+/// Very many rules that are pending: they grow without being copied, as the kernel moves large allocations by their pages, and
+/// whoever takes them, from the end, gives the memory back meanwhile.
+template <typename Rule>
+class Pile {
+    static_assert(std::is_trivially_copyable_v<Rule>);
+
+  public:
+    Pile() = default;
+    Pile(Pile&& other) noexcept
+        : rules_(std::move(other.rules_)),
+          size_(std::exchange(other.size_, 0)),
+          room_(std::exchange(other.room_, 0)) {}
+    Pile& operator=(Pile&&) = delete;
+
+    void push_back(const Rule& rule) {
+        constexpr std::size_t kFirst = 16;
+        if (size_ == room_ && !resize(std::max(kFirst, 2 * room_))) throw std::bad_alloc();
+        rules_[size_++] = rule;
+    }
+    Rule takeLast() noexcept {
+        constexpr std::size_t kReturned = std::size_t(1) << 15;
+        const Rule last = rules_[--size_];
+        if (size_ > 0 && size_ % kReturned == 0) resize(size_);
+        return last;
+    }
+    const Rule& last() const noexcept { return rules_[size_ - 1]; }
+    Rule& operator[](std::size_t at) noexcept { return rules_[at]; }
+    Rule* begin() noexcept { return rules_.get(); }
+    Rule* end() noexcept { return rules_.get() + size_; }
+    bool empty() const noexcept { return size_ == 0; }
+    std::size_t size() const noexcept { return size_; }
+
+  private:
+    struct Free {
+        void operator()(Rule* rules) const noexcept { std::free(rules); }
+    };
+
+    bool resize(std::size_t room) noexcept {
+        auto* const moved = static_cast<Rule*>(std::realloc(rules_.get(), room * sizeof(Rule)));
+        if (moved == nullptr) return false;
+        static_cast<void>(rules_.release());
+        rules_.reset(moved);
+        room_ = room;
+        return true;
+    }
+
+    std::unique_ptr<Rule[], Free> rules_;
+    std::size_t size_ = 0;
+    std::size_t room_ = 0;
 };
 
 /// All rules of one address family.
@@ -138,7 +196,7 @@ class Family {
         nodes_.reserve(rules);
     }
     /// Behind all others in the order that the file's comment tells.
-    void append(Key start, Node node);
+    void append(Key start, const Decision& says);
 
     /// The rule that wins of the narrowest network that holds the address; kNone: there is none. The next ones are `around` it.
     std::uint32_t narrowest(Key address) const noexcept {
@@ -190,15 +248,16 @@ std::uint32_t Family<Key>::enclosing(std::uint32_t candidate, Key inner) const n
 }
 
 template <typename Key>
-void Family<Key>::append(Key start, Node node) {
-    node.around = nodes_.empty() ? kNone : enclosing(static_cast<std::uint32_t>(nodes_.size() - 1), start);
+void Family<Key>::append(Key start, const Decision& says) {
+    const std::uint32_t around =
+        nodes_.empty() ? kNone : enclosing(static_cast<std::uint32_t>(nodes_.size() - 1), start);
     const std::size_t place = nodes_.size() % kBlockKeys;
     if (place == 0) {
         firsts_.push_back(start);
         blocks_.emplace_back().keys.fill(Key::highest());
     }
     blocks_.back().keys[place] = start;
-    nodes_.push_back(node);
+    nodes_.push_back({says, around});
 }
 
 template <typename Key>
@@ -289,9 +348,8 @@ struct Part {
     std::size_t memoryBytes() const noexcept;
 };
 
-/// Both are sorted, and no longer needed. `limits`: of those whose flags say so.
-std::unique_ptr<const Part> partOf(std::vector<PendingRule<KeyV4>> v4,
-                                   const std::vector<PendingRule<KeyV6>>& v6,
+/// Both are sorted, the first rule being the last one of its pile. `limits`: of those whose flags say so.
+std::unique_ptr<const Part> partOf(Pile<PendingRule<KeyV4>> v4, Pile<PendingRule<KeyV6>> v6,
                                    const std::function<ClientLimits(std::int64_t id)>& limits);
 
 /// The rules of `above`, and of `below` those of other networks. With `keeps_empty`, networks without a rule too.

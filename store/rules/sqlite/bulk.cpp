@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <endian.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -51,17 +53,6 @@ void appendLineOf(const sqlite::Arguments& row, std::string& line) {
                            .owner = row.text(8),
                            .ticket = row.text(9),
                            .note = row.text(10)});
-}
-
-/// The first sixteen bytes as numbers that sort as they do: all of most networks.
-std::pair<std::uint64_t, std::uint64_t> beginningOf(std::string_view text) noexcept {
-    const auto eight = [&](std::size_t from) {
-        std::uint64_t value = 0;
-        for (std::size_t at = from; at < from + sizeof value; ++at)
-            value = value << 8 | (at < text.size() ? static_cast<unsigned char>(text[at]) : 0);
-        return value;
-    };
-    return {eight(0), eight(sizeof(std::uint64_t))};
 }
 
 /// What is deleted meanwhile is not overwritten, where SQLite does that by itself (Debian's): for a table that is emptied as a
@@ -263,18 +254,33 @@ PutKind Bulk::put(AccessRule& rule, const std::optional<AccessRule>& found) {
     return PutKind::Changed;
 }
 
+Bulk::Beginning Bulk::beginningOf(std::string_view text) noexcept {
+    std::array<std::uint64_t, 2> beginning{};
+    std::memcpy(beginning.data(), text.data(), std::min(text.size(), sizeof beginning));
+    return {be64toh(beginning[0]), be64toh(beginning[1])};
+}
+
 /// The one that find() was asked for last.
 void Bulk::addPending(const AccessRule& rule) {
     const std::uint16_t length = static_cast<std::uint16_t>(asked_network_.size());
     if (rules_.size() >= kForgotten || texts_.size() + sizeof length + length >= kForgotten)
         throw StoreError(StoreError::Kind::Other, "the list has too many rules");
-    pending_.push_back({beginningOf(asked_network_), static_cast<std::uint32_t>(rules_.size()),
-                        static_cast<std::uint32_t>(texts_.size())});
+    const Pending& pending =
+        pending_.emplace_back(Pending{beginningOf(asked_network_), static_cast<std::uint32_t>(rules_.size()),
+                                      static_cast<std::uint32_t>(texts_.size())});
     rules_.add(rule);
-    texts_.append(reinterpret_cast<const char*>(&length), sizeof length).append(asked_network_);
+    if (!isWhole(pending.beginning))
+        texts_.append(reinterpret_cast<const char*>(&length), sizeof length).append(asked_network_);
 }
 
-std::string_view Bulk::networkOf(const Pending& pending) const noexcept {
+/// `whole`: where the text is put that is all in the beginning.
+std::string_view Bulk::networkOf(const Pending& pending, std::array<char, 16>& whole) const noexcept {
+    if (isWhole(pending.beginning)) {
+        const std::array<std::uint64_t, 2> bytes{htobe64(pending.beginning.first),
+                                                 htobe64(pending.beginning.second)};
+        std::memcpy(whole.data(), bytes.data(), whole.size());
+        return whole.data();  // which a zero ends
+    }
     std::uint16_t length = 0;
     std::memcpy(&length, texts_.data() + pending.network, sizeof length);
     return {texts_.data() + pending.network + sizeof length, length};
@@ -332,13 +338,15 @@ class Bulk::NewRows : public sqlite::Feed {
         if (at_ == bulk_.pending_.size()) return false;
         // Rules that come next are anywhere in memory, as the list was in another order.
         constexpr std::size_t kAhead = 8;
-        if (const std::size_t ahead = at_ + kAhead; ahead < bulk_.pending_.size()) {
-            bulk_.rules_.prefetch(bulk_.pending_[ahead].rule);
-            __builtin_prefetch(bulk_.texts_.data() + bulk_.pending_[ahead].network);
+        if (at_ + 2 * kAhead < bulk_.pending_.size()) {
+            bulk_.rules_.prefetchPlace(bulk_.pending_[at_ + 2 * kAhead].rule);
+            const Pending& ahead = bulk_.pending_[at_ + kAhead];
+            bulk_.rules_.prefetch(ahead.rule);
+            if (!isWhole(ahead.beginning)) __builtin_prefetch(bulk_.texts_.data() + ahead.network);
         }
         const Pending& pending = bulk_.pending_[at_];
         bulk_.rules_.read(pending.rule, rule_);
-        network_ = bulk_.networkOf(pending);
+        network_ = bulk_.networkOf(pending, whole_);
         take(at_++);
         return true;
     }
@@ -352,6 +360,7 @@ class Bulk::NewRows : public sqlite::Feed {
     std::string_view network_;
 
   private:
+    std::array<char, 16> whole_{};
     std::size_t at_ = 0;  ///< of the next one
 };
 
@@ -528,7 +537,8 @@ void Bulk::sortPending() {
     };
     std::sort(pending_.begin(), pending_.end(), [&](const Pending& a, const Pending& b) {
         if (a.beginning != b.beginning) return a.beginning < b.beginning;
-        const std::string_view one = networkOf(a), other = networkOf(b);
+        std::array<char, 16> whole_a, whole_b;
+        const std::string_view one = networkOf(a, whole_a), other = networkOf(b, whole_b);
         return one != other ? one < other : whole(a) < whole(b);
     });
 }

@@ -13,6 +13,7 @@
 #include "store/sqlite/database.h"
 #include "store/sqlite/feed.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -86,12 +87,13 @@ class Bulk {
     void finish();
 
   private:
+    /// The first sixteen bytes of a network's text as numbers that sort as they do: all of an IPv4 network's, mostly.
+    using Beginning = std::pair<std::uint64_t, std::uint64_t>;
     /// A new rule.
     struct Pending {
-        /// The first sixteen bytes of its network's text as numbers that sort as they do: all of most networks.
-        std::pair<std::uint64_t, std::uint64_t> beginning;
+        Beginning beginning;
         std::uint32_t rule;     ///< in rules_; kForgotten: none any more
-        std::uint32_t network;  ///< where its text begins in texts_
+        std::uint32_t network;  ///< where its text begins in texts_, unless all of it is in `beginning`
     };
     static constexpr std::uint32_t kForgotten = ~std::uint32_t(0);
     class NewRows;
@@ -103,7 +105,9 @@ class Bulk {
     static std::uint64_t hashOf(const AccessRule& rule);
     Pending* pendingOf(const AccessRule& like, std::uint64_t hash);
     void addPending(const AccessRule& rule);
-    std::string_view networkOf(const Pending& pending) const noexcept;
+    static Beginning beginningOf(std::string_view text) noexcept;
+    static bool isWhole(const Beginning& beginning) noexcept { return (beginning.second & 0xFF) == 0; }
+    std::string_view networkOf(const Pending& pending, std::array<char, 16>& whole) const noexcept;
     void sortPending();
     void readPlaces();
 
@@ -116,7 +120,7 @@ class Bulk {
     Places places_;
     std::vector<Pending> pending_;
     RuleList rules_;             ///< the new ones, and what they were before they were put again
-    std::string texts_;          ///< the length of each in two bytes before it
+    std::string texts_;          ///< of networks, the length of each in two bytes before it
     bool collided_ = false;      ///< a new rule has the hash of another one
     std::uint64_t asked_ = 0;    ///< hash of the rule that find() was asked for last
     std::string asked_network_;  ///< and its network's text

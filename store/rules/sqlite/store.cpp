@@ -108,7 +108,11 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     }
 
     void forEachRule(const std::function<void(const AccessRule&)>& visit,
-                     const std::function<void(const BadRow&)>& bad) override;
+                     const std::function<void(const BadRow&)>& bad) override {
+        forEachRow({}, visit, bad);
+    }
+    void forEachDisputed(const std::function<void(const AccessRule&)>& visit,
+                         const std::function<void(const BadRow&)>& bad) override;
     std::optional<AccessRule> rule(std::int64_t id) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
     void distrust() noexcept override { reader_.forget(); }
@@ -237,6 +241,8 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void onPlaces(std::size_t rules, std::string_view who, const std::function<void(Places&)>& work);
     std::vector<std::int64_t> othersOf(const Sets& sets, std::vector<std::int64_t> kept);
     void snapshot(const std::function<void()>& work);
+    void forEachRow(std::string_view condition, const std::function<void(const AccessRule&)>& visit,
+                    const std::function<void(const BadRow&)>& bad);
     void writeDefaults(const std::string& name, const std::optional<SetDefaults>& defaults);
     std::vector<AuditEntry> entriesOf(std::int64_t change);
     std::vector<AuditEntry> laterThan(const std::vector<AuditEntry>& entries);
@@ -309,10 +315,13 @@ Database& SqliteRuleStore::database() {
     return *database_;
 }
 
-void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& visit,
-                                  const std::function<void(const BadRow&)>& bad) {
+/// `condition`: after "WHERE"; empty: all.
+void SqliteRuleStore::forEachRow(std::string_view condition,
+                                 const std::function<void(const AccessRule&)>& visit,
+                                 const std::function<void(const BadRow&)>& bad) {
     snapshot([&] {
-        RawStatement rows(database(), fmt::format("{} ORDER BY id", kAllRules));
+        RawStatement rows(database(), fmt::format("{}{}{} ORDER BY id", kAllRules,
+                                                  condition.empty() ? "" : " WHERE ", condition));
         while (rows.step()) {
             std::optional<AccessRule> rule;
             try {
@@ -325,6 +334,14 @@ void SqliteRuleStore::forEachRule(const std::function<void(const AccessRule&)>& 
             visit(*rule);
         }
     });
+}
+
+void SqliteRuleStore::forEachDisputed(const std::function<void(const AccessRule&)>& visit,
+                                      const std::function<void(const BadRow&)>& bad) {
+    // One pass over the index, which is in this order.
+    forEachRow(
+        "network IN (SELECT network FROM access_rule GROUP BY network HAVING min(verdict) <> max(verdict))",
+        visit, bad);
 }
 
 std::optional<AccessRule> SqliteRuleStore::rule(std::int64_t id) {

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rules/table.h"
 
+#include "store/rules/table_part.h"
 #include "tests/unit/store/support.h"
 
 #include <gmock/gmock.h>
+
+#include <malloc.h>
 
 #include <algorithm>
 #include <map>
@@ -533,6 +536,15 @@ TEST(AccessTable, VeryManyRulesInAnyOrder) {
         if (at % 2 == 0) rules.emplace_back(one, Verdict::Allow, 4 * at + 3);
     }
     rules.emplace_back(network("10.0.0.0/8"), Verdict::Allow, 4);
+    constexpr std::int64_t kFirstV6 = 1'000'000;
+    const auto v6 = [](unsigned at) {
+        Network one = network("2001:db8::7");
+        one.address[at % 3 == 0 ? 2 : 7] = static_cast<std::uint8_t>(at);
+        one.address[at % 2 == 0 ? 4 : 14] = static_cast<std::uint8_t>(at >> 4);
+        return one;
+    };
+    for (unsigned at = 0; at < 2'000; ++at)
+        rules.emplace_back(v6(at), Verdict::Deny, kFirstV6 + at);
     std::shuffle(rules.begin(), rules.end(), std::mt19937(7));
     AccessTable::Builder builder(kThreeListeners);
     for (const auto& [network, verdict, id] : rules)
@@ -547,8 +559,26 @@ TEST(AccessTable, VeryManyRulesInAnyOrder) {
         ASSERT_TRUE(match);
         ASSERT_EQ(table->ruleId(match->rule), 4 * at + (at % 2 == 0 ? 3 : 2));
     }
+    for (unsigned at = 0; at < 2'000; ++at) {
+        const auto match = table->lookup(v6(at).address, kSmtp, kNow);
+        ASSERT_TRUE(match);
+        ASSERT_EQ(v6(static_cast<unsigned>(table->ruleId(match->rule) - kFirstV6)), v6(at));
+    }
     EXPECT_EQ(answer(*table, "10.255.0.1"), "allow 10.0.0.0/8 #4");
     EXPECT_EQ(answer(*table, "11.0.0.1"), "none");
+}
+
+TEST(AccessTable, WhatHasBeenTakenOfAPileIsGivenBack) {
+    constexpr unsigned kMany = 100'000;
+    parts::Pile<unsigned> pile;
+    for (unsigned at = 0; at < kMany; ++at)
+        pile.push_back(at);
+    const std::size_t before = ::malloc_usable_size(pile.begin());
+    EXPECT_GE(before, kMany * sizeof(unsigned));
+    for (unsigned at = kMany; at > kMany / 4; --at)
+        ASSERT_EQ(pile.takeLast(), at - 1);
+    EXPECT_EQ(pile.last(), kMany / 4 - 1);
+    EXPECT_LE(::malloc_usable_size(pile.begin()), before / 2);
 }
 
 TEST(AccessTable, ARuleCostsAtMostFortyBytes) {

@@ -64,13 +64,16 @@ constexpr std::array<const char*, 12> kNotes{"a=b",        "say \"no\"",    "C:\
 constexpr std::array<UnixSeconds, 5> kExpiries{1'000'000'000, 4'000'000'000, 253'402'300'799, 253'402'300'800,
                                                1'893'456'000};
 
+/// Of networks whose texts have up to 15 characters, 16 or 17, and more.
+constexpr std::array<const char*, 3> kBeginnings{"192.0.2.", "100.100.100.", "2001:db8:100:200::"};
+
 /// Different rules of few networks, so that many are there already.
 std::vector<AccessRule> someRules(std::mt19937& random) {
     const auto below = [&](unsigned most) { return random() % most; };
     std::map<std::string, AccessRule> rules;
     for (unsigned left = 60; left > 0; --left) {
         AccessRule one;
-        one.network = network("192.0.2." + std::to_string(below(40)));
+        one.network = network(kBeginnings[below(kBeginnings.size())] + std::to_string(below(14)));
         one.verdict = below(2) == 0 ? Verdict::Allow : Verdict::Deny;
         one.listener = below(3) == 0 ? "mx" : "";
         one.set = below(2) == 0 ? "manual" : "git";

@@ -978,6 +978,24 @@ TEST_F(RuleStoreTest, ChangesAndUndosByChanceKeepTheStateOfAModel) {
     }
 }
 
+TEST_F(RuleStoreTest, DisputedIsWhatIsBothAllowedAndDenied) {
+    const auto putOne = [&](const char* of, Verdict verdict, const char* set) {
+        AccessRule one;
+        one.network = network(of);
+        one.verdict = verdict;
+        one.set = set;
+        return put(one).id;
+    };
+    const auto allowed = putOne("192.0.2.1", Verdict::Allow, "git");
+    putOne("192.0.2.2", Verdict::Deny, "git");
+    putOne("192.0.2.2", Verdict::Deny, "manual");
+    putOne("192.0.2.0/24", Verdict::Allow, "manual");
+    const auto denied = putOne("192.0.2.1", Verdict::Deny, "manual");
+    std::vector<std::int64_t> disputed;
+    store_->forEachDisputed([&](const AccessRule& rule) { disputed.push_back(rule.id); });
+    EXPECT_THAT(disputed, ElementsAre(allowed, denied));
+}
+
 // A name's answer is of no use to another name, whoever has given it to the rule.
 TEST_F(RuleStoreTest, ARuleWithANewNameHasNoAnswerYet) {
     AccessRule named;
