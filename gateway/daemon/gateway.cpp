@@ -37,7 +37,7 @@ using Clock = std::chrono::steady_clock;
 sigset_t handledSignals() {
     sigset_t set;
     sigemptyset(&set);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP})
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1})
         sigaddset(&set, signal);
     return set;
 }
@@ -338,6 +338,7 @@ bool Gateway::awaitStop(std::chrono::milliseconds limit) {
                             static_cast<long>(left.count() % 1'000'000'000)};
         const int signal = ::sigtimedwait(&signals, nullptr, &wait);
         if (signal == SIGHUP) reloader_->ask();
+        if (signal == SIGUSR1) log_->reopen();
         if (signal == SIGTERM || signal == SIGINT) return true;
     }
 }

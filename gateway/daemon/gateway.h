@@ -30,7 +30,7 @@ namespace mailgate {
 
 /// SIGTERM or SIGINT: sessions are ended at points where that breaks nothing, at the latest after drain_timeout; a
 /// second signal ends them at once. SIGHUP: the log is reopened and the configuration is reloaded, as a whole or not
-/// at all (Reloader).
+/// at all (Reloader). SIGUSR1: the log is reopened, and nothing else.
 class Gateway {
   public:
     /// Binds, reads certificates, drops privileges, opens the log, the rules and the journal, starts everything. Throws
