@@ -20,9 +20,12 @@ std::string userName(uid_t user) {
 }  // namespace
 
 std::string actingUser() {
-    const char* sudo_user = ::getuid() == 0 ? std::getenv("SUDO_USER") : nullptr;
-    return sudo_user == nullptr || *sudo_user == '\0' ? userName(::getuid())
-                                                      : fmt::format("{} (sudo)", sudo_user);
+    const char* sudo_user = std::getenv("SUDO_USER");
+    const std::string user = userName(::getuid());
+    if (sudo_user == nullptr || *sudo_user == '\0') return user;
+    // Anybody can set the variable, so that whoever is not root is named too.
+    return ::getuid() == 0 ? fmt::format("{} (sudo)", sudo_user)
+                           : fmt::format("{} (sudo -u {})", sudo_user, user);
 }
 
 }  // namespace mailgate::cli

@@ -6,7 +6,7 @@
 
 namespace mailgate::cli {
 
-/// The Unix user, for audit trails: who called sudo(8) rather than root.
+/// The Unix user, for audit trails: who called sudo(8) rather than root, and beside another user: "carol (sudo -u mailgate)".
 std::string actingUser();
 
 }  // namespace mailgate::cli
