@@ -56,13 +56,14 @@ class Gateway {
     void pruneFleet(store::RuleStore& rules, std::int64_t now);
     void startNames(const std::string& store_url);
     void stopThreads();
-    void logStart(const InheritedSockets& inherited, const std::string& forgotten);
+    void logStart(const std::string& forgotten);
     void logStop();
     bool awaitStop(std::chrono::milliseconds limit);
     void beat();
     void drain();
 
     std::size_t possible_sessions_;  ///< what the descriptor limit allows
+    InheritedSockets inherited_;
     std::unique_ptr<EventLog> log_;
     std::unique_ptr<DefectLog> defects_;
     std::unique_ptr<store::Journal> journal_;
