@@ -73,7 +73,7 @@ class Examination {
         may_judge_ = actsAs(config_.user);
         examineRenewals();
         examineUnit();
-        examinePasswordFile();
+        attempt([&] { examinePasswordFile(); });
         examineLog();
         if (!rules_are_lost_) examineStore();
         if (config_.journal.enabled) examineJournal();
