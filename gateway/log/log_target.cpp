@@ -56,7 +56,7 @@ class FileTarget : public DescriptorTarget {
   public:
     /// Check error() before use.
     explicit FileTarget(std::string path) : DescriptorTarget(-1), path_(std::move(path)) {
-        error_ = reopen().error;
+        error_ = FileTarget::reopen().error;
     }
     ~FileTarget() override {
         if (fd_ >= 0) ::close(fd_);
