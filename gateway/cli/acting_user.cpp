@@ -21,7 +21,7 @@ std::string userName(uid_t user) {
 
 std::string actingUser() {
     const char* sudo_user = std::getenv("SUDO_USER");
-    const std::string user = userName(::getuid());
+    std::string user = userName(::getuid());
     if (sudo_user == nullptr || *sudo_user == '\0') return user;
     // Anybody can set the variable, so that whoever is not root is named too.
     return ::getuid() == 0 ? fmt::format("{} (sudo)", sudo_user)
