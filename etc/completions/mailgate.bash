@@ -1,32 +1,46 @@
 # bash completion for mailgate(1)
 
-# The configuration that the command line names.
-_mailgate_file() {
-    local file=mailgate.toml word
+# The configuration that the command line names, and the files that it includes.
+_mailgate_files() {
+    local file=mailgate.toml word pattern found
     [ -r "$file" ] || file=/etc/mailgate/mailgate.toml
     for ((word = 1; word < COMP_CWORD; word++)); do
         [ "${COMP_WORDS[word]}" = --config ] && file=${COMP_WORDS[word + 1]}
     done
-    [ -r "$file" ] && printf '%s\n' "$file"
+    [ -r "$file" ] || return
+    printf '%s\n' "$file"
+    while IFS= read -r pattern; do
+        [[ $pattern = /* ]] || pattern=$(dirname -- "$file")/$pattern
+        while IFS= read -r found; do
+            [ -r "$found" ] && printf '%s\n' "$found"
+        done < <(compgen -G "$pattern")
+    done < <(awk '/^[ \t]*\[/ { exit } /^[ \t]*include[ \t]*=/ { inside = 1 } inside { print } /\]|"[ \t]*$/ { inside = 0 }' "$file" |
+             grep -o '"[^"]*"' | tr -d '"')
 }
 
-# The names in its tables [[$1]].
+# The names in the tables [[$1]] of these: listener, upstream, or upstream.server as UPSTREAM/SERVER.
 _mailgate_names() {
-    local file
-    file=$(_mailgate_file) && awk -v table="[[$1]]" '
-        /^[ \t]*\[/ { inside = $1 == table }
-        inside && /^[ \t]*name[ \t]*=/ { gsub(/^[^"]*"|".*$/, ""); print }' "$file"
+    local files
+    mapfile -t files < <(_mailgate_files)
+    [ ${#files[@]} -gt 0 ] && awk -v table="[[$1]]" '
+        /^[ \t]*\[/ { inside = $1 == table; is_upstream = $1 == "[[upstream]]" }
+        (inside || is_upstream) && /^[ \t]*name[ \t]*=/ {
+            gsub(/^[^"]*"|".*$/, "")
+            if (is_upstream) upstream = $0
+            if (inside) print (table == "[[upstream.server]]" ? upstream "/" : "") $0
+        }' "${files[@]}"
 }
 
 # The hosts of its servers.
 _mailgate_hosts() {
-    local file
-    file=$(_mailgate_file) && awk '
+    local files
+    mapfile -t files < <(_mailgate_files)
+    [ ${#files[@]} -gt 0 ] && awk '
         /^[ \t]*#/ { next }
         /^[ \t]*\[/ { inside = $1 ~ /^\[\[upstream/ }
         inside { while (match($0, /address[ \t]*=[ \t]*"[^"]*"/)) {
                      host = substr($0, RSTART, RLENGTH); $0 = substr($0, RSTART + RLENGTH)
-                     gsub(/^[^"]*"|:[0-9]+"$|"$/, "", host); gsub(/[][]/, "", host); print host } }' "$file"
+                     gsub(/^[^"]*"|:[0-9]+"$|"$/, "", host); gsub(/[][]/, "", host); print host } }' "${files[@]}"
 }
 
 # The names of the sets that there are rules in.
@@ -41,7 +55,13 @@ _mailgate_sets() {
 # What --columns takes of a command's table.
 _mailgate_columns() {
     case $1 in
-        sessions* | who*) echo "time session gateway client listener tls helo from to queue-id end protocol balancer server rule size in out duration started" ;;
+        sessions*) if [[ " ${COMP_WORDS[*]} " = *" --live "* ]]; then
+                       echo "since session client listener state server helo from in out balancer protocol tls mails"
+                   else
+                       _mailgate_columns who
+                   fi ;;
+        who*) echo "time session gateway client listener tls helo from to queue-id end protocol balancer server rule size in out duration started" ;;
+        "report would-refuse"*) echo "network listeners sessions clients mails accepted why last senders" ;;
         "access list"* | "access set show"*) echo "rule set verdict network listener limits reply expires hits last-hit by owner ticket note" ;;
         "access set"*) echo "set rules allow deny expired hits last-hit expires-after note" ;;
         "access history"*) echo "time by change action rule what" ;;
@@ -51,6 +71,12 @@ _mailgate_columns() {
 _mailgate() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word words="" command=""
     COMPREPLY=()
+    # --option=value comes as three words.
+    if [ "$cur" = = ]; then
+        cur=""
+    elif [ "$prev" = = ] && [ "$COMP_CWORD" -ge 2 ]; then
+        prev=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
     case $prev in
         --config)   compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
@@ -69,15 +95,26 @@ _mailgate() {
         --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
         --set) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_sets)" -- "$cur"); return ;;
         --end) mapfile -t COMPREPLY < <(compgen -W "client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle" -- "$cur"); return ;;
-        --expires | --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
         --host) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_hosts)" -- "$cur"); return ;;
-        --reply | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --user | --limit) return ;;
+        --expires) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d never" -- "$cur"); return ;;
+        --server) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names upstream.server)" -- "$cur"); return ;;
+        --prefer) mapfile -t COMPREPLY < <(compgen -W "fleet here" -- "$cur"); return ;;
+        --ca) compopt -o filenames 2>/dev/null
+              mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+        --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
+        --reply | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --to | --user | --limit | --balancer | --gateway | --queue-id | --message-id | --refused-recipient | --helo | --rule | --program | --client-sessions | --client-rate | --expired-for | --unused | --expiring | --ignore-columns | --url | --grant | --server-name) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do
         case ${COMP_WORDS[word]} in
-            --config) ((word++)) ;;
-            -*) ;;
+            --config | --listener | --expires | --note | --set | --owner | --ticket | --program | --client-sessions | --client-rate | \
+            --reply | --note-contains | --expired-for | --match | --inside | --unused | --expiring | --columns | --format | \
+            --verdict | --ignore-columns | --since | --until | --by | --limit | --client | --from | --to | --user | --queue-id | \
+            --message-id | --balancer | --server | --refused-recipient | --protocol | --helo | --tls | --end | --rule | --gateway | \
+            --sort | --starttls | --server-name | --ca | --host | --prefer | --url | --grant | --role | --parts)
+                [ "${COMP_WORDS[word + 1]}" = = ] && ((word++))
+                ((word++)) ;;
+            -* | =) ;;
             *) command+="${command:+ }${COMP_WORDS[word]}" ;;
         esac
     done
@@ -122,7 +159,7 @@ _mailgate() {
         top)     words="--by --sort --since --until --client --listener --limit --here --gateway --json --wide --utc --no-pager" ;;
         who*)    words="--since --until --limit --here --gateway --json --wide --columns --utc --no-pager" ;;
         report) words="would-refuse" ;;
-        "report would-refuse") words="--since --until --client --listener --limit --here --gateway --json" ;;
+        "report would-refuse") words="--since --until --client --listener --limit --here --gateway --json --wide --columns --utc --no-pager" ;;
         backup) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
         restore*) words="--parts"
                   [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return; } ;;
@@ -132,7 +169,7 @@ _mailgate() {
         "tls test"*) words="--starttls --server-name --ca --json" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
-                                         words="--host --everywhere $(_mailgate_names upstream | sed 's|$|/|')" ;;
+                                         words="--host --everywhere $(if [[ $cur = */* ]]; then _mailgate_names upstream.server; else _mailgate_names upstream | sed 's|$|/|'; fi)" ;;
         probe*) words="--json $(_mailgate_names upstream)" ;;
         check* | reload*) words="--json" ;;
         fleet) words="status join push verify leave forget copy migrate" ;;

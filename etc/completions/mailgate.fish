@@ -67,7 +67,7 @@ complete -c mailgate -n "not __fish_seen_subcommand_from $commands" -a "$command
 complete -c mailgate -n "__fish_seen_subcommand_from access; and not __fish_seen_subcommand_from $rules" -a "$rules"
 complete -c mailgate -n '__mailgate_access allow deny remove list test report import diff; or __fish_seen_subcommand_from sessions report top' \
     -l listener -x -a '(__mailgate_names listener)' -d 'a listener'
-complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d' -d 'duration or RFC 3339 time'
+complete -c mailgate -n '__mailgate_access allow deny' -l expires -x -a '1h 12h 1d 7d 30d never' -d 'duration or RFC 3339 time'
 complete -c mailgate -n '__mailgate_access allow' -l client-sessions -x -d 'sessions at once for each client'
 complete -c mailgate -n '__mailgate_access allow' -l client-rate -x -d 'new sessions a minute for each client'
 complete -c mailgate -n '__mailgate_access allow deny list' -l note -x -d why
@@ -142,10 +142,11 @@ complete -c mailgate -n '__fish_seen_subcommand_from who' -l no-pager -d 'no pag
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l since -x -a '1h 12h 1d 7d 30d today yesterday' -d beginning
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top' -l until -x -a '1h 12h 1d 7d 30d today yesterday' -d end
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l all -d 'without a limit'
-complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l wide -d 'do not fit tables to the terminal'
-complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l utc -d 'times in UTC'
-complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls' -l no-pager -d 'no pager'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls would-refuse' -l wide -d 'do not fit tables to the terminal'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls would-refuse' -l utc -d 'times in UTC'
+complete -c mailgate -n '__mailgate_access list set history; or __fish_seen_subcommand_from sessions top status tls would-refuse' -l no-pager -d 'no pager'
 complete -c mailgate -n '__mailgate_access set history; or __fish_seen_subcommand_from tls' -l columns -x -d 'these columns'
+complete -c mailgate -n '__fish_seen_subcommand_from would-refuse' -l columns -x -a '(__mailgate_listed network listeners sessions clients mails accepted why last senders)' -d 'these columns'
 complete -c mailgate -n '__mailgate_access list' -l columns -x -a '(__mailgate_listed rule set verdict network listener limits reply expires hits last-hit by owner ticket note)' -d 'these columns'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l columns -x -a '(__mailgate_listed time session gateway client listener tls helo from to queue-id end protocol balancer server rule size in out duration started)' -d 'these columns'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions top report' -l limit -x -d 'maximum number'

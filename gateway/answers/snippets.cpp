@@ -196,7 +196,8 @@ std::string postscreenLines(const ServerConfig& server, const SmtpService& servi
 // What Postfix cannot check itself, said where it is pasted.
 constexpr std::string_view kPostfixWarning =
     "# Anybody who reaches such a port can claim any client address: let only the gateway connect to it.\n"
-    "# Keep the gateway's address out of mynetworks.\n";
+    "# Keep the gateway's address out of mynetworks (127.0.0.1 may be there if the gateway is on this "
+    "machine).\n";
 
 /// Lines that name nobody would be pasted all the same.
 void requireServers(const Config& config, bool (*wanted)(Protocol), std::string_view protocols) {

@@ -107,7 +107,8 @@ Parts partsArgument(const std::vector<std::string>& words) {
     return parts;
 }
 
-constexpr const char* kInUse = "stop the gateway first (systemctl stop mailgate)";
+// A socket unit that holds its ports would start it again.
+constexpr const char* kInUse = "stop the gateway first (systemctl stop 'mailgate@*.socket' mailgate)";
 
 /// A gateway that answers would go on with the files that are put aside.
 void requireStopped(const Config& config) {

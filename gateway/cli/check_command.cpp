@@ -8,11 +8,15 @@
 #include "gateway/cli/table.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/preflight.h"
+#include "gateway/daemon/privileges.h"
+#include "gateway/daemon/service_unit.h"
 
 #include <Poco/JSON/Array.h>
 #include <Poco/JSON/Object.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
+#include <unistd.h>
 
 #include <filesystem>
 #include <memory>
@@ -36,14 +40,25 @@ struct Examination {
     std::vector<std::string> warnings, errors;
 };
 
+std::string examinedAs(const ServiceUser& service) {
+    return fmt::format(
+        "warning: examined as {}, whom mailgate.service runs the gateway as: what only root may read is "
+        "closed to it",
+        service.user);
+}
+
 Examination examine(const std::filesystem::path& file) {
     Examination found{.file = file.string(), .config = {}, .warnings = {}, .errors = {}};
+    const auto service = ::geteuid() == 0 ? serviceUser(file) : std::nullopt;
     try {
+        // All that follows: root may read what the gateway may not.
+        if (service) dropPrivileges(*service);
         found.config = withProgress("resolving names", [&] { return loadConfig(file); });
     } catch (const ConfigError& error) {
         std::istringstream lines(error.what());
         for (std::string line; std::getline(lines, line);)
             found.errors.push_back(std::move(line));
+        if (service) found.warnings.push_back(examinedAs(*service));
         return found;
     }
     found.warnings = found.config->warnings;
@@ -56,6 +71,7 @@ Examination examine(const std::filesystem::path& file) {
     for (const std::string& error : site.errors)  // one that names a place in the file has its name already
         found.errors.push_back(
             error.starts_with(found.file + ":") ? error : fmt::format("{}: {}", found.file, error));
+    if (service && !found.errors.empty()) found.warnings.push_back(examinedAs(*service));
     return found;
 }
 

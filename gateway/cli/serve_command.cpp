@@ -10,8 +10,9 @@
 namespace mailgate::cli {
 
 void addServeCommand(CLI::App& root, Context& context) {
-    CLI::App* serve = root.add_subcommand(
-        "serve", "Run in the foreground (systemd Type=notify); SIGHUP reloads, SIGTERM drains and stops");
+    CLI::App* serve = root.add_subcommand("serve",
+                                          "Run in the foreground (systemd Type=notify); SIGHUP reloads, "
+                                          "SIGUSR1 reopens the log, SIGTERM drains and stops");
     serve->callback([&context] { Gateway(loadConfig(chosenFile(context))).run(); });
 }
 

@@ -465,7 +465,7 @@ const Fields<LogConfig>& logFields() {
         {"format", choice<&LogConfig::format>(kLogFormats), kReload, "how a line is written"},
         {"target",
          ownText<&LogConfig::target>("`stderr`, `syslog`, `syslog:SOCKET`, `file:PATH`", readLogTarget),
-         kReload, "`syslog` is `syslog:/dev/log`; a file is created with mode 0640 and reopened on SIGHUP"},
+         kReload, "`syslog` is `syslog:/dev/log`; a file is created with mode 0640 and reopened on SIGUSR1"},
         {"level", choice<&LogConfig::level>(kLogLevels), kReload, "less important events are not written"},
     };
     return fields;

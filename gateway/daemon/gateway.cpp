@@ -37,7 +37,7 @@ using Clock = std::chrono::steady_clock;
 sigset_t handledSignals() {
     sigset_t set;
     sigemptyset(&set);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP})
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1})
         sigaddset(&set, signal);
     return set;
 }
@@ -81,9 +81,9 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
 
     memory_reserve::install();
 
-    InheritedSockets inherited = InheritedSockets::take();
+    inherited_ = InheritedSockets::take();
     const unsigned worker_count = config.workers ? config.workers : usableCpus();
-    ListeningSockets listening = openListeners(config, worker_count, &inherited);
+    ListeningSockets listening = openListeners(config, worker_count, inherited_);
     TlsListeners::Row certificates = tls_.make(config);
     const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
     TlsUpstreams::Row server_tls = server_tls_.make(config);
@@ -101,8 +101,9 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
     checker_ = std::make_unique<HealthChecker>();
-    reloader_ = std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_,
-                                                          *state_, *checker_, tls_, server_tls_, workers_});
+    reloader_ =
+        std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_, *state_,
+                                                  *checker_, tls_, server_tls_, workers_, inherited_});
     if (ticket_seal)
         tickets_ = std::make_unique<FleetTickets>(*ticket_seal, tls_.tickets(), ticketEvents(*log_));
     makeFleet(config);
@@ -125,7 +126,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     makeConsole(console, console_tls, store_url, name);
     reloader_->start();
     reloader_->commit(std::move(first));
-    logStart(inherited, forgotten);
+    logStart(forgotten);
     for (std::size_t i = 0; i < workers_.size(); ++i)
         workers_[i]->start(fmt::format("worker-{}", i));
     control_->serving();
@@ -338,6 +339,7 @@ bool Gateway::awaitStop(std::chrono::milliseconds limit) {
                             static_cast<long>(left.count() % 1'000'000'000)};
         const int signal = ::sigtimedwait(&signals, nullptr, &wait);
         if (signal == SIGHUP) reloader_->ask();
+        if (signal == SIGUSR1) log_->reopen();
         if (signal == SIGTERM || signal == SIGINT) return true;
     }
 }
@@ -361,7 +363,7 @@ void Gateway::drain() {
 
 // ---- what it says about itself
 
-void Gateway::logStart(const InheritedSockets& inherited, const std::string& forgotten) {
+void Gateway::logStart(const std::string& forgotten) {
     const Config& config = reloader_->current()->config;
     LogLine line = log_->line(LogLevel::Information, "gateway.start");
     line.text("name", config.name).text("version", MAILGATE_VERSION).number("pid", ::getpid());
@@ -387,10 +389,8 @@ void Gateway::logStart(const InheritedSockets& inherited, const std::string& for
         warnings.push_back(fmt::format("server {0}/{1} is still drained{2}: mailgate server ready {0}/{1}",
                                        name.first, name.second, inWords(order)));
     if (!forgotten.empty()) warnings.push_back(forgotten);
-    for (const std::string& name : inherited.unused()) {
-        warnings.push_back(
-            fmt::format("systemd passed the socket {}, but no listener has that name and address", name));
-    }
+    for (std::string& warning : inherited_.unusedWarnings(config))
+        warnings.push_back(std::move(warning));
     for (const std::string& warning : warnings) {
         LogLine told = log_->line(LogLevel::Warning, "config.warning");
         told.text("detail", warning);

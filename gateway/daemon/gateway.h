@@ -30,7 +30,7 @@ namespace mailgate {
 
 /// SIGTERM or SIGINT: sessions are ended at points where that breaks nothing, at the latest after drain_timeout; a
 /// second signal ends them at once. SIGHUP: the log is reopened and the configuration is reloaded, as a whole or not
-/// at all (Reloader).
+/// at all (Reloader). SIGUSR1: the log is reopened, and nothing else.
 class Gateway {
   public:
     /// Binds, reads certificates, drops privileges, opens the log, the rules and the journal, starts everything. Throws
@@ -56,13 +56,14 @@ class Gateway {
     void pruneFleet(store::RuleStore& rules, std::int64_t now);
     void startNames(const std::string& store_url);
     void stopThreads();
-    void logStart(const InheritedSockets& inherited, const std::string& forgotten);
+    void logStart(const std::string& forgotten);
     void logStop();
     bool awaitStop(std::chrono::milliseconds limit);
     void beat();
     void drain();
 
     std::size_t possible_sessions_;  ///< what the descriptor limit allows
+    InheritedSockets inherited_;
     std::unique_ptr<EventLog> log_;
     std::unique_ptr<DefectLog> defects_;
     std::unique_ptr<store::Journal> journal_;

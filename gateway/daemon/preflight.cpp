@@ -13,6 +13,7 @@
 #include "gateway/worker/listening_sockets.h"
 #include "gateway/worker/worker.h"
 #include "protocols/values/text.h"
+#include "store/backends/fleet.h"
 #include "store/backends/rules.h"
 
 #include <fmt/format.h>
@@ -71,6 +72,8 @@ class Examination {
         dropPrivileges(config_.user);
         may_judge_ = actsAs(config_.user);
         examineRenewals();
+        examineUnit();
+        attempt([&] { examinePasswordFile(); });
         examineLog();
         if (!rules_are_lost_) examineStore();
         if (config_.journal.enabled) examineJournal();
@@ -169,6 +172,32 @@ class Examination {
         });
     }
 
+    /// The unit's sandbox keeps from the gateway what the mode of a folder grants it.
+    void examineUnit() {
+        const auto file = [](const std::string& url, std::string_view prefix) {
+            return url.starts_with(prefix) ? url.substr(prefix.size()) : "";
+        };
+        const std::pair<std::string_view, std::string> files[] = {
+            {"log.target", file(config_.log.target, kFilePrefix)},
+            {"store.url", file(config_.store_url, "sqlite:")},
+            {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : ""}};
+        for (const auto& [key, path] : files) {
+            if (path.empty() || !readOnlyInUnit(path, config_.file)) continue;
+            found_.warnings.push_back(
+                fmt::format("{}: {} is read-only to the service (ProtectSystem=strict): systemctl edit "
+                            "mailgate, and below [Service] ReadWritePaths={}",
+                            key, path, folderOf(path)));
+        }
+    }
+
+    /// libpq asks without a password where it may not read the file that has it.
+    void examinePasswordFile() {
+        if (config_.fleet.url.empty()) return;
+        const std::string file = store::describeFleetUrl(config_.fleet.url).password_file;
+        if (!file.empty() && ::faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) != 0)
+            found_.warnings.push_back(fmt::format("fleet.url: passfile {}: {}", file, std::strerror(errno)));
+    }
+
     void examineLog() {
         if (!config_.log.target.starts_with(kLogFilePrefix)) {
             attempt([&] { openLogTarget(config_.log.target); });
@@ -235,13 +264,16 @@ class Examination {
             return;
         }
         std::error_code error;
-        if (path.starts_with("/run/") && !std::filesystem::exists(folderOf(path), error))
+        if (path.starts_with("/run/") && !std::filesystem::exists(folderOf(path), error)) {
+            // There from the unit's start to its stop.
+            if (serviceUser(config_.file) && !readOnlyInUnit(path, config_.file)) return;
             found_.warnings.push_back(
                 fmt::format("admin.socket: the folder {} does not exist: the systemd unit has to create it "
                             "(RuntimeDirectory)",
                             folderOf(path)));
-        else
-            examineFolder("admin.socket", path);
+            return;
+        }
+        examineFolder("admin.socket", path);
     }
 
     const Config& config_;

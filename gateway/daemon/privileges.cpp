@@ -9,8 +9,11 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
+#include <vector>
 
 namespace mailgate {
 
@@ -35,6 +38,33 @@ void dropPrivileges(const std::string& user) {
         ::setuid(entry.pw_uid) != 0) {
         throw ConfigError(fmt::format("gateway.user: cannot become \"{}\": {}", user, std::strerror(errno)));
     }
+}
+
+void dropPrivileges(const ServiceUser& service) {
+    if (::geteuid() != 0) return;
+    const auto failed = [](std::string_view key, const std::string& name) {
+        return ConfigError(
+            fmt::format("mailgate.service: {}={}: {}", key, name,
+                        errno == 0 ? "there is none of that name on this machine" : std::strerror(errno)));
+    };
+    const auto groupOf = [&](std::string_view key, const std::string& name) {
+        errno = 0;
+        const group* entry = ::getgrnam(name.c_str());
+        if (!entry) throw failed(key, name);
+        return entry->gr_gid;
+    };
+    errno = 0;
+    const passwd* entry = ::getpwnam(service.user.c_str());
+    if (!entry) throw failed("User", service.user);
+    const uid_t user = entry->pw_uid;
+    const gid_t group = service.group.empty() ? entry->pw_gid : groupOf("Group", service.group);
+    if (::initgroups(service.user.c_str(), group) != 0) throw failed("User", service.user);
+    std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
+    ::getgroups(static_cast<int>(groups.size()), groups.data());
+    for (const std::string& name : service.groups)
+        groups.push_back(groupOf("SupplementaryGroups", name));
+    if (::setgroups(groups.size(), groups.data()) != 0 || ::setgid(group) != 0 || ::setuid(user) != 0)
+        throw failed("User", service.user);
 }
 
 bool actsAs(const std::string& user) {

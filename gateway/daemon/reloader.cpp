@@ -193,13 +193,17 @@ Reloader::Successor Reloader::prepareNext() {
     auto changes = describeChanges(before->config, config);
     TlsListeners::Row tls = site_.tls.make(config);
     TlsUpstreams::Row server_tls = site_.server_tls.make(config);
-    ListeningSockets added = openListeners(config, static_cast<unsigned>(site_.workers.size()), nullptr,
-                                           addressesOf(before->config));
+    ListeningSockets added = openListeners(config, static_cast<unsigned>(site_.workers.size()),
+                                           site_.inherited, addressesOf(before->config));
     Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), std::move(added),
                                    before.get());
     next.changes = std::move(changes);
     for (std::string& change : drainChanges(*before, *next.generation))
         next.changes.push_back(std::move(change));
+    const std::vector<std::string> known = site_.inherited.unusedWarnings(before->config);
+    for (std::string& warning : site_.inherited.unusedWarnings(next.generation->config))
+        if (std::find(known.begin(), known.end(), warning) == known.end())
+            next.changes.push_back(std::move(warning));
     site_.log.apply(next.generation->config.log);
     return next;
 }

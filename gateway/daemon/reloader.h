@@ -49,6 +49,7 @@ class Reloader {
         TlsListeners& tls;
         TlsUpstreams& server_tls;
         const Workers& workers;  ///< none before the first configuration is prepared
+        const InheritedSockets& inherited;
     };
 
     /// A configuration with all that belongs to it, beside the one in force.

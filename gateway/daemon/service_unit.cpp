@@ -9,7 +9,10 @@
 #include <charconv>
 #include <fstream>
 #include <functional>
+#include <iomanip>
+#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mailgate {
@@ -91,6 +94,52 @@ bool readUnit(const fs::path& root,
     return true;
 }
 
+/// Separated by spaces; quotes only as they are around the whole of one.
+std::vector<std::string> wordsOf(std::string_view value) {
+    std::vector<std::string> words;
+    std::istringstream stream{std::string(value)};
+    for (std::string word; stream >> std::quoted(word);)
+        words.push_back(word);
+    return words;
+}
+
+/// Settings that are lists: each adds to what was before, and an empty one ends that.
+void addWords(std::vector<std::string>& list, std::string_view value) {
+    if (value.empty()) list.clear();
+    for (std::string& word : wordsOf(value))
+        list.push_back(std::move(word));
+}
+
+fs::path resolved(const fs::path& file) {
+    std::error_code error;
+    fs::path canonical = fs::weakly_canonical(file, error);
+    return error ? file : canonical;
+}
+
+/// The configuration that a command line of `serve` names.
+fs::path configOf(std::string_view command) {
+    constexpr std::string_view kOption = "--config";
+    const std::vector<std::string> words = wordsOf(command);
+    for (std::size_t at = 0; at < words.size(); ++at) {
+        if (words[at] == kOption && at + 1 < words.size()) return words[at + 1];
+        if (words[at].starts_with(std::string(kOption) + "=")) return words[at].substr(kOption.size() + 1);
+    }
+    return "/etc/mailgate/mailgate.toml";
+}
+
+/// What a unit says of one service with this configuration; false: it is not installed, or serves with another one.
+bool readUnitOf(const fs::path& config, const fs::path& root,
+                const std::function<void(std::string_view key, std::string_view value)>& visit) {
+    std::string command;
+    const bool is_installed = readUnit(root, [&](std::string_view key, std::string_view value) {
+        if (key == "ExecStart")
+            command = value;
+        else
+            visit(key, value);
+    });
+    return is_installed && resolved(configOf(command)) == resolved(config);
+}
+
 /// "1024:131072": the limit that a process may raise its own one to is the second.
 std::uint64_t parseDescriptors(std::string_view value) {
     value = trimmed(value.substr(value.find(':') + 1));  // npos + 1 is 0
@@ -130,6 +179,54 @@ std::optional<milliseconds> stopLimit(const fs::path& root) {
         if (limit && limit->count() == 0) limit.reset();  // no limit either
     });
     return is_installed ? limit : std::nullopt;
+}
+
+std::optional<ServiceUser> serviceUser(const fs::path& config, const fs::path& root) {
+    ServiceUser service;
+    bool is_dynamic = false;
+    const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
+        if (key == "User") service.user = value;
+        if (key == "Group") service.group = value;
+        if (key == "SupplementaryGroups") addWords(service.groups, value);
+        if (key == "DynamicUser") is_dynamic = value == "yes" || value == "true" || value == "1";
+    });
+    if (!serves || is_dynamic || service.user.empty() || service.user == "root" || service.user == "0")
+        return std::nullopt;
+    return service;
+}
+
+bool readOnlyInUnit(const fs::path& file, const fs::path& config, const fs::path& root) {
+    constexpr std::pair<std::string_view, std::string_view> kFoldersOfUnits[] = {
+        {"StateDirectory", "/var/lib/"},
+        {"LogsDirectory", "/var/log/"},
+        {"RuntimeDirectory", "/run/"},
+        {"CacheDirectory", "/var/cache/"},
+        {"ReadWritePaths", ""},
+        {"ReadWriteDirectories", ""},
+        {"BindPaths", ""}};
+    bool is_strict = false;
+    std::vector<std::string> writable{"/dev", "/proc", "/sys", "/tmp", "/var/tmp"};
+    const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
+        if (key == "ProtectSystem") is_strict = value == "strict";
+        for (const auto& [name, parent] : kFoldersOfUnits) {
+            if (key != name) continue;
+            for (std::string& word : wordsOf(value)) {
+                word.erase(0, word.find_first_not_of("-+"));
+                // BindPaths has SOURCE:DESTINATION, and the folders of systemd's own NAME:LINK.
+                const std::size_t colon = word.find(':');
+                writable.push_back(std::string(parent) +
+                                   (parent.empty() && colon != std::string::npos
+                                        ? word.substr(colon + 1, word.find(':', colon + 1) - colon - 1)
+                                        : word.substr(0, colon)));
+            }
+        }
+    });
+    if (!serves || !is_strict) return false;
+    const fs::path wanted = resolved(file);
+    return std::none_of(writable.begin(), writable.end(), [&](const std::string& folder) {
+        const fs::path above = resolved(folder);
+        return std::mismatch(above.begin(), above.end(), wanted.begin(), wanted.end()).first == above.end();
+    });
 }
 
 std::uint64_t descriptorLimit(const fs::path& root) {

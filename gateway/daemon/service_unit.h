@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace mailgate {
 
@@ -16,6 +18,23 @@ std::optional<std::chrono::milliseconds> stopLimit(const std::filesystem::path& 
 
 /// How many descriptors serve may have: LimitNOFILE of that unit, where it is installed, else what this process may have.
 std::uint64_t descriptorLimit(const std::filesystem::path& root = "/");
+
+/// Whom systemd runs the gateway as.
+struct ServiceUser {
+    std::string user;
+    std::string group;                ///< empty: the user's own
+    std::vector<std::string> groups;  ///< besides
+};
+
+/// User=, Group= and SupplementaryGroups= of that unit, if it serves with this file. Nothing for root, for DynamicUser=, and
+/// where the unit is not installed.
+std::optional<ServiceUser> serviceUser(const std::filesystem::path& config,
+                                       const std::filesystem::path& root = "/");
+
+/// Whether ProtectSystem=strict of that unit makes `file` read-only to the gateway that it serves with `config`, as none of
+/// the unit's folders is above it.
+bool readOnlyInUnit(const std::filesystem::path& file, const std::filesystem::path& config,
+                    const std::filesystem::path& root = "/");
 
 /// As systemd.time(7) has it: "60", "1min 30s". Nothing for "infinity", and for what is none.
 std::optional<std::chrono::milliseconds> parseTimeSpan(std::string_view text);

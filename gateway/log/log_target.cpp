@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 #include <iterator>
 #include <utility>
@@ -55,7 +56,7 @@ class FileTarget : public DescriptorTarget {
   public:
     /// Check error() before use.
     explicit FileTarget(std::string path) : DescriptorTarget(-1), path_(std::move(path)) {
-        error_ = reopen().error;
+        error_ = FileTarget::reopen().error;
     }
     ~FileTarget() override {
         if (fd_ >= 0) ::close(fd_);
@@ -88,6 +89,11 @@ class FileTarget : public DescriptorTarget {
     std::error_code error_;
 };
 
+std::size_t linesBefore(const LogBatch& batch, std::size_t from) {
+    return static_cast<std::size_t>(
+        std::count(batch.text.begin(), batch.text.begin() + static_cast<std::ptrdiff_t>(from), '\n'));
+}
+
 int syslogPriority(LogLevel level) noexcept {
     switch (level) {
         case LogLevel::Debug:
@@ -103,6 +109,44 @@ int syslogPriority(LogLevel level) noexcept {
     }
     return LOG_INFO;
 }
+
+/// Standard error that systemd's journal reads: each line's severity is before it (sd-daemon(3)).
+class JournaldTarget : public DescriptorTarget {
+  public:
+    JournaldTarget() : DescriptorTarget(STDERR_FILENO) {}
+
+    /// Whether it is that one, and not a file or a pipe of somebody who passed the variable on (systemd.exec(5)).
+    static bool isThere() {
+        const char* stream = std::getenv("JOURNAL_STREAM");
+        struct stat status {};
+        return stream != nullptr && ::fstat(STDERR_FILENO, &status) == 0 &&
+               fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
+    }
+
+    /// What an error leaves is written first when the same batch comes again.
+    std::error_code write(const LogBatch& batch, std::size_t& from) override {
+        if (left_.text.empty()) compose(batch, from);
+        const std::error_code error = DescriptorTarget::write(left_, written_);
+        if (error) return error;
+        left_.clear();
+        written_ = 0;
+        from = batch.text.size();
+        return {};
+    }
+
+  private:
+    void compose(const LogBatch& batch, std::size_t from) {
+        std::size_t line = linesBefore(batch, from);
+        for (std::size_t end = 0; from < batch.text.size(); from = end) {
+            end = batch.text.find('\n', from) + 1;
+            fmt::format_to(std::back_inserter(left_.text), "<{}>{}", syslogPriority(batch.levels[line++]),
+                           std::string_view(batch.text).substr(from, end - from));
+        }
+    }
+
+    LogBatch left_;  ///< with the severities
+    std::size_t written_ = 0;
+};
 
 /// What syslog(3) does, but with errors: a datagram a line to the daemon's Unix socket, as RFC 3164 4.1
 /// without the host's name, which local daemons add themselves.
@@ -123,8 +167,7 @@ class SyslogTarget : public LogTarget {
     std::error_code error() const noexcept { return error_; }
 
     std::error_code write(const LogBatch& batch, std::size_t& from) override {
-        auto line = static_cast<std::size_t>(
-            std::count(batch.text.begin(), batch.text.begin() + static_cast<std::ptrdiff_t>(from), '\n'));
+        std::size_t line = linesBefore(batch, from);
         while (from < batch.text.size()) {
             const std::size_t end = batch.text.find('\n', from);
             compose(batch.levels[line++], std::string_view(batch.text).substr(from, end - from));
@@ -199,6 +242,7 @@ void LogBatch::clear() noexcept {
 }
 
 std::unique_ptr<LogTarget> openLogTarget(const std::string& target) {
+    if (target == "stderr" && JournaldTarget::isThere()) return std::make_unique<JournaldTarget>();
     if (target == "stderr") return std::make_unique<DescriptorTarget>(STDERR_FILENO);
     if (target == "syslog") return openAt<SyslogTarget>(_PATH_LOG);
     if (const std::string path = pathOf(target, kSyslogPrefix); !path.empty())

@@ -31,9 +31,9 @@ std::string causeOf(int error) {
 }
 
 std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int error,
-                         const InheritedSockets* inherited = nullptr) {
+                         const InheritedSockets& inherited = {}) {
     std::string cause = causeOf(error);
-    const std::string ours = error == EADDRINUSE && inherited ? inherited->holding(at) : std::string();
+    const std::string ours = error == EADDRINUSE ? inherited.holding(at) : std::string();
     if (!ours.empty())
         cause += fmt::format(
             "; the port is held by {}, a socket that systemd passed: for this listener the socket unit needs "
@@ -45,7 +45,7 @@ std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int
 }
 
 [[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error,
-                       const InheritedSockets* inherited = nullptr) {
+                       const InheritedSockets& inherited = {}) {
     throw ListenError(cannotListen(listener, at, error, inherited));
 }
 
@@ -82,7 +82,7 @@ int wantOfAddress(const Endpoint& at) {
 }
 
 Descriptor openOne(const Config& config, const ListenerConfig& listener, const Endpoint& at, bool first,
-                   const InheritedSockets* inherited) {
+                   const InheritedSockets& inherited) {
     const SocketAddress address(at);
     Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const int fd = socket.get();
@@ -134,21 +134,28 @@ InheritedSockets InheritedSockets::take() {
     return inherited;
 }
 
-Descriptor InheritedSockets::find(const std::string& listener, const Endpoint& at) {
+int InheritedSockets::find(const std::string& listener, const Endpoint& at) const {
     const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Inherited& socket) {
         return socket.name == listener && socket.local == at;
     });
-    if (found == sockets_.end()) return {};
-    Descriptor descriptor = std::move(found->descriptor);
-    sockets_.erase(found);
-    return descriptor;
+    return found == sockets_.end() ? -1 : found->descriptor.get();
 }
 
-std::vector<std::string> InheritedSockets::unused() const {
-    std::vector<std::string> names;
+std::vector<std::string> InheritedSockets::unusedWarnings(const Config& config) const {
+    const auto isAListeners = [&](const Inherited& socket) {
+        return std::any_of(
+            config.listeners.begin(), config.listeners.end(), [&](const ListenerConfig& listener) {
+                return listener.name == socket.name &&
+                       std::find(listener.addresses.begin(), listener.addresses.end(), socket.local) !=
+                           listener.addresses.end();
+            });
+    };
+    std::vector<std::string> warnings;
     for (const Inherited& socket : sockets_)
-        names.push_back(socket.text());
-    return names;
+        if (!isAListeners(socket))
+            warnings.push_back(fmt::format(
+                "systemd passed the socket {}, but no listener has that name and address", socket.text()));
+    return warnings;
 }
 
 std::string InheritedSockets::holding(const Endpoint& at) const {
@@ -163,18 +170,18 @@ std::string InheritedSockets::Inherited::text() const {
     return fmt::format("{} ({})", name, local.toString());
 }
 
-ListeningSockets openListeners(const Config& config, unsigned workers, InheritedSockets* inherited,
+ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited,
                                const std::vector<Endpoint>& kept) {
     ListeningSockets sockets(workers);
     for (std::size_t index = 0; index < config.listeners.size(); ++index) {
         const ListenerConfig& listener = config.listeners[index];
         for (const Endpoint& at : listener.addresses) {
             if (std::find(kept.begin(), kept.end(), at) != kept.end()) continue;
-            const Descriptor shared = inherited ? inherited->find(listener.name, at) : Descriptor();
-            if (shared.get() >= 0) setInheritable(shared.get());
+            const int shared = inherited.find(listener.name, at);
+            if (shared >= 0) setInheritable(shared);
             for (unsigned worker = 0; worker < workers; ++worker) {
-                Descriptor socket = shared.get() >= 0 ? Descriptor(::fcntl(shared.get(), F_DUPFD_CLOEXEC, 0))
-                                                      : openOne(config, listener, at, worker == 0, inherited);
+                Descriptor socket = shared >= 0 ? Descriptor(::fcntl(shared, F_DUPFD_CLOEXEC, 0))
+                                                : openOne(config, listener, at, worker == 0, inherited);
                 if (socket.get() < 0) fail(listener, at, errno);
                 sockets[worker].push_back({std::move(socket), index, at, isWildcard(at)});
             }

@@ -32,17 +32,17 @@ using ListeningSockets = std::vector<std::vector<ListeningSocket>>;
 
 /// Sockets that systemd holds for us (sd_listen_fds(3)): bound, listening, named like their listener. They
 /// outlive a restart, so that what connects meanwhile waits in their queue. Taken once, at start; the
-/// environment variables are cleared.
+/// environment variables are cleared. Kept for as long as the process lives: nobody else can bind their ports
+/// meanwhile, not even a reload that wants one back.
 class InheritedSockets {
   public:
     static InheritedSockets take();
 
-    /// The socket for `at` of the listener, or an empty descriptor.
-    Descriptor find(const std::string& listener, const Endpoint& at);
-    /// "NAME (ADDRESS)" of those that no listener asked for.
-    std::vector<std::string> unused() const;
-    /// Of the sockets that no listener has asked for so far, the one that keeps `at` from being bound: "NAME
-    /// (ADDRESS)"; empty: none.
+    /// The socket for `at` of the listener, -1 if there is none. It stays this object's.
+    int find(const std::string& listener, const Endpoint& at) const;
+    /// A sentence for each that is no listener's of `config`: whom it lets in nobody answers.
+    std::vector<std::string> unusedWarnings(const Config& config) const;
+    /// The one that keeps `at` from being bound: "NAME (ADDRESS)"; empty: none.
     std::string holding(const Endpoint& at) const;
 
   private:
@@ -59,7 +59,7 @@ class InheritedSockets {
 /// kernel spreads connections over a listener's sockets (SO_REUSEPORT), yet no other process can join them:
 /// the first socket is bound and listens without the option, which fails when anybody holds the address, and
 /// gets it only then. An inherited socket is shared by the workers instead. Throws ListenError.
-ListeningSockets openListeners(const Config& config, unsigned workers, InheritedSockets* inherited = nullptr,
+ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited = {},
                                const std::vector<Endpoint>& kept = {});
 
 }  // namespace mailgate

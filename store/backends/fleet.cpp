@@ -41,7 +41,8 @@ std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const Fle
 
 FleetUrl describeFleetUrl(const std::string& url) {
     const postgres::Conninfo info = postgres::parseUrl(url);
-    FleetUrl described{info.shown, info.role, info.option("dbname"), !info.password.empty(), ""};
+    FleetUrl described{
+        info.shown, info.role, info.option("dbname"), !info.password.empty(), info.option("passfile"), ""};
     const bool here =
         std::all_of(info.hosts.begin(), info.hosts.end(), [](const auto& host) { return host.isHere(); });
     if (!here && info.option("sslmode") != "verify-full") described.unverified = info.option("sslmode");

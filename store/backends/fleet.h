@@ -36,6 +36,7 @@ struct FleetUrl {
     std::string role;      ///< empty: libpq's default
     std::string database;  ///< likewise
     bool has_password = false;
+    std::string password_file;  ///< passfile; empty: libpq's default
     std::string
         unverified;  ///< the sslmode that lets others answer in the server's place; empty: there is none
 };

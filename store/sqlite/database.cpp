@@ -42,12 +42,19 @@ bool mayWrite(const std::string& path) {
 
 [[noreturn]] void throwReadOnly(const std::string& path) {
     const std::string folder = folderOf(path);
-    const std::string& culprit = mayWrite(path) && !mayWrite(folder) ? folder : path;
+    const bool folder_is_it = !mayWrite(folder);
+    // Of the file or else of its folder, and of a mount: a service has a file system of its own.
+    const bool mount_is_it = folder_is_it && errno == EROFS;
+    const std::string& culprit = mayWrite(path) && folder_is_it ? folder : path;
     throw StoreError(
         Kind::ReadOnly,
-        fmt::format("{}: {} is read-only for this user: give it write permission on the file and "
-                    "its folder (SQLite keeps its log there)",
-                    path, culprit == path ? "the database" : "the folder " + folder));
+        fmt::format("{}: {} is read-only for this user: {}", path,
+                    culprit == path ? "the database" : "the folder " + folder,
+                    mount_is_it ? "its file system is mounted so; for the service ReadWritePaths= makes a "
+                                  "folder writable (systemctl edit mailgate)"
+                                : "run the command as the files' owner (sudo -u), or give it write "
+                                  "permission on the file and its folder (SQLite keeps its "
+                                  "log there)"));
 }
 
 [[noreturn]] void throwDamaged(const std::string& path, const std::string& what, std::string_view remedy) {

@@ -303,18 +303,20 @@ class Signals(Situation):
             self.gateway.process.signal(signal.SIGTERM)
             self.assertEqual(self.gateway.wait_exit(), 0)
 
-    def test_sighup_reopens_the_log(self):
+    def test_the_log_is_reopened_with_a_reload_or_without(self):
         server = self.backend(backend.smtp)
         self.started([server.port])
         self.greeting("198.51.100.71")
         self.gateway.wait_event("session.end", client="198.51.100.71")
         rotated = self.gateway.log_file.with_suffix(".1")
-        self.gateway.log_file.rename(rotated)
-        self.gateway.process.signal(signal.SIGHUP)
-        wait_until(self.gateway.log_file.exists, "a new log file")
-        self.greeting("198.51.100.72")
-        self.gateway.wait_event("session.end", client="198.51.100.72")
-        self.assertNotIn("198.51.100.72", rotated.read_text())
+        for asked, client, reloads in ((signal.SIGUSR1, "198.51.100.72", 0), (signal.SIGHUP, "198.51.100.73", 1)):
+            self.gateway.log_file.rename(rotated)
+            self.gateway.process.signal(asked)
+            wait_until(self.gateway.log_file.exists, "a new log file")
+            self.greeting(client)
+            self.gateway.wait_event("session.end", client=client)
+            self.assertNotIn(client, rotated.read_text())
+            self.assertEqual(len(self.gateway.events("config.reloaded")), reloads)
 
 
 class Farewell(Situation):

@@ -172,6 +172,7 @@ class Package(unittest.TestCase):
         wait_until(lambda: self.system.exists(LOG), "the new file")
         self.say()
         wait_until(lambda: len(self.events("session.refused")) == 1, "a line in the new file")
+        self.assertEqual(self.events("config.reloaded"), [], "an edited file waits for its reload")
         self.assertIn('"event":"session.refused"', self.system.read(f"{LOG}.1"))
         self.assertEqual(self.system.run("stat", "-c", "%U %a", LOG).stdout, "mailgate 640\n")
 
@@ -198,9 +199,21 @@ class Package(unittest.TestCase):
         self.pretend_systemd()
         self.install()
         self.asked()
-        self.system.run("sh", "-c", f"echo nonsense = 1 >> {CONFIG}")
-        self.assertIn("left alone", self.install("0.1.1").stdout)
-        self.assertEqual(self.asked(), [])
+        # A mistake in the file, and a file that only root may read: the service runs as another user.
+        for mistake in (f"echo nonsense = 1 >> {CONFIG}",
+                        f"sed -i '/^nonsense/d; 1i include = \"secret.toml\"' {CONFIG}; install -m 600 /dev/null /etc/mailgate/secret.toml"):
+            self.system.run("sh", "-c", mistake)
+            self.assertIn("left alone", self.install("0.1.1").stdout)
+            self.assertFalse(self.system.exists("/run/asked") and self.asked())
+        checked = self.system.run("mailgate", "check", check=False)
+        self.assertEqual(checked.returncode, 78)
+        self.assertIn("secret.toml", checked.stdout)
+        self.assertIn("examined as mailgate", checked.stdout)
+        self.system.run("chgrp", "mailgate", "/etc/mailgate/secret.toml")
+        self.system.run("chmod", "640", "/etc/mailgate/secret.toml")
+        self.assertIn("ok, 1 listener", self.system.run("mailgate", "check").stdout)
+        self.system.run("sed", "-i", "s#sqlite:/var/lib/mailgate/mailgate-journal.db#sqlite:/opt/journal.db#", CONFIG)
+        self.assertIn("ReadWritePaths=/opt", self.system.run("mailgate", "check", check=False).stdout)
 
     def test_removal_keeps_what_is_the_sites_and_purge_leaves_nothing(self):
         def found():
@@ -314,6 +327,26 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete("restore", "--parts", "j"), ["journal"])
         self.assertEqual(self.complete("--config", self.hosts(), "server", "drain", "--host", ""),
                          ["mx1.example.org", "2001:db8::1", "192.0.2.7"])
+        self.assertIn("never", self.complete("access", "allow", "192.0.2.1", "--expires", ""))
+        self.assertNotIn("today", self.complete("access", "allow", "192.0.2.1", "--expires", ""))
+        self.assertIn("today", self.complete("sessions", "--since", ""))
+        self.assertEqual(self.complete("sessions", "--balancer", ""), [])
+        self.assertIn("state", self.complete("sessions", "--live", "--columns", ""))
+        self.assertIn("--columns", self.complete("report", "would-refuse", "--since", "1d", "--"))
+
+    def test_bash_completes_files_and_what_they_name(self):
+        site = scratch.folder("completed")
+        (site / "conf.d").mkdir()
+        (site / "mailgate.toml").write_text('include = ["conf.d/*.toml", "nothing.toml"]\n[[listener]]\nname = "mx"\n')
+        (site / "conf.d/imap.toml").write_text('[[upstream]]\nname = "dovecot"\n[[upstream.server]]\nname = "one"\n'
+                                               '[[upstream.server]]\nname = "two"\n[[listener]]\nname = "imap"\n')
+        chosen = ("--config", str(site / "mailgate.toml"))
+        self.assertEqual(self.complete(*chosen, "access", "list", "--listener", ""), ["mx", "imap"])
+        self.assertEqual(self.complete(*chosen, "access", "list", "--listener", "=", "i"), ["imap"])
+        self.assertEqual(self.complete(*chosen, "server", "drain", "dovecot/"), ["dovecot/one", "dovecot/two"])
+        self.assertEqual(self.complete(*chosen, "sessions", "--server", "dovecot/t"), ["dovecot/two"])
+        for words in (("access", "import", "--verdict", "deny"), ("access", "diff", "--listener=mx"), ("tls", "test", "mx:25", "--ca")):
+            self.assertEqual(self.complete(*words, f"{site}/mail"), [f"{site}/mailgate.toml"], words)
         said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
         self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
 

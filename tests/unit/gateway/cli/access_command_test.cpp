@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin/acting_user.h"
 #include "tests/support/command_line.h"
 
 #include <gmock/gmock.h>
@@ -214,6 +215,12 @@ TEST_F(AccessCommandTest, WhoActedIsKept) {
     done({"allow", "192.0.2.1"});
     ::setenv("SUDO_USER", "", 1);
     done({"allow", "192.0.2.2"});
+    ::setenv("SUDO_USER", "carol", 1);
+    const auto as_another = [] {
+        const bool is_nobody = ::setuid(::getpwnam("nobody")->pw_uid) == 0;
+        ::_exit(is_nobody && admin::actingUser() == "carol (sudo -u nobody)" ? 0 : 1);
+    };
+    EXPECT_EXIT(as_another(), testing::ExitedWithCode(0), "");
     ::unsetenv("SUDO_USER");
     done({"deny", "192.0.2.3", "--program", "fail2ban"});
     EXPECT_THAT(done({"history"}), testing::ContainsRegex("  alice \\(sudo\\) .* root .* fail2ban"));

@@ -273,7 +273,8 @@ TEST(AccessTextTest, WhichOfTheHistoryIsAskedFor) {
     const auto by = [&](const char* who, const char* wanted) {
         return passes(entry(who, "", "deny 192.0.2.1"), {.by = wanted});
     };
-    for (const char* who : {"alice", "alice (sudo)", "alice (console)", "alice@gw2", "alice (console)@gw2"})
+    for (const char* who : {"alice", "alice (sudo)", "alice (sudo -u mailgate)", "alice (console)",
+                            "alice@gw2", "alice (console)@gw2"})
         EXPECT_TRUE(by(who, "alice")) << who;
     EXPECT_TRUE(by("alice (sudo)", "alice (sudo)"));
     EXPECT_TRUE(by("program fail2ban", "fail2ban"));

@@ -57,17 +57,19 @@ class SnippetCommandTest : public test::CommandTest {
 
 TEST_F(SnippetCommandTest, PostfixGetsAnSmtpdThatReadsTheHeader) {
     const std::string site = listener("mx", "smtp", "0.0.0.0:25") + upstream();
-    EXPECT_EQ(snippet(site, {"postfix"}),
-              "# main.cf: without this, clients with IPv6 addresses are refused\n"
-              "inet_protocols = all\n\n"
-              "# master.cf\n"
-              "# Anybody who reaches such a port can claim any client address: let only the gateway connect "
-              "to it.\n"
-              "# Keep the gateway's address out of mynetworks.\n"
-              "# u/s-1: 127.0.0.1:10025\n"
-              "127.0.0.1:10025 inet n - n - - smtpd\n"
-              "  -o smtpd_upstream_proxy_protocol=haproxy\n"
-              "  -o smtpd_client_port_logging=yes\n");
+    EXPECT_EQ(
+        snippet(site, {"postfix"}),
+        "# main.cf: without this, clients with IPv6 addresses are refused\n"
+        "inet_protocols = all\n\n"
+        "# master.cf\n"
+        "# Anybody who reaches such a port can claim any client address: let only the gateway connect "
+        "to it.\n"
+        "# Keep the gateway's address out of mynetworks (127.0.0.1 may be there if the gateway is on this "
+        "machine).\n"
+        "# u/s-1: 127.0.0.1:10025\n"
+        "127.0.0.1:10025 inet n - n - - smtpd\n"
+        "  -o smtpd_upstream_proxy_protocol=haproxy\n"
+        "  -o smtpd_client_port_logging=yes\n");
     EXPECT_THAT(
         snippet(listener("mx", "smtp", "0.0.0.0:25") + upstream("u", "mx.invalid:10025"), {"postfix"}),
         HasSubstr("\n10025 inet n"))

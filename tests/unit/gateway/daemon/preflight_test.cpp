@@ -67,6 +67,14 @@ TEST_F(PreflightTest, TheSecretOfSessionTicketsIsForNobodyElse) {
     EXPECT_THAT(examineSite(config_).errors, IsEmpty());
 }
 
+TEST_F(PreflightTest, WarnsOfAPasswordFileThatCannotBeRead) {
+    const std::string file = folder_ / "pgpass";
+    config_.fleet.url = "postgresql://mailgate@localhost/mailgate?passfile=" + file;
+    EXPECT_THAT(examineSite(config_).warnings, ElementsAre(HasSubstr("passfile " + file + ": No such")));
+    std::ofstream(file).close();
+    EXPECT_THAT(examineSite(config_).warnings, IsEmpty());
+}
+
 TEST_F(PreflightTest, NamesAUserThatIsNotHere) {
     config_.user = "no-such-user-of-mailgate";
     EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("no-such-user-of-mailgate")));

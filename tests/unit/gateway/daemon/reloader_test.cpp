@@ -98,8 +98,9 @@ class ReloaderTest : public testing::Test {
     Reloader::Workers workers_;
     TlsListeners tls_;
     TlsUpstreams server_tls_;
+    InheritedSockets inherited_;
     Reloader reloader_{
-        Reloader::Site{file(), 100, log_, rules_, state_, checker_, tls_, server_tls_, workers_}};
+        Reloader::Site{file(), 100, log_, rules_, state_, checker_, tls_, server_tls_, workers_, inherited_}};
 };
 
 TEST_F(ReloaderTest, NothingIsInForceBeforeAConfigurationIsCommitted) {

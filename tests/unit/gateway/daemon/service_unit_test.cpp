@@ -71,6 +71,51 @@ TEST_F(ServiceUnitTest, TheLimitOnOpenFilesIsTheUnitsOrElseOnesOwn) {
     EXPECT_EQ(descriptorLimit(folder_.path()), RLIM_INFINITY);
 }
 
+TEST_F(ServiceUnitTest, TheServicesUserIsTheUnitsThatServesWithTheFile) {
+    const fs::path config = "/etc/mailgate/mailgate.toml";
+    EXPECT_FALSE(serviceUser(config, folder_.path())) << "no unit";
+    write(
+        "usr/lib/systemd/system/mailgate.service",
+        "[Service]\nExecStart=/usr/bin/mailgate serve --config /etc/mailgate/mailgate.toml\nUser=mailgate\n");
+    EXPECT_EQ(serviceUser(config, folder_.path())->user, "mailgate");
+    EXPECT_EQ(serviceUser(config, folder_.path())->group, "");
+    EXPECT_FALSE(serviceUser("/etc/mailgate/other.toml", folder_.path())) << "a file of somebody's own";
+    const std::string drop_in = "etc/systemd/system/mailgate.service.d/10-a.conf";
+    write(drop_in,
+          "[Service]\nUser=mx\nGroup=mail\nSupplementaryGroups=ssl-cert adm\nExecStart=\n"
+          "ExecStart=/opt/mailgate serve \"--config\" /srv/mx.toml\n");
+    const auto service = serviceUser("/srv/mx.toml", folder_.path());
+    ASSERT_TRUE(service);
+    EXPECT_EQ(service->user + ":" + service->group, "mx:mail");
+    EXPECT_THAT(service->groups, testing::ElementsAre("ssl-cert", "adm"));
+    for (const char* other : {"User=root", "User=", "DynamicUser=yes"}) {
+        write(drop_in, std::string("[Service]\n") + other);
+        EXPECT_FALSE(serviceUser(config, folder_.path())) << other;
+    }
+}
+
+TEST_F(ServiceUnitTest, OnlyItsOwnFoldersCanBeWrittenWhereTheSystemIsProtected) {
+    const fs::path config = "/etc/mailgate/mailgate.toml";
+    const auto readOnly = [&](const char* file) { return readOnlyInUnit(file, config, folder_.path()); };
+    EXPECT_FALSE(readOnly("/data/j.db")) << "no unit";
+    write("lib/systemd/system/mailgate.service",
+          "[Service]\nExecStart=/usr/bin/mailgate serve\nProtectSystem=strict\nStateDirectory=mailgate\n"
+          "LogsDirectory=mailgate\n");
+    EXPECT_TRUE(readOnly("/data/j.db"));
+    EXPECT_TRUE(readOnly("/var/log/mailgate.log"));
+    EXPECT_TRUE(readOnly("/var/lib/mailgate-journal/j.db"));
+    EXPECT_FALSE(readOnly("/var/lib/mailgate/j.db"));
+    EXPECT_FALSE(readOnly("/var/log/mailgate/mailgate.log"));
+    EXPECT_FALSE(readOnlyInUnit("/data/j.db", "/home/bob/mailgate.toml", folder_.path()));
+    write("etc/systemd/system/mailgate.service.d/10-a.conf",
+          "[Service]\nReadWritePaths=-/data /more\nBindPaths=/from:/to\n");
+    EXPECT_FALSE(readOnly("/data/j.db"));
+    EXPECT_FALSE(readOnly("/to/j.db"));
+    EXPECT_TRUE(readOnly("/from/j.db"));
+    write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nProtectSystem=full\n");
+    EXPECT_FALSE(readOnly("/data/j.db"));
+}
+
 TEST_F(ServiceUnitTest, ADrainThatLastsLongerIsWarnedOf) {
     Config config;
     config.drain_timeout = 60s;

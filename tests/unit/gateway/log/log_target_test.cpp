@@ -9,9 +9,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -118,6 +120,28 @@ TEST_F(LogTargetTest, SyslogGetsADatagramALineWithItsLevel) {
     EXPECT_THAT(daemon.receive(), MatchesRegex("<22>" + time + tag + "one"));
     EXPECT_THAT(daemon.receive(), MatchesRegex("<18>" + time + tag + "two"));
     EXPECT_THAT(daemon.receive(), MatchesRegex("<23>" + time + tag + "three"));
+}
+
+TEST_F(LogTargetTest, SystemdsJournalGetsTheLevelBeforeEachLine) {
+    const auto writtenWith = [&](const std::string& stream) {
+        const int before = ::dup(STDERR_FILENO);
+        ::dup2(::open(file_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), STDERR_FILENO);
+        struct stat status {};
+        ::fstat(STDERR_FILENO, &status);
+        ::setenv("JOURNAL_STREAM", (std::to_string(status.st_dev) + ":" + stream).c_str(), 1);
+        if (stream.empty())
+            ::setenv("JOURNAL_STREAM",
+                     (std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino)).c_str(), 1);
+        std::size_t from = 4;
+        EXPECT_FALSE(openLogTarget("stderr")->write(batch_, from));
+        EXPECT_EQ(from, batch_.text.size());
+        ::unsetenv("JOURNAL_STREAM");
+        ::dup2(before, STDERR_FILENO);
+        ::close(before);
+        return readAll(file_);
+    };
+    EXPECT_EQ(writtenWith(""), "<2>two\n<7>three\n");
+    EXPECT_EQ(writtenWith("1"), "two\nthree\n") << "another's stream";
 }
 
 TEST_F(LogTargetTest, SyslogTakesUpWhereItsDaemonWentAway) {

@@ -95,19 +95,40 @@ TEST(ListeningSockets, NamesTheCauseOfAnAddressThatIsNotOurs) {
 }
 
 /// What systemd leaves to a service: descriptors from 3 on, and three variables.
+InheritedSockets inheritedAt(const Endpoint& at) {
+    const SocketAddress address(at);
+    const int fd = ::socket(address.family(), SOCK_STREAM, 0);
+    if (::bind(fd, address.get(), address.size()) != 0 || ::listen(fd, 1) != 0 ||
+        (fd != 3 && ::dup2(fd, 3) != 3))
+        ::_exit(2);
+    ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+    ::setenv("LISTEN_FDS", "1", 1);
+    ::setenv("LISTEN_FDNAMES", "smtp", 1);
+    return InheritedSockets::take();
+}
+
+TEST(ListeningSocketsDeathTest, AnInheritedSocketThatNoListenerHasAnyMoreCanBeHadAgain) {
+    const auto start = [] {
+        const Endpoint at{*IpAddress::parse("127.0.0.1"), freePort("127.0.0.1")};
+        const InheritedSockets inherited = inheritedAt(at);
+        const Config with = listeningOn({at}), without = listeningOn({{at.address, freePort("127.0.0.1")}});
+        { const auto first = openListeners(with, 2, inherited); }
+        const auto again = openListeners(with, 2, inherited);
+        const std::vector<std::string> told = inherited.unusedWarnings(without);
+        ::_exit(again[1].size() == 1 && inherited.unusedWarnings(with).empty() && told.size() == 1 &&
+                        told[0].starts_with("systemd passed the socket smtp (127.0.0.1:")
+                    ? 0
+                    : 1);
+    };
+    EXPECT_EXIT(start(), testing::ExitedWithCode(0), "");
+}
+
 TEST(ListeningSocketsDeathTest, AnInheritedSocketOfAnotherFamilyIsNamedAsTheOneThatHoldsThePort) {
     const auto start = [] {
         const std::uint16_t port = freePort("::");
-        const SocketAddress any({IpAddress{}, port});
-        const int fd = ::socket(AF_INET6, SOCK_STREAM, 0);
-        if (::bind(fd, any.get(), any.size()) != 0 || ::listen(fd, 1) != 0 || (fd != 3 && ::dup2(fd, 3) != 3))
-            ::_exit(2);
-        ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
-        ::setenv("LISTEN_FDS", "1", 1);
-        ::setenv("LISTEN_FDNAMES", "smtp", 1);
-        InheritedSockets inherited = InheritedSockets::take();
+        const InheritedSockets inherited = inheritedAt({IpAddress{}, port});
         try {
-            openListeners(listeningOn({{*IpAddress::parse("0.0.0.0"), port}}), 1, &inherited);
+            openListeners(listeningOn({{*IpAddress::parse("0.0.0.0"), port}}), 1, inherited);
         } catch (const ListenError& error) {
             ::fprintf(stderr, "%s\n", error.what());
             ::_exit(1);
