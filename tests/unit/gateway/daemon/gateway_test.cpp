@@ -161,7 +161,7 @@ class GatewayReload : public testing::Test {
     static void awaitSessions(Gateway& gateway, std::uint64_t number) {
         const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
         while (gateway.control().status().live != number && std::chrono::steady_clock::now() < deadline)
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         EXPECT_EQ(gateway.control().status().live, number);
     }
 

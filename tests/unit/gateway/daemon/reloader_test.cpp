@@ -85,7 +85,7 @@ class ReloaderTest : public testing::Test {
         std::string text;
         while ((text = readAll(folder_.file("events.log"))).find(event) == std::string::npos &&
                std::chrono::steady_clock::now() < deadline)
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         return text;
     }
 

@@ -548,7 +548,7 @@ TEST_F(ServerTest, AnswersThoughThereAreHardlyAnyDescriptors) {
         ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
         ::shutdown(socket.get(), SHUT_RDWR);
         while (openDescriptors() > before + 1)
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     EXPECT_EQ(exhausted_, 1) << "it is not told each time";
     EXPECT_EQ(told_, 0) << "nobody had to wait for a connection";

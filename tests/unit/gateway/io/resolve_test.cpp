@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <future>
 #include <memory>
@@ -95,7 +96,7 @@ TEST(ResolveAll, LookUpsThatNobodyWaitsForAnyMoreAreBounded) {
     EXPECT_LE(*under_way, 16);
     over.set_value();
     while (*under_way > 0)
-        std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 }  // namespace

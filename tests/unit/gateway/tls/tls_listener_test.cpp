@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <ctime>
 #include <filesystem>
 #include <memory>
@@ -187,7 +188,7 @@ TEST_F(TlsListenerTest, IsRenewedWhileWorkersShakeHands) {
         poll();
     }
     for (const int before = done; done < before + 4;)
-        std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     over = true;
     for (std::thread& worker : workers)
         worker.join();

@@ -149,7 +149,7 @@ class WorkerTest : public testing::Test {
         const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMs);
         while (generation_->access->current()->version() < version &&
                std::chrono::steady_clock::now() < until)
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         ASSERT_GE(generation_->access->current()->version(), version);
     }
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include <chrono>
 #include <condition_variable>
 #include <ctime>
 #include <fstream>
@@ -71,7 +72,7 @@ class AccessWatcherTest : public testing::Test {
         const auto until = std::chrono::steady_clock::now() + kDeadline;
         while (watcher_->version() == after) {
             ASSERT_LT(std::chrono::steady_clock::now(), until);
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
     }
     std::string verdict(std::string_view text, ListenerIndex listener = 0) {
@@ -326,7 +327,7 @@ TEST_F(AccessWatcherTest, HitsAreWrittenWhileRunningOnceNobodyHoldsALock) {
     const auto until = std::chrono::steady_clock::now() + kDeadline;
     while (shell_->value("SELECT hits FROM access_rule") != "3") {
         ASSERT_LT(std::chrono::steady_clock::now(), until);
-        std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
 }
 
@@ -363,7 +364,7 @@ TEST_F(AccessWatcherTest, NothingIsRemovedThatTheTrailWouldNotRecord) {
         const auto until = std::chrono::steady_clock::now() + kDeadline;
         while (shell_->value("SELECT hits FROM access_rule WHERE id = 1") != hits) {
             ASSERT_LT(std::chrono::steady_clock::now(), until);
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
     }
     EXPECT_EQ(shell_->value("SELECT count(*) FROM access_rule"), "2");

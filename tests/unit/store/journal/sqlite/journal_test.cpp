@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <filesystem>
@@ -97,7 +98,7 @@ class JournalTest : public testing::Test {
         const auto deadline = std::chrono::steady_clock::now() + kPatience;
         while (std::chrono::steady_clock::now() < deadline) {
             if (count(sql) == expected) return true;
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
         return false;
     }
@@ -510,7 +511,7 @@ TEST_F(JournalTest, KeepsToItsSizeByForgettingTheOldest) {
     const std::string used =
         "SELECT (SELECT * FROM pragma_page_count()) - (SELECT * FROM pragma_freelist_count())";
     while (count(used) * 8'192 > 10 << 20 && std::chrono::steady_clock::now() < deadline)
-        std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_LE(count(used) * 8'192, 10 << 20);
     const auto left = all();
     ASSERT_THAT(left, Not(IsEmpty()));
@@ -530,7 +531,7 @@ TEST_F(JournalTest, RefusedClientsPushOutNobodyWhoWasLetIn) {
         write(journal, 20'000, nowMillis(), true);
         const auto deadline = std::chrono::steady_clock::now() + kPatience;
         while (count(used) * 8'192 > 8 << 20 && std::chrono::steady_clock::now() < deadline)
-            std::this_thread::yield();
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         ASSERT_LE(count(used) * 8'192, 8 << 20);
     }
     EXPECT_LT(count("SELECT count(*) FROM refused"), 60'000);
@@ -777,7 +778,7 @@ TEST_F(JournalAddressTest, ForgetsAddressesWhenTheirTimeIsUp) {
                all_bytes.find("2001:DB8:5") != std::string::npos;
     };
     while (isThere() && std::chrono::steady_clock::now() < deadline)
-        std::this_thread::yield();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_FALSE(isThere()) << "not even in a free corner of the file, or in its WAL";
 }
 

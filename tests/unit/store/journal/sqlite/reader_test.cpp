@@ -29,6 +29,8 @@ using testing::SizeIs;
 constexpr auto kPatience = 60s;
 constexpr std::uint64_t kSessions = 36'000;
 constexpr std::size_t kMany = 1'000;
+// Counting goes no further than the question: beyond some of each segment's rows there is nothing new to see.
+constexpr std::size_t kManyMore = 20'000;
 
 std::int64_t nowMillis() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -101,7 +103,7 @@ class JournalReaderTest : public testing::Test {
             if (predicate(session)) expected.push_back(session.id);
         journal::Reader query(url());
         ASSERT_FALSE(expected.empty()) << "the sample has nothing for this filter";
-        EXPECT_EQ(query.count(filter, kSessions), expected.size());
+        EXPECT_EQ(query.count(filter, kManyMore), std::min(expected.size(), kManyMore));
         if (expected.size() > kMany)
             expected.erase(expected.begin(), expected.end() - static_cast<std::ptrdiff_t>(kMany));
         EXPECT_EQ(ids(query.newest(filter, kMany)), expected);

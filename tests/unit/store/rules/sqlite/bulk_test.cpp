@@ -102,7 +102,7 @@ TEST(Bulk, LeavesTheSameRulesAndTheSameTrailAsOneByOne) {
         for (Kept* kept : {&slow, &fast})
             work(*kept->store);
     };
-    for (int round = 0; round < 60; ++round) {
+    for (int round = 0; round < 25; ++round) {
         SCOPED_TRACE(round);
         const auto rules = someRules(random);
         const std::string& who = people[random() % people.size()];

@@ -1142,7 +1142,7 @@ TEST_F(RuleStoreTest, ANetworkWithHostBitsIsRefusedWhoeverWritesIt) {
     std::mt19937 random(11);
     std::size_t refused = 0;
     shell_.run("BEGIN");
-    for (int round = 0; round < 5'000; ++round) {
+    for (int round = 0; round < 1'500; ++round) {
         const std::string text = anyNetwork(random);
         const auto parsed = parseNetwork(text);
         const auto* error = std::get_if<NetworkError>(&parsed);
@@ -1155,7 +1155,7 @@ TEST_F(RuleStoreTest, ANetworkWithHostBitsIsRefusedWhoeverWritesIt) {
             << text << ": " << told;
         refused += error != nullptr ? 1 : 0;
     }
-    EXPECT_GT(refused, 1'000u);
+    EXPECT_GT(refused, 300u);
     shell_.run("COMMIT");
     EXPECT_EQ(store_->load({})->version(), store_->version()) << "and all that is there can be read";
 }
