@@ -178,7 +178,7 @@ class Examination {
             return url.starts_with(prefix) ? url.substr(prefix.size()) : "";
         };
         const std::pair<std::string_view, std::string> files[] = {
-            {"log.target", file(config_.log.target, kFilePrefix)},
+            {"log.target", file(config_.log.target, kLogFilePrefix)},
             {"store.url", file(config_.store_url, "sqlite:")},
             {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : ""}};
         for (const auto& [key, path] : files) {
