@@ -1343,7 +1343,10 @@ void Access::importText(const std::string& text) {
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     if (arguments_.compares && outcome.insisted) warnOfForce(*outcome.insisted);
     reportImport(outcome);
-    if (!arguments_.compares) reportIdle(service().withoutEffect(outcome));
+    if (!arguments_.compares) {
+        reportIdle(service().withoutEffect(outcome));
+        service().meetAll();
+    }
     warnOfUnknownListeners();
     warnOfClosed(service().closedBy(outcome));
 }

@@ -342,7 +342,7 @@ class Service {
     // What is worth a word about a change that was made, or about one that was not. Asked for apart, because
     // reading the other rules may fail when the change has not.
 
-    /// Rules of the list in whose place another one decides about the same network. Meets all rules, as meetAll().
+    /// Rules of the list in whose place another one decides about the same network.
     Notes<Idle> withoutEffect(const ImportOutcome& outcome);
     /// With rules in force.
     Notes<Overlap> overlaps(const PutOutcome& outcome);
