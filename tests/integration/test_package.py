@@ -261,12 +261,12 @@ class Manual(unittest.TestCase):
         text = subprocess.run([mailgate.binary(), "--help"], text=True, capture_output=True, check=True).stdout
         return re.findall(r"^  ([a-z]+) ", text[text.index("Subcommands:"):text.index("Exit status:")], re.MULTILINE)
 
-    def complete(self, *words):
+    def complete(self, *words, folder=None):
         """What bash offers for the last word."""
         script = (f'source "{ROOT}/etc/completions/mailgate.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
                   '_mailgate; printf "%s\\n" "${COMPREPLY[@]}"')
         return subprocess.run(["bash", "-c", script, "bash", "mailgate", *words], text=True, capture_output=True, check=True,
-                              cwd=scratch.path).stdout.split()
+                              cwd=folder or scratch.path).stdout.split()
 
     def complete_in_zsh(self, *words):
         """What zsh is told to offer for the last word: _arguments gets what it is to find out."""
@@ -276,9 +276,9 @@ class Manual(unittest.TestCase):
         return subprocess.run(["zsh", "-f", "-c", script, "zsh", self.hosts(), *words], text=True, check=True, capture_output=True,
                               cwd=ROOT / "etc/completions").stdout.splitlines()
 
-    def complete_in_fish(self, line):
-        script = 'source mailgate.fish; complete -C $argv[1]'
-        offered = subprocess.run(["fish", "-c", script, line], text=True, check=True, capture_output=True, cwd=ROOT / "etc/completions",
+    def complete_in_fish(self, line, folder=None):
+        script = f'source {ROOT}/etc/completions/mailgate.fish; complete -C $argv[1]'
+        offered = subprocess.run(["fish", "-c", script, line], text=True, check=True, capture_output=True, cwd=folder or scratch.path,
                                  env={**os.environ, "HOME": str(scratch.path)}).stdout
         return {line.split("\t")[0] for line in offered.splitlines()}
 
@@ -333,6 +333,10 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete("sessions", "--balancer", ""), [])
         self.assertIn("state", self.complete("sessions", "--live", "--columns", ""))
         self.assertIn("--columns", self.complete("report", "would-refuse", "--since", "1d", "--"))
+        self.assertEqual(self.complete("status", "--check", "--lag", "10,60", "--si"), ["--silent"])
+        self.assertEqual(self.complete("snippet", "dovecot", "--version", ""), ["2.3", "2.4"])
+        said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
+        self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
 
     def test_bash_completes_files_and_what_they_name(self):
         site = scratch.folder("completed")
@@ -345,10 +349,39 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete(*chosen, "access", "list", "--listener", "=", "i"), ["imap"])
         self.assertEqual(self.complete(*chosen, "server", "drain", "dovecot/"), ["dovecot/one", "dovecot/two"])
         self.assertEqual(self.complete(*chosen, "sessions", "--server", "dovecot/t"), ["dovecot/two"])
+        self.assertEqual(self.complete("--config", "=", chosen[1], "probe", ""), ["dovecot", *self.complete("probe", "--")])
         for words in (("access", "import", "--verdict", "deny"), ("access", "diff", "--listener=mx"), ("tls", "test", "mx:25", "--ca")):
             self.assertEqual(self.complete(*words, f"{site}/mail"), [f"{site}/mailgate.toml"], words)
-        said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
-        self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
+
+    def test_what_a_file_names_is_no_command_and_no_others_file_is_read(self):
+        def everywhere():
+            """What is offered for names, of servers' hosts and of included files, in the folder that a shell is in."""
+            bash = sum((self.complete(*words, "", folder=site) for words in (
+                ("access", "test", "--listener"), ("server", "drain", "--host"), ("sessions", "--server"), ("probe",), ("server", "drain"),
+                ("access", "rename-listener", "smtp"))), [])
+            zsh = subprocess.run(["zsh", "-f", "-c", '_arguments() { : }; compadd() { print -rl -- ${(P)argv[-1]} }\n'
+                                  f'typeset -A opt_args; words=(); source {ROOT}/etc/completions/_mailgate; _mailgate_upstreams'],
+                                 text=True, check=False, capture_output=True, cwd=site).stdout
+            return " ".join([*bash, zsh, *self.complete_in_fish("mailgate probe ", site)])
+
+        site = scratch.folder("strange")
+        file = site / "mailgate.toml"
+        file.write_text('include = ["$(touch made)/*.toml"]\n[[listener]]\nname = "evil$(touch made)"\n'
+                        '[[upstream]]\nname = "evil$(touch made)"\n[[upstream.server]]\nname = "$(touch made)"\n'
+                        'address = "evil$(touch made):25"\n')
+        offered = everywhere()
+        self.assertEqual([path.name for path in site.iterdir()], ["mailgate.toml"])
+        self.assertIn(r"evil\$\(touch\ made\)", offered, "bash has it as a word")
+        self.assertGreaterEqual(offered.count("evil$(touch made)"), 2, "in zsh and fish, which quote it themselves")
+        if os.geteuid() != 0:
+            return  # takes root, to have a file of another user
+        os.chown(file, 65534, -1)
+        self.assertNotIn("evil", everywhere())
+        file.rename(site / "linked.toml")
+        file.symlink_to("linked.toml")
+        os.chown(site / "linked.toml", 0, -1)
+        os.chown(file, 65534, -1, follow_symlinks=False)
+        self.assertNotIn("evil", everywhere())
 
     def test_zsh_and_fish_take_their_files(self):
         for command in (["zsh", "-n", "_mailgate"], ["fish", "-n", "mailgate.fish"]):
