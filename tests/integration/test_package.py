@@ -168,11 +168,22 @@ class Package(unittest.TestCase):
         self.serve()
         self.say()
         wait_until(lambda: self.events("session.refused"), "the first line")
+        # A gateway of before an upgrade, which knows no SIGUSR1, and a command of the same user, which no signal is for.
+        self.system.run("cp", "/bin/sh", "/opt/mailgate")
+        for signal, word in (("HUP", "serve"), ("TERM", "import")):
+            self.system.run("sh", "-c", "setpriv --reuid=mailgate --regid=mailgate --clear-groups /opt/mailgate -c "
+                            f"'trap \"echo > /var/lib/mailgate/{signal}\" {signal}; sleep 1000 & echo $$ > /var/lib/mailgate/{word}; wait; wait' {word} "
+                            ">/dev/null 2>&1 &")
+            wait_until(lambda: self.system.exists(f"/var/lib/mailgate/{word}") and self.system.read(f"/var/lib/mailgate/{word}"), word)
         self.system.run("logrotate", "--force", "--state=/var/lib/logrotate.mailgate", "/etc/logrotate.d/mailgate")
         wait_until(lambda: self.system.exists(LOG), "the new file")
         self.say()
         wait_until(lambda: len(self.events("session.refused")) == 1, "a line in the new file")
         self.assertEqual(self.events("config.reloaded"), [], "an edited file waits for its reload")
+        wait_until(lambda: self.system.exists("/var/lib/mailgate/HUP"), "SIGHUP at the gateway of before")
+        self.assertFalse(self.system.exists("/var/lib/mailgate/TERM"))
+        self.system.run("kill", self.system.read("/var/lib/mailgate/import").strip())
+        wait_until(lambda: self.system.exists("/var/lib/mailgate/TERM"), "the command, which was still there")
         self.assertIn('"event":"session.refused"', self.system.read(f"{LOG}.1"))
         self.assertEqual(self.system.run("stat", "-c", "%U %a", LOG).stdout, "mailgate 640\n")
 
