@@ -26,8 +26,8 @@ struct ServiceUser {
     std::vector<std::string> groups;  ///< besides
 };
 
-/// User=, Group= and SupplementaryGroups= of that unit, if it serves with this file. Nothing for root, for DynamicUser=, and
-/// where the unit is not installed.
+/// User=, Group= and SupplementaryGroups= of that unit, if it serves with this file. Nothing for root, for DynamicUser=, where
+/// the unit lets the service read what its user may not (`+`, CAP_DAC_READ_SEARCH), and where it is not installed.
 std::optional<ServiceUser> serviceUser(const std::filesystem::path& config,
                                        const std::filesystem::path& root = "/");
 

@@ -225,6 +225,19 @@ class Package(unittest.TestCase):
         self.assertIn("ok, 1 listener", self.system.run("mailgate", "check").stdout)
         self.system.run("sed", "-i", "s#sqlite:/var/lib/mailgate/mailgate-journal.db#sqlite:/opt/journal.db#", CONFIG)
         self.assertIn("ReadWritePaths=/opt", self.system.run("mailgate", "check", check=False).stdout)
+        # Without its rules it does not start.
+        self.system.run("install", "-d", "-o", "mailgate", "/opt/mail")
+        self.system.run("sed", "-i", "s#sqlite:/opt/journal.db#sqlite:/var/lib/mailgate/journal.db#; s#sqlite:/var/lib/mailgate/mailgate.db#sqlite:/opt/mail/rules.db#", CONFIG)
+        checked = self.system.run("mailgate", "check", check=False)
+        self.assertEqual(checked.returncode, 78)
+        self.assertIn("store.url: /opt/mail/rules.db is read-only to the service", checked.stdout)
+        # A user that is not there is no reason to say nothing of the file.
+        self.system.run("mkdir", "-p", "/etc/systemd/system/mailgate.service.d")
+        self.system.write("/etc/systemd/system/mailgate.service.d/user.conf", "[Service]\nUser=nobody-here\n")
+        self.system.run("sed", "-i", "1i nonsense = 1", CONFIG)
+        checked = self.system.run("mailgate", "check", check=False).stdout
+        self.assertIn("nonsense", checked)
+        self.assertIn("User=nobody-here: there is none", checked)
 
     def test_removal_keeps_what_is_the_sites_and_purge_leaves_nothing(self):
         def found():
