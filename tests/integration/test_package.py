@@ -58,17 +58,17 @@ class Package(unittest.TestCase):
         return self.system.run("DEBIAN_FRONTEND=noninteractive", "dpkg", "--no-triggers", "--force-unsafe-io", "--install",
                                packages[version])
 
-    def pretend_systemd(self):
+    def pretend_systemd(self, invoked="true"):
         self.system.run("mkdir", "-p", "/run/systemd/system")
-        for command in ("/bin/systemctl", "/usr/bin/deb-systemd-invoke"):
+        for command, ends in (("/bin/systemctl", "true"), ("/usr/bin/deb-systemd-invoke", invoked)):
             self.system.run("rm", "-f", command)
-            self.system.write(command, RECORDER, "755")
+            self.system.write(command, RECORDER + ends, "755")
 
     def asked(self):
         """What was done to the service since the last time."""
         lines = self.system.read("/run/asked").splitlines()
         self.system.run("rm", "/run/asked")
-        return [line for line in lines if line.startswith("deb-systemd-invoke ")]
+        return [line for line in lines if line.split()[1] in ("start", "restart", "stop")]
 
     def serve(self):
         """Starts the gateway as the unit does, which makes its RuntimeDirectory first."""
@@ -204,18 +204,20 @@ class Package(unittest.TestCase):
         self.install("0.1.1")
         self.assertEqual(self.asked(), ["deb-systemd-invoke restart mailgate.service"])
         self.system.run("dpkg", "--remove", "mailgate")
-        self.assertEqual(self.asked(), ["deb-systemd-invoke stop mailgate.service"])
+        self.assertEqual(self.asked(), ["systemctl stop mailgate@*.socket", "deb-systemd-invoke stop mailgate.service"])
 
     def test_an_upgrade_leaves_the_gateway_alone_when_it_would_not_come_back(self):
-        self.pretend_systemd()
-        self.install()
+        self.pretend_systemd(invoked="false")
+        self.assertIn("has not started", self.install().stdout)
         self.asked()
         # A mistake in the file, and a file that only root may read: the service runs as another user.
         for mistake in (f"echo nonsense = 1 >> {CONFIG}",
                         f"sed -i '/^nonsense/d; 1i include = \"secret.toml\"' {CONFIG}; install -m 600 /dev/null /etc/mailgate/secret.toml"):
             self.system.run("sh", "-c", mistake)
-            self.assertIn("left alone", self.install("0.1.1").stdout)
+            said = self.install("0.1.1").stdout
+            self.assertIn("was not restarted", said)
             self.assertFalse(self.system.exists("/run/asked") and self.asked())
+        self.assertIn("examined as mailgate", said)
         checked = self.system.run("mailgate", "check", check=False)
         self.assertEqual(checked.returncode, 78)
         self.assertIn("secret.toml", checked.stdout)
