@@ -79,7 +79,7 @@ class Examination {
         examineLog();
         if (!rules_are_lost_) examineStore();
         if (config_.journal.enabled) examineJournal();
-        if (!config_.admin.socket.empty()) examineSocket();
+        examineSocket();
         return std::move(found_);
     }
 
@@ -262,6 +262,14 @@ class Examination {
 
     void examineSocket() {
         const std::string& path = config_.admin.socket;
+        if (path.empty()) {
+            if (reloadsBySocket(config_.file))
+                found_.warnings.emplace_back(
+                    "admin.socket is empty: systemctl reload mailgate cannot ask the gateway, and fails: "
+                    "systemctl edit mailgate, and below [Service] ExecReload= and ExecReload=/bin/kill -HUP "
+                    "$MAINPID");
+            return;
+        }
         struct stat status {};
         if (::lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode)) {
             found_.errors.push_back(

@@ -200,6 +200,14 @@ std::optional<milliseconds> stopLimit(const fs::path& root) {
     return is_installed ? limit : std::nullopt;
 }
 
+bool reloadsBySocket(const fs::path& config, const fs::path& root) {
+    std::vector<std::string> words;
+    const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
+        if (key == "ExecReload") addWords(words, value);
+    });
+    return serves && std::find(words.begin(), words.end(), "reload") != words.end();
+}
+
 std::optional<ServiceUser> serviceUser(const fs::path& config, const fs::path& root) {
     ServiceUser service;
     bool is_dynamic = false;

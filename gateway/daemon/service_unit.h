@@ -16,6 +16,9 @@ namespace mailgate {
 /// the unit is not installed, or sets no limit. `root`: where the folders of units are.
 std::optional<std::chrono::milliseconds> stopLimit(const std::filesystem::path& root = "/");
 
+/// Whether `systemctl reload` of that unit, if it serves with `config`, is `mailgate reload`, which needs admin.socket.
+bool reloadsBySocket(const std::filesystem::path& config, const std::filesystem::path& root = "/");
+
 /// How many descriptors serve may have: LimitNOFILE of that unit, where it is installed, else what this process may have.
 std::uint64_t descriptorLimit(const std::filesystem::path& root = "/");
 

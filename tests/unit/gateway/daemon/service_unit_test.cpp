@@ -96,6 +96,18 @@ TEST_F(ServiceUnitTest, TheServicesUserIsTheUnitsThatServesWithTheFile) {
     }
 }
 
+TEST_F(ServiceUnitTest, KnowsWhetherAReloadNeedsTheSocket) {
+    const fs::path config = "/etc/mailgate/mailgate.toml";
+    EXPECT_FALSE(reloadsBySocket(config, folder_.path())) << "no unit";
+    write("usr/lib/systemd/system/mailgate.service",
+          "[Service]\nExecStart=/usr/bin/mailgate serve\nExecReload=/usr/bin/mailgate reload\n");
+    EXPECT_TRUE(reloadsBySocket(config, folder_.path()));
+    EXPECT_FALSE(reloadsBySocket("/srv/mx.toml", folder_.path()));
+    write("etc/systemd/system/mailgate.service.d/10-a.conf",
+          "[Service]\nExecReload=\nExecReload=/bin/kill -HUP $MAINPID\n");
+    EXPECT_FALSE(reloadsBySocket(config, folder_.path()));
+}
+
 TEST_F(ServiceUnitTest, OnlyItsOwnFoldersCanBeWrittenWhereTheSystemIsProtected) {
     const fs::path config = "/etc/mailgate/mailgate.toml";
     const auto readOnly = [&](const char* file) { return readOnlyInUnit(file, config, folder_.path()); };
