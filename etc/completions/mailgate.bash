@@ -1,12 +1,30 @@
 # bash completion for mailgate(1)
 
-# The configuration that the command line names, and the files that it includes.
-_mailgate_files() {
-    local file=mailgate.toml word pattern found
-    [ -r "$file" ] || file=/etc/mailgate/mailgate.toml
+# The configuration that the command line names.
+_mailgate_named() {
+    local word file=""
     for ((word = 1; word < COMP_CWORD; word++)); do
-        [ "${COMP_WORDS[word]}" = --config ] && file=${COMP_WORDS[word + 1]}
+        [ "${COMP_WORDS[word]}" = --config ] || continue
+        [ "${COMP_WORDS[word + 1]}" = = ] && ((word++))
+        file=${COMP_WORDS[word + 1]}
     done
+    [[ $file = "~/"* ]] && file=$HOME/${file:2}
+    printf '%s\n' "$file"
+}
+
+# Whether a file of the working folder, and what it may be a link to, is the user's own: mailgate takes no other's either.
+_mailgate_owns() {
+    [ -O "$1" ] && { [ ! -L "$1" ] || [ "$(stat -c %u -- "$1")" = "$EUID" ]; }
+}
+
+# That configuration, or the one that mailgate would take, and the files that it includes.
+_mailgate_files() {
+    local file pattern found
+    file=$(_mailgate_named)
+    if [ -z "$file" ]; then
+        file=mailgate.toml
+        _mailgate_owns "$file" || file=/etc/mailgate/mailgate.toml
+    fi
     [ -r "$file" ] || return
     printf '%s\n' "$file"
     while IFS= read -r pattern; do
@@ -45,11 +63,18 @@ _mailgate_hosts() {
 
 # The names of the sets that there are rules in.
 _mailgate_sets() {
-    local word config=()
-    for ((word = 1; word < COMP_CWORD; word++)); do
-        [ "${COMP_WORDS[word]}" = --config ] && config=(--config "${COMP_WORDS[word + 1]}")
+    local file
+    file=$(_mailgate_named)
+    "${COMP_WORDS[0]}" ${file:+--config "$file"} access set list --json 2>/dev/null | sed -n 's/^  {"name":"\([^"]*\)".*/\1/p'
+}
+
+# Offers those lines of its input that $cur begins, as words of the shell. They come out of files: compgen -W would carry
+# out a $(command) in them.
+_mailgate_offer() {
+    local line
+    while IFS= read -r line; do
+        [[ $line = "$cur"* ]] && COMPREPLY+=("$(printf %q "$line")")
     done
-    "${COMP_WORDS[0]}" "${config[@]}" access set list --json 2>/dev/null | sed -n 's/^  {"name":"\([^"]*\)".*/\1/p'
 }
 
 # What --columns takes of a command's table.
@@ -80,7 +105,7 @@ _mailgate() {
     case $prev in
         --config)   compopt -o filenames 2>/dev/null
                     mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-        --listener) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names listener)" -- "$cur"); return ;;
+        --listener) _mailgate_offer < <(_mailgate_names listener); return ;;
         --role) mapfile -t COMPREPLY < <(compgen -W "viewer operator admin" -- "$cur"); return ;;
         --by) [[ " ${COMP_WORDS[*]} " = *" history "* ]] && return
               mapfile -t COMPREPLY < <(compgen -W "client network sender recipient user helo end" -- "$cur"); return ;;
@@ -93,16 +118,17 @@ _mailgate() {
         --starttls) mapfile -t COMPREPLY < <(compgen -W "smtp lmtp imap pop3 sieve" -- "$cur"); return ;;
         --parts) mapfile -t COMPREPLY < <(compgen -W "rules journal rules,journal rules,journal,configuration" -- "$cur"); return ;;
         --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
-        --set) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_sets)" -- "$cur"); return ;;
+        --set) _mailgate_offer < <(_mailgate_sets); return ;;
         --end) mapfile -t COMPREPLY < <(compgen -W "client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle" -- "$cur"); return ;;
-        --host) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_hosts)" -- "$cur"); return ;;
+        --host) _mailgate_offer < <(_mailgate_hosts); return ;;
         --expires) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d never" -- "$cur"); return ;;
-        --server) mapfile -t COMPREPLY < <(compgen -W "$(_mailgate_names upstream.server)" -- "$cur"); return ;;
+        --server) _mailgate_offer < <(_mailgate_names upstream.server); return ;;
         --prefer) mapfile -t COMPREPLY < <(compgen -W "fleet here" -- "$cur"); return ;;
         --ca) compopt -o filenames 2>/dev/null
               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
-        --reply | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --to | --user | --limit | --balancer | --gateway | --queue-id | --message-id | --refused-recipient | --helo | --rule | --program | --client-sessions | --client-rate | --expired-for | --unused | --expiring | --ignore-columns | --url | --grant | --server-name) return ;;
+        --version) [[ " ${COMP_WORDS[*]} " = *" snippet "* ]] && mapfile -t COMPREPLY < <(compgen -W "2.3 2.4" -- "$cur"); return ;;
+        --reply | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --to | --user | --limit | --balancer | --gateway | --queue-id | --message-id | --refused-recipient | --helo | --rule | --program | --client-sessions | --client-rate | --expired-for | --unused | --expiring | --ignore-columns | --url | --grant | --server-name | --lag | --silent | --sessions | --journal | --journal-lag | --certificates | --drained) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do
@@ -111,7 +137,8 @@ _mailgate() {
             --reply | --note-contains | --expired-for | --match | --inside | --unused | --expiring | --columns | --format | \
             --verdict | --ignore-columns | --since | --until | --by | --limit | --client | --from | --to | --user | --queue-id | \
             --message-id | --balancer | --server | --refused-recipient | --protocol | --helo | --tls | --end | --rule | --gateway | \
-            --sort | --starttls | --server-name | --ca | --host | --prefer | --url | --grant | --role | --parts)
+            --sort | --starttls | --server-name | --ca | --host | --prefer | --url | --grant | --role | --parts | \
+            --lag | --silent | --sessions | --journal | --journal-lag | --certificates | --drained | --version)
                 [ "${COMP_WORDS[word + 1]}" = = ] && ((word++))
                 ((word++)) ;;
             -* | =) ;;
@@ -136,11 +163,13 @@ _mailgate() {
         "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --here --dry-run --json" ;;
         "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --here --dry-run --json" ;;
         "access test"*) words="--listener --json" ;;
-        "access rename-listener "*) words="$(_mailgate_names listener) --force --dry-run --json" ;;
+        "access rename-listener "*) words="--force --dry-run --json"
+                                     _mailgate_offer < <(_mailgate_names listener) ;;
         "access list"*) words="--listener --match --inside --set --note --unused --expiring --shadowed --overlapping --expired --json --wide --columns --utc --no-pager" ;;
         "access report"*) words="--format --json --listener --set" ;;
         "access set") words="list show define remove" ;;
-        "access set show" | "access set define" | "access set remove") words="$(_mailgate_sets) --json" ;;
+        "access set show" | "access set define" | "access set remove") words="--json"
+                                                                     _mailgate_offer < <(_mailgate_sets) ;;
         "access set define"*) words="--expires --note --dry-run --json" ;;
         "access set remove"*) words="--yes --dry-run --json" ;;
         "access set"*) words="--json --wide --columns --utc --no-pager" ;;
@@ -169,8 +198,14 @@ _mailgate() {
         "tls test"*) words="--starttls --server-name --ca --json" ;;
         server) words="drain ready" ;;
         "server drain" | "server ready") compopt -o nospace 2>/dev/null
-                                         words="--host --everywhere $(if [[ $cur = */* ]]; then _mailgate_names upstream.server; else _mailgate_names upstream | sed 's|$|/|'; fi)" ;;
-        probe*) words="--json $(_mailgate_names upstream)" ;;
+                                         words="--host --everywhere"
+                                         if [[ $cur = */* ]]; then
+                                             _mailgate_offer < <(_mailgate_names upstream.server)
+                                         else
+                                             _mailgate_offer < <(_mailgate_names upstream | sed 's|$|/|')
+                                         fi ;;
+        probe*) words="--json"
+                _mailgate_offer < <(_mailgate_names upstream) ;;
         check* | reload*) words="--json" ;;
         fleet) words="status join push verify leave forget copy migrate" ;;
         "fleet status") words="--json --wide --columns --utc --no-pager" ;;
@@ -186,7 +221,7 @@ _mailgate() {
         "snippet dovecot") words="--version" ;;
         snippet) words="postfix postscreen dovecot haproxy nginx postgresql aws-nlb" ;;
     esac
-    mapfile -t COMPREPLY < <(compgen -W "$words --config --help" -- "$cur")
+    mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -W "$words --config --help" -- "$cur")
 }
 
 complete -F _mailgate mailgate

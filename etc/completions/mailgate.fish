@@ -1,12 +1,17 @@
 # fish completion for mailgate(1)
 
-# The configuration that the command line names.
+# Whether a file of the working folder, and what it may be a link to, is the user's own: mailgate takes no other's either.
+function __mailgate_owns
+    test -O $argv[1]; and begin; not test -L $argv[1]; or test (stat -c %u -- $argv[1]) = (id -u); end
+end
+
+# The configuration that the command line names, or the one that mailgate would take.
 function __mailgate_file
     set -l words (commandline -opc)
     set -l file mailgate.toml
     if set -l at (contains -i -- --config $words)
         set file $words[(math $at + 1)]
-    else if not test -r $file
+    else if not __mailgate_owns $file
         set file /etc/mailgate/mailgate.toml
     end
     test -r $file; and echo $file

@@ -50,19 +50,27 @@ std::string examinedAs(const ServiceUser& service) {
 Examination examine(const std::filesystem::path& file) {
     Examination found{.file = file.string(), .config = {}, .warnings = {}, .errors = {}};
     const auto service = ::geteuid() == 0 ? serviceUser(file) : std::nullopt;
+    std::string not_become;  // why not
     try {
         // All that follows: root may read what the gateway may not.
         if (service) dropPrivileges(*service);
+    } catch (const ConfigError& error) {
+        not_become = error.what();
+    }
+    try {
         found.config = withProgress("resolving names", [&] { return loadConfig(file); });
     } catch (const ConfigError& error) {
         std::istringstream lines(error.what());
         for (std::string line; std::getline(lines, line);)
             found.errors.push_back(std::move(line));
-        if (service) found.warnings.push_back(examinedAs(*service));
-        return found;
+        if (service && not_become.empty()) found.warnings.push_back(examinedAs(*service));
     }
-    found.warnings = found.config->warnings;
-    // Asked first, as who was called: the user that the gateway serves as may be another.
+    if (found.config) found.warnings = found.config->warnings;
+    if (!not_become.empty()) found.errors.push_back(std::move(not_become));
+    if (!found.errors.empty()) return found;
+    // Only root becomes gateway.user.
+    if (service) found.config->user.clear();
+    // Asked before examineSite(), which may become gateway.user.
     const auto lost = lostStore(*found.config);
     if (lost) found.warnings.push_back("warning: " + *lost);
     const Preflight site = examineSite(*found.config, lost.has_value());

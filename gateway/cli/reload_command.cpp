@@ -29,12 +29,26 @@ void printJson(const std::string& file, const std::string& detail, const std::ve
     printDocument(all);
 }
 
+Poco::JSON::Object::Ptr statusOf(const admin::Client& gateway) {
+    try {
+        return gateway.get("/v1/status");
+    } catch (const admin::ClientError& error) {
+        if (error.kind() != admin::ClientError::Kind::NotListening) throw;
+        throw admin::ClientError(
+            error.kind(),
+            fmt::format(
+                "{} (a change of admin.socket needs a restart; where there is none, SIGHUP asks for a "
+                "reload)",
+                error.what()));
+    }
+}
+
 // The file is checked here first: its errors are then told where they are read, with the exit code for them. Name servers are
 // the gateway's to ask.
 void reload(Context& context, bool json) {
     const Config config = loadUnresolved(chosenFile(context));
     const admin::Client gateway(config.admin.socket);
-    if (const auto other = otherFile(*gateway.get("/v1/status"), config)) {
+    if (const auto other = otherFile(*statusOf(gateway), config)) {
         fmt::print(
             stderr,
             "mailgate: nothing was reloaded: the gateway that runs was started with {}, and reads that "

@@ -13,7 +13,10 @@ void addServeCommand(CLI::App& root, Context& context) {
     CLI::App* serve = root.add_subcommand("serve",
                                           "Run in the foreground (systemd Type=notify); SIGHUP reloads, "
                                           "SIGUSR1 reopens the log, SIGTERM drains and stops");
-    serve->callback([&context] { Gateway(loadConfig(chosenFile(context))).run(); });
+    serve->callback([&context] {
+        Gateway::holdSignals();
+        Gateway(loadConfig(chosenFile(context))).run();
+    });
 }
 
 }  // namespace mailgate::cli

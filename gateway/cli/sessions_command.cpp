@@ -471,7 +471,8 @@ void show(Context& context, const SessionsArguments& arguments) {
         std::fputs(sessionAsJson(found.front()).c_str(), stdout);
         return;
     }
-    const std::string rule = ruleNow(config, found.front());
+    const std::string rule =
+        withProgress("reading the rules", [&] { return ruleNow(config, found.front()); });
     print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters, rule),
           arguments.view);
 }

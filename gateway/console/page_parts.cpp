@@ -3,7 +3,6 @@
 
 #include <Poco/JSON/Array.h>
 #include <Poco/URI.h>
-#include <fmt/format.h>
 
 #include <cstddef>
 
@@ -47,10 +46,6 @@ std::vector<std::string> textsOf(const Object& object, const char* key) {
     for (std::size_t at = 0; array && at < array->size(); ++at)
         texts.push_back(textOf(array->get(static_cast<unsigned>(at))));
     return texts;
-}
-
-std::string counted(std::uint64_t number, std::string_view noun) {
-    return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
 }
 
 std::string asSentence(std::string words) {

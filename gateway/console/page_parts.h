@@ -2,6 +2,7 @@
 /// \file  What pages are made of: values of the API's answers, tables, times, forms. Internal to gateway/console/.
 #pragma once
 
+#include "gateway/answers/numbers.h"
 #include "gateway/console/forms.h"
 #include "gateway/console/html.h"
 #include "gateway/console/layout.h"
@@ -9,7 +10,6 @@
 #include <Poco/Dynamic/Var.h>
 #include <Poco/JSON/Object.h>
 
-#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -30,8 +30,7 @@ std::vector<std::string> textsOf(const Poco::JSON::Object& object, const char* k
 /// For a segment of a path, or a value in a query.
 std::string percentEncoded(const std::string& text);
 
-/// "1 rule", "2 rules"
-std::string counted(std::uint64_t number, std::string_view noun);
+using answers::counted;
 
 /// With a capital letter.
 std::string asSentence(std::string words);

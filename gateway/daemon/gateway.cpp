@@ -73,7 +73,18 @@ std::string drainAsBefore(const Generation& generation) {
 
 }  // namespace
 
+void Gateway::holdSignals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    // Never called, but to be seen: the kernel does not show as blocked what a thread waits for.
+    ::signal(SIGUSR1, [](int) {});
+}
+
 Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
+    holdSignals();
     const sigset_t signals = handledSignals();
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     // An error of the call that writes: a peer that takes no more is no reason to die.

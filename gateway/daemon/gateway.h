@@ -33,6 +33,11 @@ namespace mailgate {
 /// at all (Reloader). SIGUSR1: the log is reopened, and nothing else.
 class Gateway {
   public:
+    /// SIGHUP and SIGUSR1 wait from here on until a gateway runs: to be called before the configuration is read, which may take
+    /// long. Anybody can see from now on that this version takes SIGUSR1, which ends one that knows nothing of it: bit 0x200 of
+    /// SigCgt in /proc/PID/status.
+    static void holdSignals();
+
     /// Binds, reads certificates, drops privileges, opens the log, the rules and the journal, starts everything. Throws
     /// ListenError, ConfigError and store::StoreError.
     explicit Gateway(Config config);

@@ -20,6 +20,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +29,7 @@
 #include <filesystem>
 #include <functional>
 #include <string_view>
+#include <tuple>
 
 namespace mailgate {
 namespace {
@@ -77,7 +79,7 @@ class Examination {
         examineLog();
         if (!rules_are_lost_) examineStore();
         if (config_.journal.enabled) examineJournal();
-        if (!config_.admin.socket.empty()) examineSocket();
+        examineSocket();
         return std::move(found_);
     }
 
@@ -172,18 +174,21 @@ class Examination {
         });
     }
 
-    /// The unit's sandbox keeps from the gateway what the mode of a folder grants it.
+    /// The unit's sandbox keeps from the gateway what the mode of a folder grants it. In a container without systemd the unit is
+    /// only a file.
     void examineUnit() {
+        std::vector<std::string>& grave = ::sd_booted() > 0 ? found_.errors : found_.warnings;
         const auto file = [](const std::string& url, std::string_view prefix) {
             return url.starts_with(prefix) ? url.substr(prefix.size()) : "";
         };
-        const std::pair<std::string_view, std::string> files[] = {
-            {"log.target", file(config_.log.target, kLogFilePrefix)},
-            {"store.url", file(config_.store_url, "sqlite:")},
-            {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : ""}};
-        for (const auto& [key, path] : files) {
+        const std::tuple<std::string_view, std::string, std::vector<std::string>&> files[] = {
+            {"log.target", file(config_.log.target, kLogFilePrefix), grave},
+            {"store.url", file(config_.store_url, "sqlite:"), grave},
+            {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : "",
+             found_.warnings}};
+        for (const auto& [key, path, found] : files) {
             if (path.empty() || !readOnlyInUnit(path, config_.file)) continue;
-            found_.warnings.push_back(
+            found.push_back(
                 fmt::format("{}: {} is read-only to the service (ProtectSystem=strict): systemctl edit "
                             "mailgate, and below [Service] ReadWritePaths={}",
                             key, path, folderOf(path)));
@@ -257,6 +262,14 @@ class Examination {
 
     void examineSocket() {
         const std::string& path = config_.admin.socket;
+        if (path.empty()) {
+            if (reloadsBySocket(config_.file))
+                found_.warnings.emplace_back(
+                    "admin.socket is empty: systemctl reload mailgate cannot ask the gateway, and fails: "
+                    "systemctl edit mailgate, and below [Service] ExecReload= and ExecReload=/bin/kill -HUP "
+                    "$MAINPID");
+            return;
+        }
         struct stat status {};
         if (::lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode)) {
             found_.errors.push_back(

@@ -11,7 +11,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -23,6 +26,13 @@ const passwd& entryOf(const std::string& user) {
     const passwd* entry = ::getpwnam(user.c_str());
     if (!entry) throw ConfigError(fmt::format("gateway.user: there is no user \"{}\" on this machine", user));
     return *entry;
+}
+
+/// Units name users and groups by number, too.
+std::optional<std::uint32_t> idOf(const std::string& name) {
+    std::uint32_t number = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+    return error == std::errc() && end == name.data() + name.size() ? std::optional(number) : std::nullopt;
 }
 
 }  // namespace
@@ -43,26 +53,31 @@ void dropPrivileges(const std::string& user) {
 void dropPrivileges(const ServiceUser& service) {
     if (::geteuid() != 0) return;
     const auto failed = [](std::string_view key, const std::string& name) {
+        // getpwnam(3): what it leaves there when there is no such entry.
+        const bool is_none = errno == 0 || errno == ENOENT || errno == ESRCH || errno == EBADF;
         return ConfigError(
             fmt::format("mailgate.service: {}={}: {}", key, name,
-                        errno == 0 ? "there is none of that name on this machine" : std::strerror(errno)));
+                        is_none ? "there is none of that name on this machine" : std::strerror(errno)));
     };
     const auto groupOf = [&](std::string_view key, const std::string& name) {
         errno = 0;
-        const group* entry = ::getgrnam(name.c_str());
+        const auto id = idOf(name);
+        const group* entry = id ? ::getgrgid(*id) : ::getgrnam(name.c_str());
         if (!entry) throw failed(key, name);
         return entry->gr_gid;
     };
     errno = 0;
-    const passwd* entry = ::getpwnam(service.user.c_str());
+    const auto id = idOf(service.user);
+    const passwd* entry = id ? ::getpwuid(*id) : ::getpwnam(service.user.c_str());
     if (!entry) throw failed("User", service.user);
+    const std::string name = entry->pw_name;
     const uid_t user = entry->pw_uid;
     const gid_t group = service.group.empty() ? entry->pw_gid : groupOf("Group", service.group);
-    if (::initgroups(service.user.c_str(), group) != 0) throw failed("User", service.user);
+    if (::initgroups(name.c_str(), group) != 0) throw failed("User", service.user);
     std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
     ::getgroups(static_cast<int>(groups.size()), groups.data());
-    for (const std::string& name : service.groups)
-        groups.push_back(groupOf("SupplementaryGroups", name));
+    for (const std::string& each : service.groups)
+        groups.push_back(groupOf("SupplementaryGroups", each));
     if (::setgroups(groups.size(), groups.data()) != 0 || ::setgid(group) != 0 || ::setuid(user) != 0)
         throw failed("User", service.user);
 }

@@ -74,12 +74,21 @@ void readService(const fs::path& file,
                  const std::function<void(std::string_view key, std::string_view value)>& visit) {
     std::ifstream stream(file);
     bool of_service = false;
+    std::string whole;  // a backslash at its end continues a line, over comments
     for (std::string line; std::getline(stream, line);) {
-        const std::string_view text = trimmed(line);
-        const std::size_t equals = text.find('=');
-        if (text.starts_with('[')) of_service = text == "[Service]";
-        if (!of_service || equals == std::string_view::npos) continue;
-        visit(trimmed(text.substr(0, equals)), trimmed(text.substr(equals + 1)));
+        std::string_view text = trimmed(line);
+        if (text.starts_with('#') || text.starts_with(';')) continue;
+        const bool goes_on = text.ends_with('\\');
+        if (goes_on) text.remove_suffix(1);
+        whole += text;
+        whole += ' ';
+        if (goes_on) continue;
+        const std::string setting(trimmed(std::exchange(whole, "")));
+        const std::size_t equals = setting.find('=');
+        if (setting.starts_with('[')) of_service = setting == "[Service]";
+        if (!of_service || equals == std::string::npos) continue;
+        visit(trimmed(std::string_view(setting).substr(0, equals)),
+              trimmed(std::string_view(setting).substr(equals + 1)));
     }
 }
 
@@ -127,7 +136,8 @@ fs::path configOf(std::string_view command) {
     return "/etc/mailgate/mailgate.toml";
 }
 
-/// What a unit says of one service with this configuration; false: it is not installed, or serves with another one.
+/// What a unit says of one service with this configuration; false: it is not installed, serves with another one, or without
+/// the unit's user and sandbox ("+/usr/bin/mailgate").
 bool readUnitOf(const fs::path& config, const fs::path& root,
                 const std::function<void(std::string_view key, std::string_view value)>& visit) {
     std::string command;
@@ -137,7 +147,16 @@ bool readUnitOf(const fs::path& config, const fs::path& root,
         else
             visit(key, value);
     });
-    return is_installed && resolved(configOf(command)) == resolved(config);
+    const std::string_view prefix = std::string_view(command).substr(0, command.find('/'));
+    return is_installed && prefix.find_first_of("+!") == std::string_view::npos &&
+           resolved(configOf(command)) == resolved(config);
+}
+
+/// Capabilities that open to a service what is closed to its user. "~" names those that it does not have.
+bool opensFiles(const std::vector<std::string>& capabilities) {
+    return std::any_of(capabilities.begin(), capabilities.end(), [](const std::string& name) {
+        return name.starts_with('~') || startsWithIgnoreCase(name, "CAP_DAC_");
+    });
 }
 
 /// "1024:131072": the limit that a process may raise its own one to is the second.
@@ -181,47 +200,57 @@ std::optional<milliseconds> stopLimit(const fs::path& root) {
     return is_installed ? limit : std::nullopt;
 }
 
+bool reloadsBySocket(const fs::path& config, const fs::path& root) {
+    std::vector<std::string> words;
+    const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
+        if (key == "ExecReload") addWords(words, value);
+    });
+    return serves && std::find(words.begin(), words.end(), "reload") != words.end();
+}
+
 std::optional<ServiceUser> serviceUser(const fs::path& config, const fs::path& root) {
     ServiceUser service;
     bool is_dynamic = false;
+    std::vector<std::string> capabilities;
     const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
         if (key == "User") service.user = value;
         if (key == "Group") service.group = value;
         if (key == "SupplementaryGroups") addWords(service.groups, value);
+        if (key == "AmbientCapabilities") addWords(capabilities, value);
         if (key == "DynamicUser") is_dynamic = value == "yes" || value == "true" || value == "1";
     });
-    if (!serves || is_dynamic || service.user.empty() || service.user == "root" || service.user == "0")
+    if (!serves || is_dynamic || opensFiles(capabilities) || service.user.empty() || service.user == "root" ||
+        service.user == "0")
         return std::nullopt;
     return service;
 }
 
 bool readOnlyInUnit(const fs::path& file, const fs::path& config, const fs::path& root) {
     constexpr std::pair<std::string_view, std::string_view> kFoldersOfUnits[] = {
-        {"StateDirectory", "/var/lib/"},
-        {"LogsDirectory", "/var/log/"},
-        {"RuntimeDirectory", "/run/"},
-        {"CacheDirectory", "/var/cache/"},
-        {"ReadWritePaths", ""},
-        {"ReadWriteDirectories", ""},
-        {"BindPaths", ""}};
-    bool is_strict = false;
+        {"StateDirectory", "/var/lib/"},     {"LogsDirectory", "/var/log/"},
+        {"RuntimeDirectory", "/run/"},       {"CacheDirectory", "/var/cache/"},
+        {"ConfigurationDirectory", "/etc/"}, {"ReadWritePaths", ""},
+        {"ReadWriteDirectories", ""},        {"BindPaths", ""},
+        {"TemporaryFileSystem", ""}};
+    bool is_strict = false, is_known = true;
     std::vector<std::string> writable{"/dev", "/proc", "/sys", "/tmp", "/var/tmp"};
     const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
         if (key == "ProtectSystem") is_strict = value == "strict";
         for (const auto& [name, parent] : kFoldersOfUnits) {
             if (key != name) continue;
             for (std::string& word : wordsOf(value)) {
+                if (word.find('%') != std::string::npos) is_known = false;  // systemd.unit(5), "Specifiers"
                 word.erase(0, word.find_first_not_of("-+"));
-                // BindPaths has SOURCE:DESTINATION, and the folders of systemd's own NAME:LINK.
+                // BindPaths has SOURCE:DESTINATION, others NAME:LINK or PATH:OPTIONS.
                 const std::size_t colon = word.find(':');
                 writable.push_back(std::string(parent) +
-                                   (parent.empty() && colon != std::string::npos
+                                   (name == "BindPaths" && colon != std::string::npos
                                         ? word.substr(colon + 1, word.find(':', colon + 1) - colon - 1)
                                         : word.substr(0, colon)));
             }
         }
     });
-    if (!serves || !is_strict) return false;
+    if (!serves || !is_strict || !is_known) return false;
     const fs::path wanted = resolved(file);
     return std::none_of(writable.begin(), writable.end(), [&](const std::string& folder) {
         const fs::path above = resolved(folder);

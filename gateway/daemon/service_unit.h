@@ -16,6 +16,9 @@ namespace mailgate {
 /// the unit is not installed, or sets no limit. `root`: where the folders of units are.
 std::optional<std::chrono::milliseconds> stopLimit(const std::filesystem::path& root = "/");
 
+/// Whether `systemctl reload` of that unit, if it serves with `config`, is `mailgate reload`, which needs admin.socket.
+bool reloadsBySocket(const std::filesystem::path& config, const std::filesystem::path& root = "/");
+
 /// How many descriptors serve may have: LimitNOFILE of that unit, where it is installed, else what this process may have.
 std::uint64_t descriptorLimit(const std::filesystem::path& root = "/");
 
@@ -26,8 +29,8 @@ struct ServiceUser {
     std::vector<std::string> groups;  ///< besides
 };
 
-/// User=, Group= and SupplementaryGroups= of that unit, if it serves with this file. Nothing for root, for DynamicUser=, and
-/// where the unit is not installed.
+/// User=, Group= and SupplementaryGroups= of that unit, if it serves with this file. Nothing for root, for DynamicUser=, where
+/// the unit lets the service read what its user may not (`+`, CAP_DAC_READ_SEARCH), and where it is not installed.
 std::optional<ServiceUser> serviceUser(const std::filesystem::path& config,
                                        const std::filesystem::path& root = "/");
 

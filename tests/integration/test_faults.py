@@ -14,7 +14,7 @@ import unittest
 
 from harness import backend, mailgate, proxyclient
 from harness.ports import reserve_port
-from harness.process import is_listening, wait_until
+from harness.process import Process, is_listening, wait_until
 from harness.situation import Situation
 
 
@@ -317,6 +317,20 @@ class Signals(Situation):
             self.gateway.wait_event("session.end", client=client)
             self.assertNotIn(client, rotated.read_text())
             self.assertEqual(len(self.gateway.events("config.reloaded")), reloads)
+
+    def test_signals_wait_until_the_configuration_is_read(self):
+        config = self.scratch.folder("waiting") / "mailgate.toml"
+        os.mkfifo(config)
+        writer = os.open(config, os.O_RDWR)
+        process = self.scratch.start(Process("waiting", [mailgate.binary(), "serve", "--config", config], config.with_suffix(".txt")))
+        self.addCleanup(process.stop)
+        # What logrotate looks at, too: that SIGUSR1 is handled.
+        wait_until(lambda: int(re.search(r"SigCgt:\s*(\w+)", pathlib.Path(f"/proc/{process.pid}/status").read_text())[1], 16) & 0x200, "signals")
+        for one in (signal.SIGUSR1, signal.SIGHUP):
+            process.signal(one)
+        os.write(writer, b"nonsense")
+        os.close(writer)
+        self.assertEqual(process.exit_code(), 78, process.text())
 
 
 class Farewell(Situation):

@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import subprocess
+import threading
 import time
 import unittest
 import urllib.parse
@@ -20,7 +21,7 @@ import jsonschema
 from harness import backend, mailgate, proxyclient
 from harness.ports import reserve_port
 from harness.postgres import Postgres
-from harness.process import Scratch, wait_until
+from harness.process import DEADLINE, Scratch, wait_until
 
 SCHEMA = json.loads((pathlib.Path(__file__).parents[2] / "docs" / "json.schema.json").read_text())
 PASSWORD = "s3cret"
@@ -139,6 +140,8 @@ class Commands(unittest.TestCase):
         now = "(extract(epoch FROM now()) * 1000)::bigint"
         with subprocess.Popen([mailgate.binary(), "sessions", "--follow", "--json", "--limit", "1", "--config", gateway.config],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as follower:
+            late = threading.Timer(DEADLINE, follower.kill)  # what does not come is then an end
+            late.start()
             try:
                 follower.stdout.readline()
                 database.sql("INSERT INTO mailgate.journal SELECT (jsonb_populate_record(j, jsonb_build_object('id', 9000, 'gateway', 'late'))).*"
@@ -147,14 +150,15 @@ class Commands(unittest.TestCase):
                     add(key, f"{now} - 3600000")
                 add(3, now)
                 ports = (line["client_port"] for line in map(json.loads, follower.stdout) if line.get("gateway") == "late")
-                self.assertEqual(next(ports), 3)
+                self.assertEqual(next(ports, None), 3)
                 database.disconnect_all("mailgate")
                 self.assertIn("asked the fleet's database", follower.stderr.readline())
                 self.assertIn(": waiting for it", follower.stderr.readline())
                 add(4, now)
-                self.assertEqual(next(ports), 4)
+                self.assertEqual(next(ports, None), 4)
                 self.assertIn("it answers again", follower.stderr.readline())
             finally:
+                late.cancel()
                 follower.kill()
                 database.sql("DELETE FROM mailgate.session WHERE journal = 9000; DELETE FROM mailgate.journal WHERE id = 9000", "mailgate")
 

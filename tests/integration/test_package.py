@@ -58,17 +58,17 @@ class Package(unittest.TestCase):
         return self.system.run("DEBIAN_FRONTEND=noninteractive", "dpkg", "--no-triggers", "--force-unsafe-io", "--install",
                                packages[version])
 
-    def pretend_systemd(self):
+    def pretend_systemd(self, invoked="true"):
         self.system.run("mkdir", "-p", "/run/systemd/system")
-        for command in ("/bin/systemctl", "/usr/bin/deb-systemd-invoke"):
+        for command, ends in (("/bin/systemctl", "true"), ("/usr/bin/deb-systemd-invoke", invoked)):
             self.system.run("rm", "-f", command)
-            self.system.write(command, RECORDER, "755")
+            self.system.write(command, RECORDER + ends, "755")
 
     def asked(self):
         """What was done to the service since the last time."""
         lines = self.system.read("/run/asked").splitlines()
         self.system.run("rm", "/run/asked")
-        return [line for line in lines if line.startswith("deb-systemd-invoke ")]
+        return [line for line in lines if line.split()[1] in ("start", "restart", "stop")]
 
     def serve(self):
         """Starts the gateway as the unit does, which makes its RuntimeDirectory first."""
@@ -168,11 +168,22 @@ class Package(unittest.TestCase):
         self.serve()
         self.say()
         wait_until(lambda: self.events("session.refused"), "the first line")
+        # A gateway of before an upgrade, which knows no SIGUSR1, and a command of the same user, which no signal is for.
+        self.system.run("cp", "/bin/sh", "/opt/mailgate")
+        for signal, word in (("HUP", "serve"), ("TERM", "import")):
+            self.system.run("sh", "-c", "setpriv --reuid=mailgate --regid=mailgate --clear-groups /opt/mailgate -c "
+                            f"'trap \"echo > /var/lib/mailgate/{signal}\" {signal}; sleep 1000 & echo $$ > /var/lib/mailgate/{word}; wait; wait' {word} "
+                            ">/dev/null 2>&1 &")
+            wait_until(lambda: self.system.exists(f"/var/lib/mailgate/{word}") and self.system.read(f"/var/lib/mailgate/{word}"), word)
         self.system.run("logrotate", "--force", "--state=/var/lib/logrotate.mailgate", "/etc/logrotate.d/mailgate")
         wait_until(lambda: self.system.exists(LOG), "the new file")
         self.say()
         wait_until(lambda: len(self.events("session.refused")) == 1, "a line in the new file")
         self.assertEqual(self.events("config.reloaded"), [], "an edited file waits for its reload")
+        wait_until(lambda: self.system.exists("/var/lib/mailgate/HUP"), "SIGHUP at the gateway of before")
+        self.assertFalse(self.system.exists("/var/lib/mailgate/TERM"))
+        self.system.run("kill", self.system.read("/var/lib/mailgate/import").strip())
+        wait_until(lambda: self.system.exists("/var/lib/mailgate/TERM"), "the command, which was still there")
         self.assertIn('"event":"session.refused"', self.system.read(f"{LOG}.1"))
         self.assertEqual(self.system.run("stat", "-c", "%U %a", LOG).stdout, "mailgate 640\n")
 
@@ -193,18 +204,20 @@ class Package(unittest.TestCase):
         self.install("0.1.1")
         self.assertEqual(self.asked(), ["deb-systemd-invoke restart mailgate.service"])
         self.system.run("dpkg", "--remove", "mailgate")
-        self.assertEqual(self.asked(), ["deb-systemd-invoke stop mailgate.service"])
+        self.assertEqual(self.asked(), ["systemctl stop mailgate@*.socket", "deb-systemd-invoke stop mailgate.service"])
 
     def test_an_upgrade_leaves_the_gateway_alone_when_it_would_not_come_back(self):
-        self.pretend_systemd()
-        self.install()
+        self.pretend_systemd(invoked="false")
+        self.assertIn("has not started", self.install().stdout)
         self.asked()
         # A mistake in the file, and a file that only root may read: the service runs as another user.
         for mistake in (f"echo nonsense = 1 >> {CONFIG}",
                         f"sed -i '/^nonsense/d; 1i include = \"secret.toml\"' {CONFIG}; install -m 600 /dev/null /etc/mailgate/secret.toml"):
             self.system.run("sh", "-c", mistake)
-            self.assertIn("left alone", self.install("0.1.1").stdout)
+            said = self.install("0.1.1").stdout
+            self.assertIn("was not restarted", said)
             self.assertFalse(self.system.exists("/run/asked") and self.asked())
+        self.assertIn("examined as mailgate", said)
         checked = self.system.run("mailgate", "check", check=False)
         self.assertEqual(checked.returncode, 78)
         self.assertIn("secret.toml", checked.stdout)
@@ -214,6 +227,19 @@ class Package(unittest.TestCase):
         self.assertIn("ok, 1 listener", self.system.run("mailgate", "check").stdout)
         self.system.run("sed", "-i", "s#sqlite:/var/lib/mailgate/mailgate-journal.db#sqlite:/opt/journal.db#", CONFIG)
         self.assertIn("ReadWritePaths=/opt", self.system.run("mailgate", "check", check=False).stdout)
+        # Without its rules it does not start.
+        self.system.run("install", "-d", "-o", "mailgate", "/opt/mail")
+        self.system.run("sed", "-i", "s#sqlite:/opt/journal.db#sqlite:/var/lib/mailgate/journal.db#; s#sqlite:/var/lib/mailgate/mailgate.db#sqlite:/opt/mail/rules.db#", CONFIG)
+        checked = self.system.run("mailgate", "check", check=False)
+        self.assertEqual(checked.returncode, 78)
+        self.assertIn("store.url: /opt/mail/rules.db is read-only to the service", checked.stdout)
+        # A user that is not there is no reason to say nothing of the file.
+        self.system.run("mkdir", "-p", "/etc/systemd/system/mailgate.service.d")
+        self.system.write("/etc/systemd/system/mailgate.service.d/user.conf", "[Service]\nUser=nobody-here\n")
+        self.system.run("sed", "-i", "1i nonsense = 1", CONFIG)
+        checked = self.system.run("mailgate", "check", check=False).stdout
+        self.assertIn("nonsense", checked)
+        self.assertIn("User=nobody-here: there is none", checked)
 
     def test_removal_keeps_what_is_the_sites_and_purge_leaves_nothing(self):
         def found():
@@ -261,12 +287,12 @@ class Manual(unittest.TestCase):
         text = subprocess.run([mailgate.binary(), "--help"], text=True, capture_output=True, check=True).stdout
         return re.findall(r"^  ([a-z]+) ", text[text.index("Subcommands:"):text.index("Exit status:")], re.MULTILINE)
 
-    def complete(self, *words):
+    def complete(self, *words, folder=None):
         """What bash offers for the last word."""
         script = (f'source "{ROOT}/etc/completions/mailgate.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
                   '_mailgate; printf "%s\\n" "${COMPREPLY[@]}"')
         return subprocess.run(["bash", "-c", script, "bash", "mailgate", *words], text=True, capture_output=True, check=True,
-                              cwd=scratch.path).stdout.split()
+                              cwd=folder or scratch.path).stdout.split()
 
     def complete_in_zsh(self, *words):
         """What zsh is told to offer for the last word: _arguments gets what it is to find out."""
@@ -276,9 +302,9 @@ class Manual(unittest.TestCase):
         return subprocess.run(["zsh", "-f", "-c", script, "zsh", self.hosts(), *words], text=True, check=True, capture_output=True,
                               cwd=ROOT / "etc/completions").stdout.splitlines()
 
-    def complete_in_fish(self, line):
-        script = 'source mailgate.fish; complete -C $argv[1]'
-        offered = subprocess.run(["fish", "-c", script, line], text=True, check=True, capture_output=True, cwd=ROOT / "etc/completions",
+    def complete_in_fish(self, line, folder=None):
+        script = f'source {ROOT}/etc/completions/mailgate.fish; complete -C $argv[1]'
+        offered = subprocess.run(["fish", "-c", script, line], text=True, check=True, capture_output=True, cwd=folder or scratch.path,
                                  env={**os.environ, "HOME": str(scratch.path)}).stdout
         return {line.split("\t")[0] for line in offered.splitlines()}
 
@@ -333,6 +359,10 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete("sessions", "--balancer", ""), [])
         self.assertIn("state", self.complete("sessions", "--live", "--columns", ""))
         self.assertIn("--columns", self.complete("report", "would-refuse", "--since", "1d", "--"))
+        self.assertEqual(self.complete("status", "--check", "--lag", "10,60", "--si"), ["--silent"])
+        self.assertEqual(self.complete("snippet", "dovecot", "--version", ""), ["2.3", "2.4"])
+        said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
+        self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
 
     def test_bash_completes_files_and_what_they_name(self):
         site = scratch.folder("completed")
@@ -345,10 +375,39 @@ class Manual(unittest.TestCase):
         self.assertEqual(self.complete(*chosen, "access", "list", "--listener", "=", "i"), ["imap"])
         self.assertEqual(self.complete(*chosen, "server", "drain", "dovecot/"), ["dovecot/one", "dovecot/two"])
         self.assertEqual(self.complete(*chosen, "sessions", "--server", "dovecot/t"), ["dovecot/two"])
+        self.assertEqual(self.complete("--config", "=", chosen[1], "probe", ""), ["dovecot", *self.complete("probe", "--")])
         for words in (("access", "import", "--verdict", "deny"), ("access", "diff", "--listener=mx"), ("tls", "test", "mx:25", "--ca")):
             self.assertEqual(self.complete(*words, f"{site}/mail"), [f"{site}/mailgate.toml"], words)
-        said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
-        self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
+
+    def test_what_a_file_names_is_no_command_and_no_others_file_is_read(self):
+        def everywhere():
+            """What is offered for names, of servers' hosts and of included files, in the folder that a shell is in."""
+            bash = sum((self.complete(*words, "", folder=site) for words in (
+                ("access", "test", "--listener"), ("server", "drain", "--host"), ("sessions", "--server"), ("probe",), ("server", "drain"),
+                ("access", "rename-listener", "smtp"))), [])
+            zsh = subprocess.run(["zsh", "-f", "-c", '_arguments() { : }; compadd() { print -rl -- ${(P)argv[-1]} }\n'
+                                  f'typeset -A opt_args; words=(); source {ROOT}/etc/completions/_mailgate; _mailgate_upstreams'],
+                                 text=True, check=False, capture_output=True, cwd=site).stdout
+            return " ".join([*bash, zsh, *self.complete_in_fish("mailgate probe ", site)])
+
+        site = scratch.folder("strange")
+        file = site / "mailgate.toml"
+        file.write_text('include = ["$(touch made)/*.toml"]\n[[listener]]\nname = "evil$(touch made)"\n'
+                        '[[upstream]]\nname = "evil$(touch made)"\n[[upstream.server]]\nname = "$(touch made)"\n'
+                        'address = "evil$(touch made):25"\n')
+        offered = everywhere()
+        self.assertEqual([path.name for path in site.iterdir()], ["mailgate.toml"])
+        self.assertIn(r"evil\$\(touch\ made\)", offered, "bash has it as a word")
+        self.assertGreaterEqual(offered.count("evil$(touch made)"), 2, "in zsh and fish, which quote it themselves")
+        if os.geteuid() != 0:
+            return  # takes root, to have a file of another user
+        os.chown(file, 65534, -1)
+        self.assertNotIn("evil", everywhere())
+        file.rename(site / "linked.toml")
+        file.symlink_to("linked.toml")
+        os.chown(site / "linked.toml", 0, -1)
+        os.chown(file, 65534, -1, follow_symlinks=False)
+        self.assertNotIn("evil", everywhere())
 
     def test_zsh_and_fish_take_their_files(self):
         for command in (["zsh", "-n", "_mailgate"], ["fish", "-n", "mailgate.fish"]):

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
 namespace mailgate {
@@ -21,6 +22,20 @@ const std::string kNoSuchUser = "no-such-user-of-mailgate";
 std::string ownName() {
     const passwd* const entry = ::getpwuid(::geteuid());
     return entry ? entry->pw_name : "";
+}
+
+/// What `work` says in a process of its own.
+bool inAChild(const std::function<bool()>& work) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+        try {
+            ::_exit(work() ? 0 : 1);
+        } catch (...) {
+            ::_exit(2);
+        }
+    }
+    int status = 0;
+    return ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 TEST(Privileges, AnEmptyNameIsAnybodys) {
@@ -44,34 +59,30 @@ TEST(Privileges, KnowsItsOwnName) {
 
 TEST(Privileges, RootBecomesTheUserForGood) {
     if (::geteuid() != 0) GTEST_SKIP() << "takes root, to become another user";
-    const pid_t child = ::fork();
-    if (child == 0) {
+    EXPECT_TRUE(inAChild([] {
         dropPrivileges("nobody");
-        const bool gone = actsAs("nobody") && ::getegid() != 0 && ::setuid(0) != 0;
-        ::_exit(gone ? 0 : 1);
-    }
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        return actsAs("nobody") && ::getegid() != 0 && ::setuid(0) != 0;
+    }));
 }
 
 TEST(Privileges, RootBecomesTheUserOfAServiceWithTheGroupsThatItNames) {
     if (::geteuid() != 0) GTEST_SKIP() << "takes root, to become another user";
     EXPECT_THROW(dropPrivileges({kNoSuchUser, "", {}}), ConfigError);
+    EXPECT_THROW(dropPrivileges(ServiceUser{"4294967294", "", {}}), ConfigError);
     EXPECT_THROW(dropPrivileges({"nobody", kNoSuchUser, {}}), ConfigError);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        dropPrivileges({"nobody", "mail", {"adm"}});
-        gid_t groups[64];
-        const int count = ::getgroups(64, groups);
-        const gid_t adm = ::getgrnam("adm")->gr_gid;
-        const bool gone = actsAs("nobody") && ::getegid() == ::getgrnam("mail")->gr_gid &&
-                          std::find(groups, groups + count, adm) != groups + count && ::setuid(0) != 0;
-        ::_exit(gone ? 0 : 1);
+    const auto number = [](auto id) { return std::to_string(id); };
+    const gid_t mail = ::getgrnam("mail")->gr_gid, adm = ::getgrnam("adm")->gr_gid;
+    for (const ServiceUser& service :
+         {ServiceUser{"nobody", "mail", {"adm"}},
+          ServiceUser{number(::getpwnam("nobody")->pw_uid), number(mail), {number(adm)}}}) {
+        EXPECT_TRUE(inAChild([&] {
+            dropPrivileges(service);
+            gid_t groups[64];
+            const int count = ::getgroups(64, groups);
+            return actsAs("nobody") && ::getegid() == mail &&
+                   std::find(groups, groups + count, adm) != groups + count && ::setuid(0) != 0;
+        })) << service.user;
     }
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 }  // namespace

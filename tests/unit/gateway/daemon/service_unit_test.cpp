@@ -82,16 +82,30 @@ TEST_F(ServiceUnitTest, TheServicesUserIsTheUnitsThatServesWithTheFile) {
     EXPECT_FALSE(serviceUser("/etc/mailgate/other.toml", folder_.path())) << "a file of somebody's own";
     const std::string drop_in = "etc/systemd/system/mailgate.service.d/10-a.conf";
     write(drop_in,
-          "[Service]\nUser=mx\nGroup=mail\nSupplementaryGroups=ssl-cert adm\nExecStart=\n"
+          "[Service]\nUser=mx\nGroup=mail\nSupplementaryGroups=ssl-cert \\\n# more of it\n  adm\nExecStart=\n"
           "ExecStart=/opt/mailgate serve \"--config\" /srv/mx.toml\n");
     const auto service = serviceUser("/srv/mx.toml", folder_.path());
     ASSERT_TRUE(service);
     EXPECT_EQ(service->user + ":" + service->group, "mx:mail");
     EXPECT_THAT(service->groups, testing::ElementsAre("ssl-cert", "adm"));
-    for (const char* other : {"User=root", "User=", "DynamicUser=yes"}) {
+    for (const char* other :
+         {"User=root", "User=", "DynamicUser=yes", "AmbientCapabilities=CAP_CHOWN CAP_DAC_READ_SEARCH",
+          "ExecStart=\nExecStart=-+/usr/bin/mailgate serve"}) {
         write(drop_in, std::string("[Service]\n") + other);
         EXPECT_FALSE(serviceUser(config, folder_.path())) << other;
     }
+}
+
+TEST_F(ServiceUnitTest, KnowsWhetherAReloadNeedsTheSocket) {
+    const fs::path config = "/etc/mailgate/mailgate.toml";
+    EXPECT_FALSE(reloadsBySocket(config, folder_.path())) << "no unit";
+    write("usr/lib/systemd/system/mailgate.service",
+          "[Service]\nExecStart=/usr/bin/mailgate serve\nExecReload=/usr/bin/mailgate reload\n");
+    EXPECT_TRUE(reloadsBySocket(config, folder_.path()));
+    EXPECT_FALSE(reloadsBySocket("/srv/mx.toml", folder_.path()));
+    write("etc/systemd/system/mailgate.service.d/10-a.conf",
+          "[Service]\nExecReload=\nExecReload=/bin/kill -HUP $MAINPID\n");
+    EXPECT_FALSE(reloadsBySocket(config, folder_.path()));
 }
 
 TEST_F(ServiceUnitTest, OnlyItsOwnFoldersCanBeWrittenWhereTheSystemIsProtected) {
@@ -112,6 +126,8 @@ TEST_F(ServiceUnitTest, OnlyItsOwnFoldersCanBeWrittenWhereTheSystemIsProtected) 
     EXPECT_FALSE(readOnly("/data/j.db"));
     EXPECT_FALSE(readOnly("/to/j.db"));
     EXPECT_TRUE(readOnly("/from/j.db"));
+    write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nReadWritePaths=%S/other\n");
+    EXPECT_FALSE(readOnly("/data/j.db")) << "not known";
     write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nProtectSystem=full\n");
     EXPECT_FALSE(readOnly("/data/j.db"));
 }
