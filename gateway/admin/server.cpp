@@ -62,7 +62,8 @@ class Handler final : public net::HTTPRequestHandler {
         if (further_ && !socket_path_.empty() && http.getURI().starts_with(AdminServer::kFurtherRoot)) {
             const Peer peer(descriptorOf(http));
             if (peer.mayUse(descriptorOf(http), socket_path_))
-                return further_(server_, peer.user(), http, http_response);
+                return further_(server_, isOrder(http) ? whoOrders(peer, http) : peer.user(), http,
+                                http_response);
         }
         const Response response = respond(http);
         server_.restartPeerLimit();
@@ -72,6 +73,11 @@ class Handler final : public net::HTTPRequestHandler {
   private:
     static int descriptorOf(net::HTTPServerRequest& http) {
         return static_cast<net::HTTPServerRequestImpl&>(http).socket().impl()->sockfd();
+    }
+
+    static bool isOrder(const net::HTTPServerRequest& http) { return http.getMethod() != "GET"; }
+    static std::string whoOrders(const Peer& peer, const net::HTTPServerRequest& http) {
+        return orderingUser(peer.uid, http.get(kActingUserHeader, ""));
     }
 
     Response respond(net::HTTPServerRequest& http) {
@@ -84,8 +90,7 @@ class Handler final : public net::HTTPRequestHandler {
             const Peer peer(fd);
             if (!peer.mayUse(fd, socket_path_))
                 return errorResponse(403, fmt::format("{} may not use this socket", peer.user()));
-            if (request->method != "GET")  // for the log of orders
-                request->user = orderingUser(peer.uid, http.get(kActingUserHeader, ""));
+            if (isOrder(http)) request->user = whoOrders(peer, http);
             if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
                 return errorResponse(413, fmt::format("the request body is larger than {} bytes", kMaxBody));
             request->body = http::readBody(http, kMaxBody, server_);

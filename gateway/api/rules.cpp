@@ -123,7 +123,14 @@ class Rules {
     const UnixSeconds now_;
     const std::unique_ptr<RuleStore> store_;
     rules::Service service_;
-    std::int64_t judged_at_ = 0;  ///< what the trail ended with
+
+    /// What tells that rules have been changed: of what the sqlite3 shell changes, and of what a fleet brings back, the trail may have no line.
+    struct State {
+        std::int64_t version = 0, end_of_trail = 0;
+        friend bool operator==(const State&, const State&) = default;
+    };
+    State state() { return {store_->version(), store_->endOfTrail()}; }
+    State judged_at_;
 };
 
 Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore::Rehearsal rehearsal) {
@@ -144,7 +151,7 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
 }
 
 void Rules::judge(const Order& order) {
-    judged_at_ = store_->endOfTrail();
+    judged_at_ = state();
     if (order.judge) order.judge();
     call_.requireAsker();
 }
@@ -155,7 +162,7 @@ bool Rules::carryOut(const Order& order, Judged judged) {
     bool is_done = true;
     store_->together([&] {
         call_.requireAsker();
-        is_done = judged != Judged::UnlessOvertaken || store_->endOfTrail() == judged_at_;
+        is_done = judged != Judged::UnlessOvertaken || state() == judged_at_;
         if (!is_done) return;
         if (judged == Judged::Not && order.judge) order.judge();
         order.work();

@@ -1388,6 +1388,13 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
             bytes.count == 1   ? " is"
             : bytes.count == 2 ? " and that of another line are"
                                : fmt::format(" and those of {} more lines are", grouped(bytes.count - 1))));
+    if (const auto& names = outcome.doubted_names; names.count > 0)
+        warn(fmt::format("{}:{}: {}; that rule{} imported all the same, as an export has {}", arguments_.file,
+                         names.first, names.what,
+                         names.count == 1   ? " is"
+                         : names.count == 2 ? " and another one are"
+                                            : fmt::format(" and {} more are", grouped(names.count - 1)),
+                         names.count == 1 ? "it" : "them"));
     if (outcome.expired > 0)
         remark("note: {} {} expired already\n", counted(outcome.expired, "rule"),
                outcome.expired == 1 ? "has" : "have");

@@ -279,7 +279,7 @@ void Loader::warnOfUntoldTls(TableReader& table, const ListenerConfig& listener)
 /// A balancer's port 25 has another number here.
 void Loader::warnOfRequiredTls(TableReader& table, const ListenerConfig& listener) {
     if (table.has("tls_required") || !listener.tls_required || listener.protocol != Protocol::Smtp ||
-        listener.proxy == ProxyMode::Off || config::isSubmission(listener))
+        listener.proxy == ProxyMode::Off || listener.addresses.empty() || config::isSubmission(listener))
         return;
     table.warning("tls_required",
                   "is true unless said otherwise: where this is a balancer's port 25, mail from servers that "

@@ -53,8 +53,9 @@ struct ReadableConfig {
 
 /// For commands that need the rules, the journal or the admin socket and not the listeners and upstreams, while the file is
 /// being edited. Where all errors are elsewhere than in [gateway], [store], [rules], [fleet], [journal] and [admin], the
-/// configuration has these tables; listeners and upstreams it has none. As loadUnresolved(). Of a file that is no TOML, what stands in front of
-/// the table with the error counts, provided that none of those tables can be behind it. Otherwise throws ConfigError.
+/// configuration has these tables; listeners and upstreams it has none. As loadUnresolved(). Of a file that is no TOML, what
+/// stands in front of the table with the error counts, provided that none of those tables can be behind it. Otherwise throws
+/// ConfigError.
 ReadableConfig loadReadable(const std::filesystem::path& file);
 
 /// Without a folder or file: for texts that include nothing.

@@ -36,9 +36,10 @@ std::uint16_t publicPortOf(const ListenerConfig& listener) {
 }
 
 bool isSubmission(const ListenerConfig& listener) {
+    if (listener.protocol != Protocol::Smtp) return false;
+    if (namesSubmission(listener.name)) return true;
     const std::uint16_t port = publicPortOf(listener);
-    return listener.protocol == Protocol::Smtp &&
-           (port == 587 || port == 465 || namesSubmission(listener.name));
+    return port == 587 || port == 465;
 }
 
 }  // namespace mailgate::config

@@ -84,7 +84,10 @@ Reloader::~Reloader() {
 }
 
 void Reloader::start() {
-    thread_ = std::thread([this] { run(); });
+    thread_ = std::thread([this] {
+        run();
+        site_.inherited.letGo();
+    });
 }
 
 // ---- asking

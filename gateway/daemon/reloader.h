@@ -48,8 +48,8 @@ class Reloader {
         HealthChecker& checker;
         TlsListeners& tls;
         TlsUpstreams& server_tls;
-        const Workers& workers;  ///< none before the first configuration is prepared
-        const InheritedSockets& inherited;
+        const Workers& workers;       ///< none before the first configuration is prepared
+        InheritedSockets& inherited;  ///< let go of once there are no more reloads
     };
 
     /// A configuration with all that belongs to it, beside the one in force.

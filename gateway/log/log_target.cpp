@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -123,29 +124,34 @@ class JournaldTarget : public DescriptorTarget {
                fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
     }
 
-    /// What an error leaves is written first when the same batch comes again.
+    /// Without a copy of the lines: memory may be short just when there is much to say.
     std::error_code write(const LogBatch& batch, std::size_t& from) override {
-        if (left_.text.empty()) compose(batch, from);
-        const std::error_code error = DescriptorTarget::write(left_, written_);
-        if (error) return error;
-        left_.clear();
-        written_ = 0;
-        from = batch.text.size();
+        for (std::size_t line = linesBefore(batch, from); from < batch.text.size(); ++line)
+            if (const std::error_code error = writeLine(batch, line, from)) return error;
         return {};
     }
 
   private:
-    void compose(const LogBatch& batch, std::size_t from) {
-        std::size_t line = linesBefore(batch, from);
-        for (std::size_t end = 0; from < batch.text.size(); from = end) {
-            end = batch.text.find('\n', from) + 1;
-            fmt::format_to(std::back_inserter(left_.text), "<{}>{}", syslogPriority(batch.levels[line++]),
-                           std::string_view(batch.text).substr(from, end - from));
+    /// Or what is left of it, which goes on with the severity that it has.
+    std::error_code writeLine(const LogBatch& batch, std::size_t line, std::size_t& from) const {
+        std::array<char, 3> severity{'<', static_cast<char>('0' + syslogPriority(batch.levels[line])), '>'};
+        const bool begins = from == 0 || batch.text[from - 1] == '\n';
+        std::size_t before = begins ? severity.size() : 0;  // of it, what is left
+        const std::size_t end = batch.text.find('\n', from) + 1;
+        while (from < end) {
+            const std::array<iovec, 2> parts{iovec{severity.data() + severity.size() - before, before},
+                                             iovec{const_cast<char*>(batch.text.data()) + from, end - from}};
+            const ssize_t written = ::writev(fd_, parts.data(), static_cast<int>(parts.size()));
+            if (written < 0) {
+                if (errno == EINTR) continue;
+                return lastError();
+            }
+            const std::size_t of_severity = std::min(before, static_cast<std::size_t>(written));
+            before -= of_severity;
+            from += static_cast<std::size_t>(written) - of_severity;
         }
+        return {};
     }
-
-    LogBatch left_;  ///< with the severities
-    std::size_t written_ = 0;
 };
 
 /// What syslog(3) does, but with errors: a datagram a line to the daemon's Unix socket, as RFC 3164 4.1

@@ -119,19 +119,22 @@ InheritedSockets InheritedSockets::take() {
     char** names = nullptr;
     const int count = ::sd_listen_fds_with_names(1, &names);
     for (int i = 0; i < count; ++i) {
-        const int fd = SD_LISTEN_FDS_START + i;
-        sockaddr_storage local{};
-        socklen_t size = sizeof local;
-        Inherited socket{names[i], {}, Descriptor(fd)};
+        inherited.add(names[i], Descriptor(SD_LISTEN_FDS_START + i));
         std::free(names[i]);
-        if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0) {
-            socket.local = SocketAddress::toEndpoint(local);
-        }
-        ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
-        inherited.sockets_.push_back(std::move(socket));
     }
     std::free(names);
     return inherited;
+}
+
+void InheritedSockets::add(std::string name, Descriptor descriptor) {
+    const int fd = descriptor.get();
+    sockaddr_storage local{};
+    socklen_t size = sizeof local;
+    Inherited socket{std::move(name), {}, std::move(descriptor)};
+    if (::getsockname(fd, reinterpret_cast<sockaddr*>(&local), &size) == 0)
+        socket.local = SocketAddress::toEndpoint(local);
+    ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+    sockets_.push_back(std::move(socket));
 }
 
 int InheritedSockets::find(const std::string& listener, const Endpoint& at) const {

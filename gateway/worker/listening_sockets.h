@@ -32,11 +32,15 @@ using ListeningSockets = std::vector<std::vector<ListeningSocket>>;
 
 /// Sockets that systemd holds for us (sd_listen_fds(3)): bound, listening, named like their listener. They
 /// outlive a restart, so that what connects meanwhile waits in their queue. Taken once, at start; the
-/// environment variables are cleared. Kept for as long as the process lives: nobody else can bind their ports
-/// meanwhile, not even a reload that wants one back.
+/// environment variables are cleared. Kept for as long as there may be a reload that wants one back: nobody else
+/// can bind their ports meanwhile.
 class InheritedSockets {
   public:
     static InheritedSockets take();
+    /// One that listens.
+    void add(std::string name, Descriptor descriptor);
+    /// Whom the kernel goes on letting in, where systemd has let go of them too, would wait for nobody.
+    void letGo() noexcept { sockets_.clear(); }
 
     /// The socket for `at` of the listener, -1 if there is none. It stays this object's.
     int find(const std::string& listener, const Endpoint& at) const;

@@ -11,11 +11,7 @@
 
 namespace mailgate::store {
 
-namespace {
-
 using std::chrono::steady_clock;
-
-}  // namespace
 
 struct FleetFollower::Impl {
     Impl(std::unique_ptr<FleetStore> fleet_, OpenReplica open_, Options options_, Events events_)

@@ -151,7 +151,7 @@ std::string tagOf(std::string_view tag, NoteForm form) {
 /// Which names a file may use.
 struct Names {
     std::span<const std::string> known;  ///< empty: any
-    bool any = false;                    ///< others too
+    bool any = false;                    ///< others too, and whatever rules may be for
 };
 
 /// Reads one line. An error ends it: what follows could only be guessed.
@@ -172,6 +172,7 @@ class LineReader {
             result.without_verdict.add(line, import::placeIn(line_, without_verdict_), without_verdict_);
             return std::nullopt;
         }
+        if (!doubted_name_.empty()) result.doubted_names.add(line, 0, doubted_name_);
         if (!import::isUtf8(rule_.note)) result.not_utf8.add(line, import::placeIn(line_, at_), rule_.note);
         if (listeners_.empty()) listeners_.emplace_back();
         for (std::string& name : listeners_) {
@@ -196,6 +197,10 @@ class LineReader {
         }
         if (isRuleName(word)) {
             auto name = parseNewRuleName(word);
+            if (const auto* doubt = std::get_if<NetworkError>(&name); doubt && names_.any) {
+                doubted_name_ = doubt->message;
+                name = parseRuleName(word);
+            }
             if (auto* error = std::get_if<NetworkError>(&name)) return std::move(error->message);
             takeVerdict(word);
             rule_.name = std::move(std::get<std::string>(name));
@@ -380,6 +385,7 @@ class LineReader {
     std::string_view rest_;
     std::string_view at_;               ///< begins where the word does that is being read
     std::string_view without_verdict_;  ///< for what there is none; empty: there is one
+    std::string doubted_name_;          ///< why there would be no rule for it now; empty: there would
     std::optional<Verdict> verdict_;
     const Names names_;
     AccessRule rule_;

@@ -146,6 +146,8 @@ struct ImportResult {
     ImportLines
         without_verdict;   ///< when there is one, nothing may be imported: it is among the errors, once
     ImportLines not_utf8;  ///< with a note of other bytes, which is kept as it is
+    /// For a name that parseNewRuleName() refuses, and why: only such a file may contain them.
+    ImportLines doubted_names;
     bool has_end_mark = false;
 };
 

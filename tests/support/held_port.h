@@ -28,6 +28,7 @@ class HeldPort {
     const Endpoint& endpoint() const { return endpoint_; }
     std::uint16_t number() const { return endpoint_.port; }
     bool bound() const { return bound_; }
+    int descriptor() const { return socket_.get(); }
     void release() { socket_ = Descriptor(); }
 
   private:

@@ -85,9 +85,15 @@ void takeNumber(std::string_view& text, Number& number) {
     if (!text.empty()) text.remove_prefix(1);  // what is between them
 }
 
+/// Throws StoreError for one of another journal's, or of another version's.
 LastKeys keysOf(const journal::Position& position) {
     LastKeys keys;
     std::string_view text = position.text;
+    if (const std::string_view since = text.substr(0, text.find(' '));
+        since.find_first_not_of("0123456789") != std::string_view::npos)
+        throw StoreError(StoreError::Kind::BadInput,
+                         fmt::format("\"{}\" is no position in this journal: begin without one",
+                                     printable(position.text)));
     takeNumber(text, keys.since_ms);
     while (!text.empty()) {
         const bool is_new = text.find('+') < text.find('=');

@@ -10,6 +10,7 @@
 #include "tests/support/fake_control.h"
 
 #include <Poco/JSON/Array.h>
+#include <Poco/Net/HTTPServerResponse.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -34,6 +35,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace mailgate::admin {
 namespace {
@@ -259,6 +261,21 @@ TEST_F(AdminServerTest, WhoCalledSudoGaveTheOrderWhereThatIsRootsWord) {
         ::unsetenv("SUDO_USER");
     }
     EXPECT_THAT(readAll(folder_ / "events.log"), HasSubstr(R"x("user":"alice (sudo)")x"));
+}
+
+TEST_F(AdminServerTest, SoItDoesForWhatElseAnswersThere) {
+    std::vector<std::string> users;
+    AdminServer server(config_, control_, nullptr,
+                       [&](http::Server&, const std::string& user, Poco::Net::HTTPServerRequest&,
+                           Poco::Net::HTTPServerResponse& response) {
+                           users.push_back(user);
+                           response.send();
+                       });
+    server.start();
+    for (const char* method : {"GET", "POST"})
+        askSocket(fmt::format("{} /api/v1/rules HTTP/1.0\r\nX-Acting-User: alice\r\n\r\n", method));
+    const std::string own = userName(::geteuid());
+    EXPECT_THAT(users, ElementsAre(own, ::geteuid() == 0 ? "alice" : own));
 }
 
 /// Until start() it is one that hangs: it listens, and nobody answers.

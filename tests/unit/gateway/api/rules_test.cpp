@@ -2,6 +2,7 @@
 // Who waits for whom, and for what: the API's requests about rules, with others at the same file.
 #include "store/backends/rules.h"
 #include "gateway/api/api.h"
+#include "store/backends/fleet.h"
 #include "store/rules/service.h"
 #include "tests/support/fake_control.h"
 #include "tests/support/networks.h"
@@ -127,6 +128,20 @@ TEST_F(RulesApiTest, WhatHasChangedSinceItWasJudgedIsJudgedAnew) {
     });
     EXPECT_THAT(response.body, HasSubstr("hazardous"));
     EXPECT_EQ(store_->find({.limit = 9}).found, 2U);
+}
+
+TEST_F(RulesApiTest, SoIsWhatAFleetHasBroughtBackWithoutALineInTheTrail) {
+    int looks = 0;
+    const auto response = handle(denying(R"("64.0.0.0/2")"), [&] {
+        store::SharedRule rule;
+        rule.id = 7;
+        rule.network = "0.0.0.0/2";
+        rule.verdict = "deny";
+        rule.set = store::kManualSet;
+        if (++looks == 2) store::openReplica(config_->store_url, {})->restore({rule});
+        return false;
+    });
+    EXPECT_THAT(response.body, HasSubstr("hazardous"));
 }
 
 TEST_F(RulesApiTest, WhatOthersChangeAllTheTimeIsJudgedWhileTheyWait) {

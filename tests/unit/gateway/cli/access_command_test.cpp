@@ -506,6 +506,14 @@ TEST_F(AccessCommandTest, SpreadsheetsHaveColumnsOfTheirOwn) {
                 AnyOf(HasSubstr("\"expires_at\":\"2099-12-30T"), HasSubstr("\"expires_at\":\"2099-12-31T")));
 }
 
+TEST_F(AccessCommandTest, AnExportWithANameOfAnEarlierVersionIsImportedWithAWarning) {
+    const std::string name = list("allow host:192.0.2.10-20\n# end, 1 rules\n");
+    const Ran ran = access({"import", name});
+    EXPECT_EQ(ran.exit_code, kDone);
+    EXPECT_THAT(ran.errors, HasSubstr("warning: " + name + ":1: \"host:192.0.2.10-20\" cannot be a name: "));
+    EXPECT_THAT(ran.errors, HasSubstr("; that rule is imported all the same, as an export has it\n"));
+}
+
 TEST_F(AccessCommandTest, OfVeryManyRulesThatGoTheFirstAreNamed) {
     std::string rules;
     for (int each = 1; each <= 102; ++each)

@@ -480,6 +480,8 @@ TEST_P(WrongConfig, IsRefusedWithAReason) {
     EXPECT_THAT(errorsOf(GetParam().text), HasSubstr(GetParam().want_error));
 }
 
+const std::string kTakesStartTls =
+    "[[listener]]\nprotocol = \"smtp\"\ntls = \"starttls\"\nproxy = \"mixed\"\n";
 const std::string kTrusted = "proxy = \"require\"\ntrusted = \"10.0.0.0/8\"\n";
 
 INSTANTIATE_TEST_SUITE_P(
@@ -529,6 +531,9 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"[[listener]]\n", "listener.address: missing"},
         WrongText{"[[listener]]\n", "listener.upstream: missing"},
         WrongText{"[[listener]]\naddress = []\n", ":2:11: listener.address: missing"},
+        WrongText{kTakesStartTls, "listener.address: missing"},
+        WrongText{kTakesStartTls + "address = []\n", "listener.address: missing"},
+        WrongText{kTakesStartTls + "address = \"0.0.0.0:2525x\"\n", "listener.address: "},
         WrongText{"[[listener]]\naddress = [\"[::]:25\", 25]\n", ":2:23: listener.address: expected a text"},
         WrongText{"[[listener]]\naddress = [\"0.0.0.0:25\", \"127.0.0.1:25\"]\n",
                   ":2:26: listener.address: 127.0.0.1:25 is already used by 0.0.0.0:25 on line 2"},

@@ -161,6 +161,20 @@ TEST_F(ReloaderTest, ADrainIsOfAServersNameWhicheverWayItIsLost) {
     EXPECT_FALSE(reloader_.current()->upstreams[0]->status()[0].draining);
 }
 
+TEST_F(ReloaderTest, InheritedSocketsAreLetGoOfOnceThereAreNoMoreReloads) {
+    HeldPort port;
+    const Endpoint at = port.endpoint();
+    inherited_.add("smtp", Descriptor(::fcntl(port.descriptor(), F_DUPFD_CLOEXEC, 0)));
+    port.release();
+    begin();
+    reloader_.start();
+    EXPECT_TRUE(reloader_.reload().ok);
+    EXPECT_GE(inherited_.find("smtp", at), 0);
+    reloader_.stop();
+    EXPECT_EQ(inherited_.find("smtp", at), -1);
+    EXPECT_TRUE(HeldPort(at.port).bound()) << "nobody connects to what nobody answers";
+}
+
 TEST_F(ReloaderTest, ListenersComeAndGoAndKeepTheirCountersByName) {
     begin();
     reloader_.start();

@@ -2,6 +2,7 @@
 #include "gateway/log/log_target.h"
 
 #include "gateway/base/config_error.h"
+#include "gateway/base/descriptor.h"
 #include "tests/support/reference.h"
 #include "tests/support/syslog_socket.h"
 #include "tests/support/temporary_folder.h"
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -122,26 +124,72 @@ TEST_F(LogTargetTest, SyslogGetsADatagramALineWithItsLevel) {
     EXPECT_THAT(daemon.receive(), MatchesRegex("<23>" + time + tag + "three"));
 }
 
-TEST_F(LogTargetTest, SystemdsJournalGetsTheLevelBeforeEachLine) {
-    const auto writtenWith = [&](const std::string& stream) {
-        const int before = ::dup(STDERR_FILENO);
-        ::dup2(::open(file_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), STDERR_FILENO);
+/// Writes to `descriptor` for standard error, which is systemd's stream if JOURNAL_STREAM says `stream`; empty: says that it is.
+class AsStandardError {
+  public:
+    explicit AsStandardError(int descriptor, const std::string& stream = "") {
+        ::dup2(descriptor, STDERR_FILENO);
         struct stat status {};
         ::fstat(STDERR_FILENO, &status);
-        ::setenv("JOURNAL_STREAM", (std::to_string(status.st_dev) + ":" + stream).c_str(), 1);
-        if (stream.empty())
-            ::setenv("JOURNAL_STREAM",
-                     (std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino)).c_str(), 1);
+        const std::string inode = stream.empty() ? std::to_string(status.st_ino) : stream;
+        ::setenv("JOURNAL_STREAM", (std::to_string(status.st_dev) + ":" + inode).c_str(), 1);
+    }
+    ~AsStandardError() {
+        ::unsetenv("JOURNAL_STREAM");
+        ::dup2(before_, STDERR_FILENO);
+        ::close(before_);
+    }
+    AsStandardError(const AsStandardError&) = delete;
+    AsStandardError& operator=(const AsStandardError&) = delete;
+
+  private:
+    const int before_ = ::dup(STDERR_FILENO);
+};
+
+TEST_F(LogTargetTest, SystemdsJournalGetsTheLevelBeforeEachLine) {
+    const auto writtenWith = [&](const std::string& stream) {
+        const Descriptor file(::open(file_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+        const AsStandardError error(file.get(), stream);
         std::size_t from = 4;
         EXPECT_FALSE(openLogTarget("stderr")->write(batch_, from));
         EXPECT_EQ(from, batch_.text.size());
-        ::unsetenv("JOURNAL_STREAM");
-        ::dup2(before, STDERR_FILENO);
-        ::close(before);
         return readAll(file_);
     };
     EXPECT_EQ(writtenWith(""), "<2>two\n<7>three\n");
     EXPECT_EQ(writtenWith("1"), "two\nthree\n") << "another's stream";
+}
+
+TEST_F(LogTargetTest, WhatSystemdsJournalHasTakenIsWritten) {
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_NONBLOCK | O_CLOEXEC), 0);
+    const Descriptor out(ends[0]), in(ends[1]);
+    ::fcntl(in.get(), F_SETPIPE_SZ, 4096);
+    std::string taken, expected;
+    const auto take = [&] {
+        std::array<char, 8192> bytes{};
+        for (ssize_t read = 0; (read = ::read(out.get(), bytes.data(), bytes.size())) > 0;)
+            taken.append(bytes.data(), static_cast<std::size_t>(read));
+    };
+    LogBatch batch;
+    for (const std::size_t length : {1'000u, 3'000u, 20'000u, 10u}) {
+        const std::string line = std::string(length, 'x') + '\n';
+        batch.text += line;
+        batch.levels.push_back(LogLevel::Warning);
+        expected += "<4>" + line;
+    }
+    const AsStandardError error(in.get());
+    auto target = openLogTarget("stderr");
+    std::size_t from = 0;
+    for (int left = 20; from < batch.text.size() && left > 0; --left) {
+        const std::size_t before = from;
+        const auto why = target->write(batch, from);
+        take();
+        EXPECT_GT(from, before);
+        if (from == batch.text.size()) break;
+        EXPECT_EQ(why, std::errc::resource_unavailable_try_again);
+        target = openLogTarget("stderr");  // all that it knows of what is written is `from`
+    }
+    EXPECT_EQ(taken, expected);
 }
 
 TEST_F(LogTargetTest, SyslogTakesUpWhereItsDaemonWentAway) {

@@ -129,6 +129,21 @@ TEST(Import, NotesOfOtherBytesThanUtf8AreToldOf) {
     }
 }
 
+TEST(Import, AnExportKeepsNamesThatWouldGetNoRuleNow) {
+    const std::string_view lines =
+        "allow host:mx.example.org\nallow host:192.0.2.10-20 an earlier version's\n";
+    EXPECT_THAT(errorsOf(parseRules(lines, options())),
+                HasSubstr("2: \"host:192.0.2.10-20\" cannot be a name"));
+    const auto result = parseRules(std::string(lines) + formatEnd(2) + "\n", options());
+    EXPECT_EQ(errorsOf(result), "");
+    EXPECT_EQ(result.rules[1].rule.name, "host:192.0.2.10-20");
+    EXPECT_EQ(result.doubted_names.count, 1u);
+    EXPECT_EQ(result.doubted_names.first, 2u);
+    EXPECT_THAT(result.doubted_names.what, HasSubstr("did you mean 192.0.2.10-192.0.2.20?"));
+    const std::string table = "network,verdict\nhost:192.0.2.10-20,allow\n";
+    EXPECT_THAT(errorsOf(parseRules(table, options())), HasSubstr("cannot be a name"));
+}
+
 TEST(Import, SaysWhatIsWrongAndWhere) {
     const struct {
         const char* line;
