@@ -522,8 +522,9 @@ Response editRule(const Call& call) {
         requireNone(access.service().judge(request));
     };
     const auto work = [&] {
-        access.service().putJudged(request);
-        etag = etagOf(access.ruleOf(call.request.path[1]));
+        // A program's rule has another number when a person has changed it.
+        const auto put = access.service().putJudged(request);
+        etag = etagOf(access.ruleOf(fmt::to_string(put.rules.front().rule.id)));
     };
     Response response = access.perform(dry_run, 200, {.judge = judge, .work = work});
     return dry_run ? response : withEtag(std::move(response), etag);

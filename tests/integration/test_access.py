@@ -660,7 +660,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.rules(), before)
         done = self.gateway.run("access", "undo", "3")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("later change", done.stderr)
+        self.assertIn("change 3 has been undone already", done.stderr)
         self.assertEqual(self.rules(), before)
         for arguments, words in ((("undo", "4711"), "there is no change 4711"), (("undo", "--program", "x"), "")):
             done = self.gateway.run("access", *arguments)
@@ -696,7 +696,7 @@ class Command(unittest.TestCase):
         left = self.in_set("partners")
         self.assertEqual((len(left), len({network.split(".")[1] for network in left})), (200, 1))
         first, second = sorted({entry["change"] for entry in json.loads(self.gateway.access("history", "--json"))["changes"]})
-        self.assertIn("later change", self.gateway.run("access", "undo", str(first)).stderr)
+        self.assertIn("undone already, by root, at", self.gateway.run("access", "undo", str(first)).stderr)
         self.gateway.access("undo", str(second))
         self.assertNotEqual(self.in_set("partners")[0], left[0])
 

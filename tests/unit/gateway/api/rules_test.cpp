@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -198,6 +199,27 @@ TEST_F(RulesApiTest, WhatWasUndoneAlreadyIsSaidToBe) {
                           HasSubstr("change 1 has been undone already, by \\\"alice\\\", at 20"),
                           HasSubstr("(change 2)")));
     }
+}
+
+TEST_F(RulesApiTest, AProgramsRuleIsTakenOverByWhoChangesIt) {
+    store::AccessRule rule;
+    rule.verdict = store::Verdict::Deny;
+    rule.network = network("198.51.100.77");
+    const auto banned = store_->put(std::span(&rule, 1), store::programName("fail2ban"));
+    const std::string id = fmt::to_string(banned.front().id);
+    const auto etagOf = [](const Response& response) {
+        const auto found = std::find_if(response.headers.begin(), response.headers.end(),
+                                        [](const auto& header) { return header.first == "ETag"; });
+        return found == response.headers.end() ? std::string() : found->second;
+    };
+    Request request = of("PATCH", {"rules", id}, R"({"note":"seen by alice"})");
+    request.if_match = etagOf(handle(of("GET", {"rules", id})));
+    const auto changed = handle(request);
+    EXPECT_EQ(changed.status, 200) << changed.body;
+    const auto rules = store_->find({.limit = 9}).rules;
+    ASSERT_EQ(rules.back().note, "seen by alice");
+    EXPECT_NE(rules.back().id, banned.front().id);
+    EXPECT_EQ(etagOf(changed), etagOf(handle(of("GET", {"rules", fmt::to_string(rules.back().id)}))));
 }
 
 TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
