@@ -152,14 +152,6 @@ PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, Uni
     for (const auto* pairs : {&plan.conflicts, &plan.renewed})
         for (const PushPlan::Conflict& pair : *pairs)
             made_again.insert(pair.fleet.id);
-    // That a rule made room here is no reason to take it from all others.
-    for (const std::int64_t id : own.displaced) {
-        const auto found = by_number.find(id);
-        if (found == by_number.end())
-            plan.forgotten.push_back(id);
-        else if (!made_again.contains(id))
-            plan.same.push_back(*found->second);
-    }
     for (const auto& [id, here] : own.changed) {
         const auto found = by_number.find(id);
         if (found == by_number.end() || made_again.contains(id)) continue;

@@ -80,8 +80,6 @@ struct OwnRules {
     std::vector<SharedRule> added;  ///< those of kHereSet too
     std::vector<std::pair<std::int64_t, std::optional<SharedRule>>>
         changed;  ///< by the fleet's number; none: it is gone here
-    /// Gone as well, and nobody here has removed it: it made room for another of the fleet's, or cannot be read here.
-    std::vector<std::int64_t> displaced{};
 };
 
 /// All functions throw StoreError. Those that write are a transaction of their own, or part of the one that goes on.

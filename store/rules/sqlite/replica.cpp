@@ -371,20 +371,12 @@ OwnRules ownRules(Database& database) {
     OwnRules own;
     RawStatement rows(database, "SELECT rule_id, what FROM fleet_local ORDER BY rule_id");
     RawStatement rule(database, fmt::format("{} WHERE id = ?", kRuleRow));
-    RawStatement last(database, "SELECT action FROM access_audit WHERE rule_id = ? ORDER BY id DESC LIMIT 1");
-    const auto wasRemoved = [&](std::int64_t id) {
-        last.reset();
-        last.bind(1, id);
-        return !last.step() || last.text(0) == "remove";
-    };
     while (rows.step()) {
         const std::int64_t id = rows.number(0);
         rule.reset();
         rule.bind(1, id);
         const auto here = rule.step() ? std::optional(sharedRule(rule)) : std::nullopt;
-        if (rows.text(1) == "changed" && !here && !wasRemoved(id))
-            own.displaced.push_back(id);
-        else if (rows.text(1) == "changed")
+        if (rows.text(1) == "changed")
             own.changed.emplace_back(id, here);
         else if (here)
             own.added.push_back(*here);
@@ -508,10 +500,9 @@ void restore(Database& database, const std::vector<SharedRule>& rules) {
     if (rules.empty()) return;
     const WithoutTriggers quiet(database);
     Application application(database);
-    ForEach differs(database, "INSERT OR REPLACE INTO fleet_local(rule_id, what) VALUES (?1, 'changed')");
     for (const SharedRule& rule : rules) {
         application.take(rule.id);
-        if (!application.put(rule)) differs(rule.id);
+        application.put(rule);
     }
     raiseVersion(database);
 }

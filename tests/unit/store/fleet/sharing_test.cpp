@@ -377,21 +377,6 @@ TEST_F(FleetSharingTest, WhatAGatewayAloneHasIsGivenToTheFleet) {
     EXPECT_TRUE(a_.push().plan.uploads.empty());
 }
 
-TEST_F(FleetSharingTest, ARuleThatMadeRoomHereIsNotTakenFromTheFleet) {
-    a_.rules()->put(std::vector{denied("192.0.2.1/32", "x"), denied("192.0.2.3/32", "z")}, "alice");
-    b_.follow();
-    Shell(b_.file()).run(
-        "UPDATE access_rule SET network = '192.0.2.2/32' WHERE note = 'x';"
-        "DELETE FROM access_rule WHERE note = 'z'");
-    a_.rules()->put(std::vector{denied("192.0.2.2/32", "y")}, "alice");
-    b_.follow();
-    EXPECT_THAT(b_.lines(), ElementsAre("3 192.0.2.2 y"));
-    EXPECT_TRUE(b_.push(Prefer::Here).pushed);
-    EXPECT_EQ(database_->rules.size(), 2u) << "but z, which somebody has removed";
-    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 x", "3 192.0.2.2 y"));
-    EXPECT_EQ(b_.replica()->differences().changed, 0u);
-}
-
 TEST_F(FleetSharingTest, WhatTheFleetHasOtherwiseIsDecidedFirst) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "fleet's"), denied("192.0.2.2/32", "two")}, "alice");
     b_.follow();
