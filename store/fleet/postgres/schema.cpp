@@ -144,8 +144,12 @@ CREATE TABLE mailgate.keep_at_least(
 INSERT INTO mailgate.keep_at_least VALUES (1, 0);
 )";
 
-/// As kForgetChanges, but for that.
+/// As kForgetChanges, but for that. A superuser may migrate, too, and the function runs as the owner of the tables that were there.
 constexpr std::string_view kForgetChanges6 = R"(
+DO $$ BEGIN
+  EXECUTE format('ALTER TABLE mailgate.keep_at_least OWNER TO %I',
+    (SELECT tableowner FROM pg_tables WHERE schemaname = 'mailgate' AND tablename = 'meta'));
+END $$;
 CREATE OR REPLACE FUNCTION mailgate.forget_changes() RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
