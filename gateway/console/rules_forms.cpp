@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "gateway/answers/numbers.h"
 #include "gateway/console/rules_page.h"
 
 #include <fmt/format.h>
@@ -257,7 +258,8 @@ void addEntries(Html& html, const Object& change) {
         html.markup("</li>");
     }
     html.markup("</ul>");
-    if (all > kMost) html.markup("<p>").text(fmt::format("and {} more", all - kMost)).markup("</p>");
+    if (all > kMost)
+        html.markup("<p>").text(fmt::format("and {} more", answers::grouped(all - kMost))).markup("</p>");
 }
 
 }  // namespace

@@ -296,11 +296,11 @@ class Rules(unittest.TestCase):
         self.operator.submit(form, "Preview", 413, text="# " + "x" * (5 << 20))
         many = "".join(f"deny 10.{number // 256}.{number % 256}.0/24 set=many\n" for number in range(2_000))
         preview = self.operator.submit(form, "Preview", text=many)
-        self.assertIn("2000 rules to be added", preview.words)
-        self.assertIn("and 1800 more", preview.words)
+        self.assertIn("2,000 rules to be added", preview.words)
+        self.assertIn("and 1,800 more", preview.words)
         change = self.operator.submit(preview.form("/rules/import"), "Import")
         page = self.operator.open("/rules?set=many")
-        self.assertIn("2000 rules found", page.words)
+        self.assertIn("2,000 rules found", page.words)
         [more] = page.links["More rules"]
         shown = [{link for link in one.links if link.startswith("10.")} for one in (page, self.operator.open(more))]
         self.assertEqual([len(links) for links in shown], [100, 100])
