@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one test command: installs what is missing, builds, and runs everything, with what each part took.
-#   tests/run.sh           thread sanitizer, address and undefined-behaviour sanitizers, clang-tidy, release
+#   tests/run.sh           thread sanitizer, address and undefined-behaviour sanitizers, release
 #   tests/run.sh --quick   release only, with every test
 # SPDX-License-Identifier: Apache-2.0
 set -euo pipefail
@@ -26,11 +26,6 @@ build() {
   LDFLAGS="$linker ${LDFLAGS-}" cmake --preset "$preset" -DCMAKE_UNITY_BUILD=ON -DMAILGATE_UNIT_TESTS="$unit_tests" >/dev/null
   cmake --build --preset "$preset" ${1:+--target "$@"} -- --quiet
   echo "== $preset: built in $((SECONDS - started)) s"
-}
-
-# tidy: clang-tidy over all sources, if it has the version that the sources follow. It says itself what it took.
-tidy() {
-  if command -v run-clang-tidy-14 >/dev/null; then tests/style/tidy.sh; else echo "== clang-tidy 14 is not here: not run"; fi
 }
 
 # meanwhile COMMAND…: the tests wait more than they compute, so what comes next takes what they leave of the processors.
@@ -63,15 +58,10 @@ check() {
   echo "== ${folder#build/}: tested in $((SECONDS - started)) s"
 }
 
-# What is shipped: its build, and what of its tests may run beside others; clang-tidy with them.
+# What is shipped: its build, and what of its tests may run beside others.
 shipped() {
-  trap wait EXIT
   (behind build release)
-  (behind tidy) >build/tidy.log 2>&1 &
-  local tidying=$!
   check release 1 --label-regex '^beside$'
-  wait "$tidying" || { cat build/tidy.log; exit 1; }
-  cat build/tidy.log
 }
 
 again=()

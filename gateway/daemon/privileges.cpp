@@ -75,7 +75,7 @@ void dropPrivileges(const ServiceUser& service) {
     const gid_t group = service.group.empty() ? entry->pw_gid : groupOf("Group", service.group);
     if (::initgroups(name.c_str(), group) != 0) throw failed("User", service.user);
     std::vector<gid_t> groups(static_cast<std::size_t>(std::max(::getgroups(0, nullptr), 0)));
-    ::getgroups(static_cast<int>(groups.size()), groups.data());
+    if (::getgroups(static_cast<int>(groups.size()), groups.data()) < 0) throw failed("User", service.user);
     for (const std::string& each : service.groups)
         groups.push_back(groupOf("SupplementaryGroups", each));
     if (::setgroups(groups.size(), groups.data()) != 0 || ::setgid(group) != 0 || ::setuid(user) != 0)
