@@ -8,6 +8,7 @@
 #include "store/journal/fields.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -73,12 +74,17 @@ Cell outcomeText(const JournalMail& mail) {
     return id;
 }
 
+/// What monitor mode would have refused it for is the verdict on a session, and never clipped.
+Cell monitoredEnd(const JournalSession& session) {
+    const std::vector<std::string>& reasons = session.would_refuse;
+    Cell cell(fmt::format("{} (would refuse: {})", orDash(session.end), fmt::join(reasons, ", ")));
+    cell.brief = "would refuse: " + reasons.front();
+    if (reasons.size() > 1) cell.brief += fmt::format(" +{}", reasons.size() - 1);
+    return cell;
+}
+
 Cell endText(const JournalSession& session) {
-    std::string would;
-    for (const std::string& reason : session.would_refuse)
-        would += (would.empty() ? " (would refuse: " : ", ") + reason;
-    if (!would.empty()) would += ')';
-    if (!session.refused()) return orDash(session.end) + would;
+    if (!session.refused()) return session.would_refuse.empty() ? orDash(session.end) : monitoredEnd(session);
     const std::string times =
         session.repeated > 0 ? fmt::format(" ({} times)", grouped(session.repeated)) : "";
     return {"refused: " + orDash(session.end) + times, Colour::Bad};

@@ -38,6 +38,16 @@ std::string padded(std::string text, std::size_t width) {
     return text;
 }
 
+bool isWhole(const Cell& cell) {
+    return cell.whole || !cell.brief.empty();
+}
+
+/// What of it is to be seen at that width.
+std::string fitting(const Cell& cell, std::size_t width, Letters letters) {
+    const bool fits = cell.brief.empty() || screenWidth(cell.text) <= width;
+    return clipped(fits ? cell.text : cell.brief, width, letters);
+}
+
 std::string coloured(std::string text, Colour colour) {
     return colour == Colour::None ? text : fmt::format("{}{}\x1B[0m", sequenceOf(colour), text);
 }
@@ -107,8 +117,10 @@ void Table::choose() {
 }
 
 void Table::add(Row row) {
-    for (Cell& cell : row)
+    for (Cell& cell : row) {
         cell.text = shown(cell.text, style_.letters);
+        cell.brief = shown(cell.brief, style_.letters);
+    }
     rows_.push_back(std::move(row));
 }
 
@@ -147,8 +159,10 @@ void Table::layOut() {
         laid.whole = 0;
         if (style_.follows) laid.width = std::max(laid.width, columns_[laid.column].usual);
         for (const Row& row : rows_) {
-            const std::size_t width = screenWidth(row[laid.column].text);
-            if (row[laid.column].whole) laid.whole = std::max(laid.whole, width);
+            const Cell& cell = row[laid.column];
+            const std::size_t width = screenWidth(cell.text);
+            if (isWhole(cell))
+                laid.whole = std::max(laid.whole, cell.brief.empty() ? width : screenWidth(cell.brief));
             if (style_.width > 0 || width <= kAligned) laid.width = std::max(laid.width, width);
         }
     }
@@ -172,8 +186,7 @@ std::string Table::lineOf(const Row& row) const {
     std::size_t end = 0;  // of what is to be seen
     for (const Laid& laid : laid_) {
         const Cell& cell = row[laid.column];
-        const std::string text =
-            style_.width == 0 ? cell.text : clipped(cell.text, laid.width, style_.letters);
+        const std::string text = style_.width == 0 ? cell.text : fitting(cell, laid.width, style_.letters);
         line += style_.colours ? coloured(text, cell.colour) : text;
         if (!text.empty()) end = line.size();
         line.append(padded(text, laid.width).size() - text.size() + kGap, ' ');
@@ -188,7 +201,8 @@ std::string Table::factsOf(const Row& row) const {
         facts.emplace_back(columns_[laid.column].title, row[laid.column].text);
     const std::size_t before = labelWidth(facts) + kGap;
     for (std::size_t at = 0; at < facts.size(); ++at) {
-        const bool whole = columns_[laid_[at].column].least == Column::kWhole || style_.width <= before;
+        const bool whole = columns_[laid_[at].column].least == Column::kWhole || style_.width <= before ||
+                           isWhole(row[laid_[at].column]);
         std::string& text = facts[at].second;
         if (!whole) text = clipped(text, style_.width - before, style_.letters);
         if (style_.colours) text = coloured(std::move(text), row[laid_[at].column].colour);

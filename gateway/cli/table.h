@@ -27,7 +27,8 @@ struct Cell {
 
     std::string text;
     Colour colour = Colour::None;
-    bool whole = false;  ///< is not clipped, whatever its column's least width
+    bool whole = false;   ///< is not clipped, whatever its column's least width
+    std::string brief{};  ///< what is printed, and not clipped, where there is no room for the text
 };
 
 /// A column is made for what it usually has, and gives way in an order of its own.

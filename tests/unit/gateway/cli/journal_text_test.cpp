@@ -78,6 +78,7 @@ TEST(JournalText, TheStoryHasTheRuleThatHasDecided) {
 
 TEST(JournalText, InAPipeAReplyIsWholeAndOnATerminalAQueueIdIs) {
     JournalSession session = test::filledSession();
+    session.would_refuse.clear();
     JournalMail& mail = session.mail.front();
     mail.queue_id.clear();
     mail.reply = "550 5.7.1 " + std::string(200, 'r');
@@ -197,8 +198,33 @@ TEST(JournalText, OneRefusalDoesNotCostAllRowsTheirSender) {
     EXPECT_THAT(wide.text(), HasSubstr("  refused: no_server "));
 }
 
+TEST(JournalText, WhatMonitorModeWouldRefuseIsNeverClipped) {
+    JournalSession session = test::filledSession();
+    session.client = IpAddress::parse("203.0.113.250")->bytes;
+    session.kind = JournalKind::Session;
+    session.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
+    session.end = "client_quit";
+    session.would_refuse = {"access"};
+    for (const std::size_t width : {40u, 60u, 76u, 80u, 100u, 120u}) {
+        const std::string table = sessionsOf(session, {.width = width});
+        EXPECT_THAT(table, HasSubstr("would refuse: access")) << table;
+        std::istringstream lines(table);
+        for (std::string line; width > 40 && std::getline(lines, line);)
+            EXPECT_LE(screenWidth(line), width) << line;
+    }
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80})),
+                testing::ElementsAre("TIME", "SESSION", "CLIENT", "END"));
+    EXPECT_THAT(sessionsOf(session, {.width = 40}), HasSubstr("client_quit (would refuse: access)\n"));
+    session.would_refuse = {"access", "too_many", "bare_lf"};
+    EXPECT_THAT(sessionsOf(session, {.width = 80}), HasSubstr("  would refuse: access +2\n"));
+    EXPECT_THAT(sessionsOf(session, {.width = 300}),
+                HasSubstr("  client_quit (would refuse: access, too_many, bare_lf)\n"));
+}
+
 TEST(JournalText, WhatWasAskedForIsToBeSeen) {
-    const JournalSession session = test::filledSession();
+    JournalSession session = test::filledSession();
+    session.would_refuse.clear();
+    session.end = "server_violation";
     EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80})), Not(testing::Contains("HELO/USER")));
     store::JournalFilter filter;
     filter.user = "alice";
