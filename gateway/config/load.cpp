@@ -5,6 +5,7 @@
 #include "gateway/config/fields.h"
 #include "gateway/config/public_port.h"
 #include "gateway/config/readers.h"
+#include "gateway/config/sources.h"
 #include "gateway/config/toml_reader.h"
 #include "gateway/log/escape.h"
 #include "protocols/health_dialogue.h"
@@ -17,9 +18,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <optional>
@@ -38,8 +36,6 @@ using config::Problems;
 using config::Reading;
 using config::TableReader;
 namespace fs = std::filesystem;
-
-constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
 
 std::string hostName() {
     std::array<char, kMaxHostName + 1> name{};
@@ -399,40 +395,12 @@ Config parseWith(std::string_view toml, const fs::path& file, Loader::ResolveAll
     throw ConfigError(problems.errorText());
 }
 
-/// Throws ConfigError, without the file's name.
-std::string readFile(const fs::path& file) {
-    const auto fail = [](std::string_view why) -> std::string {
-        throw ConfigError(fmt::format("cannot be read: {}", why));
-    };
-    std::error_code ignored;  // opening it will say what is wrong
-    if (fs::is_directory(file, ignored)) return fail("it is a folder");
-    errno = 0;
-    std::ifstream stream(file, std::ios::binary);
-    if (!stream) return fail(errno == 0 ? "unknown error" : std::strerror(errno));
-    std::string text(kMaxFileBytes + 1, '\0');
-    stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-    if (stream.bad()) return fail("input/output error");
-    text.resize(static_cast<std::size_t>(stream.gcount()));
-    if (text.size() > kMaxFileBytes) return fail("it is larger than 1 MiB");
-    return text;
-}
-
 std::string readMain(const fs::path& file) {
     try {
-        return readFile(file);
+        return config::readFile(file);
     } catch (const ConfigError& error) {
         throw ConfigError(fmt::format("{}: {}", file.string(), error.what()));
     }
-}
-
-/// What is included is no pipe or device, at which a reload would wait.
-std::string readIncluded(const fs::path& file) {
-    std::error_code ignored;
-    if (fs::is_directory(file, ignored))
-        throw ConfigError("cannot be read: it is a folder: name its files, such as \"conf.d/*.toml\"");
-    if (fs::exists(file, ignored) && !fs::is_regular_file(file, ignored))
-        throw ConfigError("cannot be read: it is no regular file");
-    return readFile(file);
 }
 
 /// Of who runs this; so is the link if it is one.
@@ -514,18 +482,6 @@ std::optional<std::string> readablePart(std::string_view text) {
     return std::nullopt;
 }
 
-std::optional<std::vector<std::string>> filesOf(const fs::path& folder) {
-    std::error_code error;
-    std::vector<std::string> names;
-    for (fs::directory_iterator each(folder.empty() ? "." : folder, error), end; !error && each != end;
-         each.increment(error)) {
-        std::error_code gone;
-        if (!each->is_directory(gone)) names.push_back(each->path().filename().string());
-    }
-    if (error) return std::nullopt;
-    return names;
-}
-
 }  // namespace
 
 IdleLimits defaultIdleLimits() noexcept {
@@ -557,11 +513,11 @@ FoundConfig findConfig(const std::string& given) {
 }
 
 Config loadConfig(const fs::path& file, const std::stop_token& stop) {
-    return parseConfig(readMain(file), file, resolveHost, {filesOf, readIncluded}, stop);
+    return parseConfig(readMain(file), file, resolveHost, config::filesOnDisk(), stop);
 }
 
 Config loadUnresolved(const fs::path& file) {
-    return parseWith(readMain(file), file, {}, {filesOf, readIncluded});
+    return parseWith(readMain(file), file, {}, config::filesOnDisk());
 }
 
 void resolveServers(Config& config, const WantedServer& wanted, const Resolver& resolve) {
@@ -581,7 +537,7 @@ void resolveServers(Config& config, const WantedServer& wanted, const Resolver& 
 
 ReadableConfig loadReadable(const fs::path& file) {
     try {
-        return parseReadable(readFile(file), file, {filesOf, readIncluded});
+        return parseReadable(config::readFile(file), file, config::filesOnDisk());
     } catch (const ConfigError&) {
         return {loadUnresolved(file), ""};  // which says what is wrong
     }
