@@ -68,6 +68,25 @@ _mailgate_sets() {
     "${COMP_WORDS[0]}" ${file:+--config "$file"} access set list --json 2>/dev/null | sed -n 's/^  {"name":"\([^"]*\)".*/\1/p'
 }
 
+# What mailgate answers within a second; nothing where it does not.
+_mailgate_answer() {
+    local file
+    file=$(_mailgate_named)
+    timeout 1 "${COMP_WORDS[0]}" ${file:+--config "$file"} "$@" --json 2>/dev/null
+}
+
+# The balancers' networks that the running gateway trusts.
+_mailgate_balancers() {
+    _mailgate_answer status | awk '
+        /"trusted" *:/ { inside = 1 }
+        inside { while (match($0, /"[0-9a-f][0-9a-f.:\/]*"/)) {
+                     print substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) } }
+        /\]/ { inside = 0 }' | sort -u
+}
+
+# The gateways of the fleet.
+_mailgate_gateways() { _mailgate_answer fleet status | sed -n 's/^ *"gateway" *: *"\([^"]*\)".*/\1/p' | sort -u; }
+
 # Offers those lines of its input that $cur begins, as words of the shell. They come out of files: compgen -W would carry
 # out a $(command) in them.
 _mailgate_offer() {
@@ -119,6 +138,8 @@ _mailgate() {
         --parts) mapfile -t COMPREPLY < <(compgen -W "rules journal rules,journal rules,journal,configuration" -- "$cur"); return ;;
         --sort) mapfile -t COMPREPLY < <(compgen -W "sessions bytes refused failed-logins" -- "$cur"); return ;;
         --set) _mailgate_offer < <(_mailgate_sets); return ;;
+        --balancer) _mailgate_offer < <(_mailgate_balancers); return ;;
+        --gateway) _mailgate_offer < <(_mailgate_gateways); return ;;
         --end) mapfile -t COMPREPLY < <(compgen -W "client_quit client_closed client_reset server_closed server_lost idle_timeout half_close_timeout shutdown drained killed gateway_error bare_lf forbidden_command protocol_violation plaintext_after_starttls tls_required server_violation tls_handshake_failed tls_error access too_many gateway_full no_server idle" -- "$cur"); return ;;
         --host) _mailgate_offer < <(_mailgate_hosts); return ;;
         --expires) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d never" -- "$cur"); return ;;
@@ -128,7 +149,7 @@ _mailgate() {
               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --since | --until) mapfile -t COMPREPLY < <(compgen -W "1h 12h 1d 7d 30d today yesterday" -- "$cur"); return ;;
         --version) [[ " ${COMP_WORDS[*]} " = *" snippet "* ]] && mapfile -t COMPREPLY < <(compgen -W "2.3 2.4" -- "$cur"); return ;;
-        --reply | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --to | --user | --limit | --balancer | --gateway | --queue-id | --message-id | --refused-recipient | --helo | --rule | --program | --client-sessions | --client-rate | --expired-for | --unused | --expiring | --ignore-columns | --url | --grant | --server-name | --lag | --silent | --sessions | --journal | --journal-lag | --certificates | --drained) return ;;
+        --reply | --note | --note-contains | --owner | --ticket | --match | --inside | --client | --from | --to | --user | --limit | --queue-id | --message-id | --refused-recipient | --helo | --rule | --program | --client-sessions | --client-rate | --expired-for | --unused | --expiring | --ignore-columns | --url | --grant | --server-name | --lag | --silent | --sessions | --journal | --journal-lag | --certificates | --drained) return ;;
     esac
 
     for ((word = 1; word < COMP_CWORD; word++)); do

@@ -44,6 +44,30 @@ function __mailgate_sets
     mailgate $config access set list --json 2>/dev/null | string replace -rf '^  \{"name":"([^"]*)".*' '$1'
 end
 
+# What mailgate answers within a second; nothing where it does not.
+function __mailgate_answer
+    set -l words (commandline -opc)
+    set -l config
+    if set -l at (contains -i -- --config $words)
+        set config --config $words[(math $at + 1)]
+    end
+    timeout 1 mailgate $config $argv --json 2>/dev/null
+end
+
+# The balancers' networks that the running gateway trusts.
+function __mailgate_balancers
+    __mailgate_answer status | awk '
+        /"trusted" *:/ { inside = 1 }
+        inside { while (match($0, /"[0-9a-f][0-9a-f.:\/]*"/)) {
+                     print substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) } }
+        /\]/ { inside = 0 }' | sort -u
+end
+
+# The gateways of the fleet.
+function __mailgate_gateways
+    __mailgate_answer fleet status | string replace -rf '^ *"gateway" *: *"([^"]*)".*' '$1' | sort -u
+end
+
 # The values of a list that is separated by commas, behind those that are there.
 function __mailgate_listed
     set -l before (commandline -ct | string replace -rf '^(.*,)[^,]*$' '$1')
@@ -116,7 +140,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l user -x -d 'us
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l to -x -d recipient
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l queue-id -x -d 'queue id of the mail at the server'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l message-id -x -d 'Message-ID of the mail'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l balancer -x -d network
+complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l balancer -x -a '(__mailgate_balancers)' -d network
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l server -x -d server
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l verdict -x -a 'allow deny' -d 'of the rules'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l refused -d 'clients without a session'
@@ -132,7 +156,7 @@ complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l rule -x -d 'ne
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l failed-logins -d 'users not accepted'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions' -l follow -d 'keep running'
 complete -c mailgate -n '__fish_seen_subcommand_from sessions who top report' -l here -d 'only this gateway'
-complete -c mailgate -n '__fish_seen_subcommand_from sessions who top report' -l gateway -x -d 'only this one of the fleet'
+complete -c mailgate -n '__fish_seen_subcommand_from sessions who top report' -l gateway -x -a '(__mailgate_gateways)' -d 'only this one of the fleet'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l by -x -a 'client network sender recipient user helo end' -d 'of these'
 complete -c mailgate -n '__fish_seen_subcommand_from top' -l sort -x -a 'sessions bytes refused failed-logins' -d order
 complete -c mailgate -n '__fish_seen_subcommand_from top report' -l client -x -d network

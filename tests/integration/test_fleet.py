@@ -193,6 +193,13 @@ class Sharing(unittest.TestCase):
         schema = json.loads((pathlib.Path(__file__).parents[2] / "docs" / "json.schema.json").read_text())
         jsonschema.Draft202012Validator({**schema, "$ref": "#/$defs/fleet_status"}).validate(status)
         self.assertRegex(ran(gateways[0], "fleet", "status"), r"(?m)^mx-3 .* up$")
+        # As a shell completes --gateway.
+        argv = [mailgate.binary(), "--config", gateways[0].config, "sessions", "--gateway", "mx-"]
+        script = (f'source {pathlib.Path(__file__).parents[2]}/etc/completions/mailgate.bash; COMP_WORDS=("$@"); '
+                  'COMP_CWORD=$(($# - 1)); _mailgate; echo "${COMPREPLY[@]}"')
+        shell = ["bash", "-c", script, "bash", *map(str, argv)]
+        wait_until(lambda: set(NAMES) <= set(subprocess.run(shell, text=True, capture_output=True, check=True).stdout.split()),
+                   "an answer within a second")
         self.overview(gateways[0])
         told = wait_until(lambda: (seen := fleet_told(gateways[0]))["members"] and seen, "what the API says")
         self.assertEqual([one["gateway"] for one in told["members"]], [one["gateway"] for one in status["members"]])

@@ -287,12 +287,29 @@ class Manual(unittest.TestCase):
         text = subprocess.run([mailgate.binary(), "--help"], text=True, capture_output=True, check=True).stdout
         return re.findall(r"^  ([a-z]+) ", text[text.index("Subcommands:"):text.index("Exit status:")], re.MULTILINE)
 
-    def complete(self, *words, folder=None):
+    def answering(self):
+        """The environment of a shell for which a mailgate answers, of a fleet and with balancers."""
+        folder = scratch.path / "answering"
+        folder.mkdir(exist_ok=True)
+        (folder / "mailgate").write_text("""#!/bin/sh
+[ "$1 $2" = "--config x.toml" ] && shift 2
+case "$*" in
+    "status --json") printf '{\\n  "listeners": [\\n    {\\n      "trusted": [\\n        "10.0.0.0/8",\\n        "2001:db8::/32"\\n      ],\\n      "live": 0\\n    },\\n    {\\n      "trusted": [ ],\\n      "mode": "enforce"\\n    }\\n  ]\\n}\\n' ;;
+    "fleet status --json") printf '{\\n  "members": [\\n    {\\n      "gateway": "gw2"\\n    },\\n    {\\n      "gateway": "gw1"\\n    }\\n  ]\\n}\\n' ;;
+    *) echo "mailgate: $*" >&2; exit 2 ;;
+esac
+""")
+        (folder / "timeout").write_text('#!/bin/sh\n[ "$1" = 1 ] && shift && exec "$@"\n')  # a busy machine needs more
+        for program in folder.iterdir():
+            program.chmod(0o755)
+        return {**os.environ, "HOME": str(scratch.path), "PATH": f"{folder}:{os.environ['PATH']}"}
+
+    def complete(self, *words, folder=None, env=None):
         """What bash offers for the last word."""
         script = (f'source "{ROOT}/etc/completions/mailgate.bash"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
                   '_mailgate; printf "%s\\n" "${COMPREPLY[@]}"')
         return subprocess.run(["bash", "-c", script, "bash", "mailgate", *words], text=True, capture_output=True, check=True,
-                              cwd=folder or scratch.path).stdout.split()
+                              cwd=folder or scratch.path, env=env).stdout.split()
 
     def complete_in_zsh(self, *words):
         """What zsh is told to offer for the last word: _arguments gets what it is to find out."""
@@ -408,6 +425,20 @@ class Manual(unittest.TestCase):
         os.chown(site / "linked.toml", 0, -1)
         os.chown(file, 65534, -1, follow_symlinks=False)
         self.assertNotIn("evil", everywhere())
+
+    def test_balancers_and_gateways_are_those_that_mailgate_names(self):
+        wanted = {"--balancer": ["10.0.0.0/8", "2001:db8::/32"], "--gateway": ["gw1", "gw2"]}
+        for option, values in wanted.items():
+            self.assertEqual(self.complete("sessions", option, "", env=self.answering()), values)
+            self.assertEqual(self.complete("--config", "x.toml", "sessions", option, "", env=self.answering()), values)
+            offered = next(one for one in self.complete_in_zsh("sessions", "") if one.startswith(f"{option}["))
+            script = f'function={offered.rpartition(":")[2]}; _arguments() {{ : }}; compadd() {{ print -rl -- ${{(P)argv[-1]}} }}\n' \
+                     f'typeset -A opt_args; words=(); source {ROOT}/etc/completions/_mailgate; $function'
+            shells = (["zsh", "-f", "-c", script],
+                      ["fish", "-c", f"source {ROOT}/etc/completions/mailgate.fish; complete -C 'mailgate sessions {option} '"])
+            for shell in shells:
+                said = subprocess.run(shell, text=True, check=True, capture_output=True, env=self.answering(), cwd=scratch.path).stdout
+                self.assertEqual(sorted(line.split("\t")[0] for line in said.splitlines()), values, shell[0])
 
     def test_zsh_and_fish_take_their_files(self):
         for command in (["zsh", "-n", "_mailgate"], ["fish", "-n", "mailgate.fish"]):
