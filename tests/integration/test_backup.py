@@ -4,9 +4,12 @@
 import contextlib
 import json
 import os
+import pathlib
+import re
 import signal
 import sqlite3
 import subprocess
+import textwrap
 import threading
 import unittest
 
@@ -124,6 +127,27 @@ class Running(Site):
         self.assert_nothing_left()
         self.assertEqual(self.gateway.run("access", "export").returncode, 0)
 
+    def run_script_of_the_page(self):
+        """The nightly one, where eight backups are already."""
+        page = (pathlib.Path(__file__).parents[2] / "docs/backup.md").read_text()
+        [script] = re.findall(r"(?ms)^    #!/bin/sh -e\n.*?(?=^\n)", page)
+        folder, programs = self.gateway.folder / "backups", self.gateway.folder / "programs"
+        programs.mkdir()
+        (programs / "mailgate").write_text(f'#!/bin/sh\nexec {mailgate.binary()} --config {self.gateway.config} "$@"\n')
+        (programs / "restic").write_text(f'#!/bin/sh\necho "$@" > {self.gateway.folder}/restic.txt\n')
+        for program in programs.iterdir():
+            program.chmod(0o755)
+        before = [f"nightly-2020-01-0{day}-030000" for day in range(1, 9)]
+        for name in [*before, "before-upgrade", "nightly-2020-01-01"]:
+            (folder / name).mkdir(parents=True)
+        subprocess.run(["/bin/sh", "-ec", textwrap.dedent(script).replace("/var/backups/mailgate", str(folder))], check=True,
+                       env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}, capture_output=True, timeout=120)
+        left = sorted(entry.name for entry in folder.iterdir())
+        [new] = [name for name in left if (folder / name / "mailgate-backup.json").exists()]
+        self.assertRegex(new, r"^nightly-\d{4}-\d\d-\d\d-\d{6}$")
+        self.assertEqual(left, sorted([*before[2:], new, "before-upgrade", "nightly-2020-01-01"]))
+        self.assertEqual((self.gateway.folder / "restic.txt").read_text(), f"backup {folder}\n")
+
     def test_tar_takes_it_to_another_machine(self):
         self.start()
         self.gateway.access("allow", "192.0.2.0/24", "--note", "kept")
@@ -134,6 +158,7 @@ class Running(Site):
             subprocess.run(["tar", "-C", self.backup.parent, "-cf", elsewhere / "backup.tar", "backup"], check=True)
             before = traffic.sessions
             wait_until(lambda: traffic.sessions > before, "traffic that goes on")
+        self.run_script_of_the_page()
         self.gateway.stop()
         subprocess.run(["tar", "-C", elsewhere, "-xf", elsewhere / "backup.tar"], check=True)
         self.gateway.config = elsewhere / "mailgate.toml"

@@ -19,14 +19,17 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGE = (ROOT / "docs/moving-your-mx.md").read_text()
 PARTNER, COLLEAGUE, STRANGER, SCANNER = "198.51.100.7", "198.51.100.8", "203.0.113.9", "192.0.2.50"
 
-scratch = postfix = sender = gateway = None
+scratch = postfix = sender = gateway = port_25 = None
 
 
 def setUpModule():
-    global scratch, postfix, sender, gateway
+    global scratch, postfix, sender, gateway, port_25
     scratch = Scratch()
     unittest.addModuleCleanup(scratch.close)
-    postfix = scratch.start(Postfix(scratch, settings={"smtpd_forbid_bare_newline": "no"}))
+    # Port 25 of the page, which Postfix has on all addresses in the beginning.
+    port_25 = reserve_port()
+    postfix = scratch.start(Postfix(scratch, settings={"smtpd_forbid_bare_newline": "no", "inet_interfaces": "all"},
+                                    services=[f"{port_25} inet n - n - - smtpd"]))
     gateway = mailgate.Mailgate(
         scratch,
         [mailgate.listener("smtp", "postfix", name="mx", access="allowlist", bare_lf="reject", mode="monitor"),
@@ -48,10 +51,11 @@ def command(text):
     return gateway.run(*words[1:])
 
 
-def swaks(client, envelope_from, recipient="alice@example.net"):
+def swaks(client, envelope_from, recipient="alice@example.net", address=None):
     """One mail of a client behind a balancer."""
+    host, port = address or ("127.0.0.1", gateway.port("mx"))
     return subprocess.run(
-        ["swaks", "--server", "127.0.0.1", "--port", str(gateway.port("mx")), "--helo", "mail.partner.example",
+        ["swaks", "--server", host, "--port", str(port), "--helo", "mail.partner.example",
          "--proxy-version", "1", "--proxy-family", "TCP4", "--proxy-source", client, "--proxy-source-port", "51000",
          "--proxy-dest", "192.0.2.1", "--proxy-dest-port", "25",
          "--from", envelope_from, "--to", recipient], text=True, capture_output=True, timeout=60)
@@ -98,7 +102,7 @@ def run_as_printed(lines):
 
 class SevenSteps(unittest.TestCase):
     def test_from_a_second_port_to_refusals_and_back(self):
-        for step in (self.step_1_a_second_port, self.step_2_beside, self.step_3_and_4_mail, self.step_5_watch,
+        for step in (self.step_1_a_second_port, self.step_2_beside, self.step_3_ports, self.step_3_and_4_mail, self.step_5_watch,
                      self.step_6_soft, self.step_7_enforce, self.the_way_back):
             with self.subTest(step=step.__name__):
                 step()
@@ -128,6 +132,37 @@ class SevenSteps(unittest.TestCase):
         wait_until(lambda: "(would refuse: access)" in command("mailgate sessions --since 1h").stdout,
                    "the session in the journal")
 
+    def step_3_ports(self):
+        """127.0.0.26 and port_25 are 192.0.2.26 and 25 of the page."""
+        own = gateway.listeners[0]["address"]
+        self.assertIn('address = ["0.0.0.0:2525", "192.0.2.26:25"]', PAGE)
+        gateway.listeners[0]["address"] = [own, f"127.0.0.26:{port_25}"]
+        gateway.write_config()
+        refused = gateway.run("reload")
+        self.assertEqual(refused.returncode, 1, refused.stdout)
+        self.assertIn(f"cannot listen on 127.0.0.26:{port_25}: Address already in use", refused.stderr)
+        lines = re.findall(r"(?m)^    (\S+:smtp +inet n - y - - smtpd)$", PAGE)
+        self.assertEqual(len(lines), 3)
+        here = {"192.0.2.25": "127.0.0.25", "[2001:db8::25]": "[::1]", ":smtp": f":{port_25}", " y ": " n "}
+        postfix.services = [re.sub("|".join(map(re.escape, here)), lambda found: here[found.group()], line) for line in lines]
+        postfix.stop()
+        postfix.start()
+        done = gateway.run("reload")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for address in ("127.0.0.25", "::1", "127.0.0.1"):
+            with smtplib.SMTP(address, port_25, timeout=30) as direct:
+                self.assertIn(b"PIPELINING", direct.ehlo()[1])
+        self.assertNotIn(f"127.0.0.26:{port_25}", postfix.log())
+        sent = swaks("203.0.113.1", "you@example.org", "dave@example.net", address=("127.0.0.26", port_25))
+        self.assertEqual(sent.returncode, 0, sent.stdout)
+        gateway.wait_events(2, "session.end", client="203.0.113.1", listener="mx")
+        # The way back.
+        gateway.listeners[0]["address"] = own
+        gateway.write_config()
+        self.assertEqual(gateway.run("reload").returncode, 0)
+        with self.assertRaises(OSError):
+            smtplib.SMTP("127.0.0.26", port_25, timeout=30)
+
     def step_3_and_4_mail(self):
         for client, envelope_from in ((PARTNER, "billing@acme.example"), (PARTNER, "billing@acme.example"),
                                       (COLLEAGUE, "news@acme.example"), (STRANGER, '"$(touch owned)"@spam.example')):
@@ -147,27 +182,27 @@ class SevenSteps(unittest.TestCase):
                          ["access"])
         counted = self.status("mx")
         self.assertEqual((counted["mode"], counted["refused"]), ("monitor", 0))
-        self.assertEqual(counted["would_refuse"], {"access": 7, "too_many": 0, "bare_lf": 1})
+        self.assertEqual(counted["would_refuse"], {"access": 8, "too_many": 0, "bare_lf": 1})
         status, metrics = gateway.ask_text("GET", "/metrics")
         self.assertEqual(status, 200)
         self.assertIn('mailgate_would_refuse_total{listener="mx",reason="bare_lf"} 1\n', metrics)
 
     def step_5_watch(self):
-        report = wait_until(lambda: "Z 7 sessions from 3 networks" in
+        report = wait_until(lambda: "Z 8 sessions from 3 networks" in
                             (done := command("mailgate report would-refuse --since 7d")).stdout and done,
-                            "the report on all seven sessions")
+                            "the report on all eight sessions")
         self.assertEqual(report.returncode, 0, report.stderr)
         self.assertRegex(report.stdout, r"(?m)^198\.51\.100\.0/24 +mx +4 +2 +3 +3 +access 4 .*<billing@acme\.example> 2, <news@")
         as_json = json.loads(gateway.run("report", "would-refuse", "--json").stdout)
         by_network = {network["network"]: network for network in as_json["networks"]}
         self.assertEqual(by_network["203.0.113.0/24"]["senders"],
-                         [{"sender": "$(touch owned)@spam.example", "mails": 1}, {"sender": "you@example.org", "mails": 1}])
+                         [{"sender": "you@example.org", "mails": 2}, {"sender": "$(touch owned)@spam.example", "mails": 1}])
         self.assertEqual(by_network["192.0.2.0/24"]["reasons"], {"access": 1, "bare_lf": 1})
         commands = report.stdout.split("To let them in:\n\n")[1].splitlines()
         self.assertEqual(commands[0], "mailgate access allow 198.51.100.0/24 --listener mx --note 'from billing@acme.example'")
         self.assertFalse(any("owned" in line for line in commands))
         self.assertIn('bare_lf_exclude = ["192.0.2.50"]', "\n".join(commands))
-        self.assertRegex(command("mailgate status").stdout, r"Listener mx only monitors: 8 refusals set aside")
+        self.assertRegex(command("mailgate status").stdout, r"Listener mx only monitors: 9 refusals set aside")
         # Nobody may enter yet, if this were enforced: the check says so before, and status of the gateway as it runs.
         gateway.listeners[0]["mode"] = "enforce"
         gateway.write_config()

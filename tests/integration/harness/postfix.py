@@ -19,13 +19,14 @@ class Postfix(MailServer):
     """smtpd behind the PROXY protocol (`proxy_port`), postscreen behind it (`postscreen_port`), smtpd as such
     (`plain_port`). Mail for example.net goes to `lmtp_port` on loopback, or into Maildirs below `maildirs`."""
 
-    def __init__(self, scratch, lmtp_port=None, name="postfix", settings=None):
+    def __init__(self, scratch, lmtp_port=None, name="postfix", settings=None, services=()):
         super().__init__(scratch, name, "mail.log")
         self.config = self.folder / "config"
         self.maildirs = self.folder / "mail"
         self.proxy_port, self.postscreen_port, self.plain_port = (reserve_port() for _ in range(3))
         self._lmtp_port = lmtp_port
         self._settings = settings or {}
+        self.services = list(services)  # further lines of master.cf, from the next start on
         # master itself, so that it is our child; MAIL_CONFIG is how its daemons learn where this instance lives.
         self._environment = {**os.environ, "MAIL_CONFIG": str(self.config)}
         self._runs(["/usr/lib/postfix/sbin/master", "-d"], (self.proxy_port, self.postscreen_port, self.plain_port),
@@ -100,7 +101,7 @@ class Postfix(MailServer):
 
     def _master(self):
         haproxy = "smtpd -o smtpd_upstream_proxy_protocol=haproxy"
-        lines = []
+        lines = list(self.services)
         for address in ("127.0.0.1", "[::1]"):
             lines += [f"{address}:{self.proxy_port} inet n - n - - {haproxy}",
                       f"{address}:{self.plain_port} inet n - n - - smtpd"]
