@@ -7,6 +7,7 @@
 #include "gateway/cli/interrupts.h"
 #include "gateway/cli/status_check.h"
 #include "gateway/config/load.h"
+#include "gateway/log/log_target.h"
 #include "protocols/values/text.h"
 #include "store/store_error.h"
 
@@ -164,7 +165,7 @@ std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
         sentence = missingCommand(*app);
     else
         sentence = misusedOption(error);
-    return fmt::format("mailgate: {}\n{}", sentence, kMoreHelp);
+    return forStandardError(LogLevel::Error, fmt::format("mailgate: {}\n{}", sentence, kMoreHelp));
 }
 
 /// `mailgate help sessions show` is `mailgate sessions show --help`.
@@ -223,6 +224,10 @@ int usageStatus(std::span<char* const> words) {
     return has("status") && has("--check") ? static_cast<int>(CheckState::Unknown) : kUsage;
 }
 
+void complain(std::string_view text) {
+    std::fputs(forStandardError(LogLevel::Error, fmt::format("{}\n", text)).c_str(), stderr);
+}
+
 int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     const std::span<char* const> words(argv, static_cast<std::size_t>(argc));
     try {
@@ -239,15 +244,15 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? kDone : usageStatus(words);
     } catch (const ConfigError& error) {
-        std::fprintf(stderr, "%s\n", error.what());
+        complain(error.what());
         return kBadConfiguration;
     } catch (const store::StoreError& error) {
-        std::fprintf(stderr, "mailgate: %s\n", error.what());
+        complain(fmt::format("mailgate: {}", error.what()));
         return error.kind() == store::StoreError::Kind::Unknown ? kOutcomeUnknown : kRefusedOrNotFound;
     } catch (const Interrupted& error) {
         endBy(error.signal(), error.what());
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "mailgate: %s\n", error.what());
+        complain(fmt::format("mailgate: {}", error.what()));
         return kRefusedOrNotFound;
     }
 }

@@ -9,6 +9,7 @@
 #include "gateway/daemon/privileges.h"
 #include "gateway/daemon/service_unit.h"
 #include "gateway/daemon/site.h"
+#include "gateway/log/log_target.h"
 #include "store/backends/accounts.h"
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
@@ -316,10 +317,12 @@ void Gateway::run() {
         journal_->stop();
         // The log may be on the same full disk.
         if (const std::uint64_t last = journal_->lost() - lost; last > 0)
-            fmt::print(stderr,
-                       "mailgate: the journal cannot be written: {} record{} that waited in memory {} lost "
-                       "(the log's session.end lines have what they said)\n",
-                       last, last == 1 ? "" : "s", last == 1 ? "is" : "are");
+            fmt::print(stderr, "{}\n",
+                       forStandardError(
+                           LogLevel::Error,
+                           fmt::format("mailgate: the journal cannot be written: {} record{} that waited in "
+                                       "memory {} lost (the log's session.end lines have what they said)",
+                                       last, last == 1 ? "" : "s", last == 1 ? "is" : "are")));
     }
     logStop();
 }

@@ -26,7 +26,6 @@ namespace mailgate {
 
 namespace {
 
-constexpr std::string_view kFilePrefix = "file:";
 constexpr std::string_view kSyslogPrefix = "syslog:";
 constexpr std::size_t kKeptCapacity = std::size_t{1} << 20;  // after a burst, memory goes back
 
@@ -111,18 +110,26 @@ int syslogPriority(LogLevel level) noexcept {
     return LOG_INFO;
 }
 
-/// Standard error that systemd's journal reads: each line's severity is before it (sd-daemon(3)).
+/// Whether systemd's journal reads standard error, and it is no file or pipe of somebody who passed the variable on
+/// (systemd.exec(5)).
+bool isJournalsStream() {
+    const char* stream = std::getenv("JOURNAL_STREAM");
+    struct stat status {};
+    return stream != nullptr && ::fstat(STDERR_FILENO, &status) == 0 &&
+           fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
+}
+
+using Severity = std::array<char, 3>;
+
+/// What the journal takes before a line (sd-daemon(3)).
+Severity severityOf(LogLevel level) noexcept {
+    return {'<', static_cast<char>('0' + syslogPriority(level)), '>'};
+}
+
+/// Standard error that systemd's journal reads.
 class JournaldTarget : public DescriptorTarget {
   public:
     JournaldTarget() : DescriptorTarget(STDERR_FILENO) {}
-
-    /// Whether it is that one, and not a file or a pipe of somebody who passed the variable on (systemd.exec(5)).
-    static bool isThere() {
-        const char* stream = std::getenv("JOURNAL_STREAM");
-        struct stat status {};
-        return stream != nullptr && ::fstat(STDERR_FILENO, &status) == 0 &&
-               fmt::format("{}:{}", status.st_dev, status.st_ino) == stream;
-    }
 
     /// Without a copy of the lines: memory may be short just when there is much to say.
     std::error_code write(const LogBatch& batch, std::size_t& from) override {
@@ -134,7 +141,7 @@ class JournaldTarget : public DescriptorTarget {
   private:
     /// Or what is left of it, which goes on with the severity that it has.
     std::error_code writeLine(const LogBatch& batch, std::size_t line, std::size_t& from) const {
-        std::array<char, 3> severity{'<', static_cast<char>('0' + syslogPriority(batch.levels[line])), '>'};
+        Severity severity = severityOf(batch.levels[line]);
         const bool begins = from == 0 || batch.text[from - 1] == '\n';
         std::size_t before = begins ? severity.size() : 0;  // of it, what is left
         const std::size_t end = batch.text.find('\n', from) + 1;
@@ -248,19 +255,35 @@ void LogBatch::clear() noexcept {
 }
 
 std::unique_ptr<LogTarget> openLogTarget(const std::string& target) {
-    if (target == "stderr" && JournaldTarget::isThere()) return std::make_unique<JournaldTarget>();
+    if (target == "stderr" && isJournalsStream()) return std::make_unique<JournaldTarget>();
     if (target == "stderr") return std::make_unique<DescriptorTarget>(STDERR_FILENO);
     if (target == "syslog") return openAt<SyslogTarget>(_PATH_LOG);
     if (const std::string path = pathOf(target, kSyslogPrefix); !path.empty())
         return openAt<SyslogTarget>(path);
-    if (const std::string path = pathOf(target, kFilePrefix); !path.empty()) return openAt<FileTarget>(path);
+    if (const std::string path = logFileOf(target); !path.empty()) return openAt<FileTarget>(path);
     throw ConfigError(fmt::format("log.target: unknown target {}", target));
+}
+
+std::string logFileOf(const std::string& target) {
+    return pathOf(target, "file:");
+}
+
+std::string forStandardError(LogLevel level, std::string_view text) {
+    std::string lines(text);
+    if (!isJournalsStream()) return lines;
+    const Severity severity = severityOf(level);
+    for (std::size_t line = 0; line < lines.size();) {
+        lines.insert(line, severity.data(), severity.size());
+        line = std::min(lines.find('\n', line), lines.size() - 1) + 1;
+    }
+    return lines;
 }
 
 void tellStandardError(std::string_view target, std::string_view message) noexcept {
     fmt::basic_memory_buffer<char, 512> line;
     try {
-        fmt::format_to(std::back_inserter(line), "mailgate: log {}: {}\n", target, message);
+        line.append(
+            forStandardError(LogLevel::Error, fmt::format("mailgate: log {}: {}\n", target, message)));
     } catch (const std::exception&) {
         line.clear();  // what fits without memory
         line.append(std::string_view("mailgate: the log is failing and there is no memory to say how\n"));

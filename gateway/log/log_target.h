@@ -42,6 +42,12 @@ class LogTarget {
 /// `target` as LogConfig::target. Throws ConfigError.
 std::unique_ptr<LogTarget> openLogTarget(const std::string& target);
 
+/// The path of a target file:PATH; empty when it is another one.
+std::string logFileOf(const std::string& target);
+
+/// With the severity before each line (sd-daemon(3)) where systemd's journal is what reads standard error.
+std::string forStandardError(LogLevel level, std::string_view text);
+
 /// Writes "mailgate: log TARGET: message" to standard error, whatever else is broken.
 void tellStandardError(std::string_view target, std::string_view message) noexcept;
 

@@ -159,6 +159,25 @@ TEST_F(LogTargetTest, SystemdsJournalGetsTheLevelBeforeEachLine) {
     EXPECT_EQ(writtenWith("1"), "two\nthree\n") << "another's stream";
 }
 
+TEST_F(LogTargetTest, WhatIsNoLogLineHasALevelInSystemdsJournalToo) {
+    const Descriptor file(::open(file_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    const std::string errors = "a.toml:1:2: one\na.toml:3:4: two\n";
+    {
+        const AsStandardError error(file.get());
+        EXPECT_EQ(forStandardError(LogLevel::Error, errors), "<3>a.toml:1:2: one\n<3>a.toml:3:4: two\n");
+        EXPECT_EQ(forStandardError(LogLevel::Warning, "x\n\ny"), "<4>x\n<4>\n<4>y");
+        tellStandardError("file:/x", "cannot be written");
+    }
+    EXPECT_EQ(readAll(file_), "<3>mailgate: log file:/x: cannot be written\n");
+    EXPECT_EQ(forStandardError(LogLevel::Error, errors), errors);
+}
+
+TEST_F(LogTargetTest, TheFileOfATargetIsItsPath) {
+    EXPECT_EQ(logFileOf("file:/var/log/x"), "/var/log/x");
+    for (const char* other : {"stderr", "syslog:/dev/log", "file:", "FILE:/x"})
+        EXPECT_EQ(logFileOf(other), "");
+}
+
 TEST_F(LogTargetTest, WhatSystemdsJournalHasTakenIsWritten) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::pipe2(ends.data(), O_NONBLOCK | O_CLOEXEC), 0);
