@@ -10,6 +10,8 @@
 #include <fstream>
 #include <functional>
 #include <iomanip>
+#include <iterator>
+#include <map>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -159,6 +161,46 @@ bool opensFiles(const std::vector<std::string>& capabilities) {
     });
 }
 
+/// Settings that name folders which the service may write to, and where these are.
+constexpr std::pair<std::string_view, std::string_view> kFoldersOfUnits[] = {
+    {"StateDirectory", "/var/lib/"},
+    {"LogsDirectory", "/var/log/"},
+    {"RuntimeDirectory", "/run/"},
+    {"CacheDirectory", "/var/cache/"},
+    {"ConfigurationDirectory", "/etc/"},
+    {"ReadWritePaths", ""},
+    {"BindPaths", ""},
+    {"TemporaryFileSystem", ""}};
+
+/// What its specifiers stand for in a unit of the system (systemd.unit(5)); nothing where that is not known here.
+std::optional<std::string> expanded(std::string_view word) {
+    constexpr std::pair<char, std::string_view> kSpecifiers[] = {
+        {'S', "/var/lib"}, {'L', "/var/log"}, {'C', "/var/cache"}, {'t', "/run"},
+        {'E', "/etc"},     {'T', "/tmp"},     {'V', "/var/tmp"},   {'N', "mailgate"},
+        {'p', "mailgate"}, {'n', kUnit},      {'%', "%"}};
+    std::string text;
+    for (std::size_t at = 0; at < word.size(); ++at) {
+        if (word[at] != '%') {
+            text += word[at];
+            continue;
+        }
+        const char letter = ++at < word.size() ? word[at] : '\0';
+        const auto* found = std::find_if(std::begin(kSpecifiers), std::end(kSpecifiers),
+                                         [&](const auto& one) { return one.first == letter; });
+        if (found == std::end(kSpecifiers)) return std::nullopt;
+        text += found->second;
+    }
+    return text;
+}
+
+/// "/data" of "-/data", "+/data", NAME:LINK and PATH:OPTIONS; the second of SOURCE:DESTINATION where it `binds`.
+std::string folderIn(std::string word, bool binds) {
+    word.erase(0, word.find_first_not_of("-+"));
+    const std::size_t colon = word.find(':');
+    if (!binds || colon == std::string::npos) return word.substr(0, colon);
+    return word.substr(colon + 1, word.find(':', colon + 1) - colon - 1);
+}
+
 /// "1024:131072": the limit that a process may raise its own one to is the second.
 std::uint64_t parseDescriptors(std::string_view value) {
     value = trimmed(value.substr(value.find(':') + 1));  // npos + 1 is 0
@@ -226,31 +268,23 @@ std::optional<ServiceUser> serviceUser(const fs::path& config, const fs::path& r
 }
 
 bool readOnlyInUnit(const fs::path& file, const fs::path& config, const fs::path& root) {
-    constexpr std::pair<std::string_view, std::string_view> kFoldersOfUnits[] = {
-        {"StateDirectory", "/var/lib/"},     {"LogsDirectory", "/var/log/"},
-        {"RuntimeDirectory", "/run/"},       {"CacheDirectory", "/var/cache/"},
-        {"ConfigurationDirectory", "/etc/"}, {"ReadWritePaths", ""},
-        {"ReadWriteDirectories", ""},        {"BindPaths", ""},
-        {"TemporaryFileSystem", ""}};
-    bool is_strict = false, is_known = true;
-    std::vector<std::string> writable{"/dev", "/proc", "/sys", "/tmp", "/var/tmp"};
+    bool is_strict = false;
+    std::map<std::string_view, std::vector<std::string>> lists;  // by the setting's name
     const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
         if (key == "ProtectSystem") is_strict = value == "strict";
-        for (const auto& [name, parent] : kFoldersOfUnits) {
-            if (key != name) continue;
-            for (std::string& word : wordsOf(value)) {
-                if (word.find('%') != std::string::npos) is_known = false;  // systemd.unit(5), "Specifiers"
-                word.erase(0, word.find_first_not_of("-+"));
-                // BindPaths has SOURCE:DESTINATION, others NAME:LINK or PATH:OPTIONS.
-                const std::size_t colon = word.find(':');
-                writable.push_back(std::string(parent) +
-                                   (name == "BindPaths" && colon != std::string::npos
-                                        ? word.substr(colon + 1, word.find(':', colon + 1) - colon - 1)
-                                        : word.substr(0, colon)));
-            }
-        }
+        if (key == "ReadWriteDirectories") key = "ReadWritePaths";              // its former name
+        const bool clears_binds = key == "BindReadOnlyPaths" && value.empty();  // both are one list
+        for (const auto& [name, parent] : kFoldersOfUnits)
+            if (key == name || (clears_binds && name == "BindPaths")) addWords(lists[name], value);
     });
-    if (!serves || !is_strict || !is_known) return false;
+    std::vector<std::string> writable{"/dev", "/proc", "/sys", "/tmp", "/var/tmp"};
+    for (const auto& [name, parent] : kFoldersOfUnits)
+        for (const std::string& word : lists[name]) {
+            const auto path = expanded(word);
+            if (!path) return false;  // nobody knows here what is writable
+            writable.push_back(std::string(parent) + folderIn(*path, name == "BindPaths"));
+        }
+    if (!serves || !is_strict) return false;
     const fs::path wanted = resolved(file);
     return std::none_of(writable.begin(), writable.end(), [&](const std::string& folder) {
         const fs::path above = resolved(folder);

@@ -126,8 +126,22 @@ TEST_F(ServiceUnitTest, OnlyItsOwnFoldersCanBeWrittenWhereTheSystemIsProtected) 
     EXPECT_FALSE(readOnly("/data/j.db"));
     EXPECT_FALSE(readOnly("/to/j.db"));
     EXPECT_TRUE(readOnly("/from/j.db"));
-    write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nReadWritePaths=%S/other\n");
+    write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nReadWritePaths=%h/other\n");
     EXPECT_FALSE(readOnly("/data/j.db")) << "not known";
+    write("etc/systemd/system/mailgate.service.d/20-b.conf", "[Service]\nReadWritePaths=\n");
+    EXPECT_TRUE(readOnly("/data/j.db")) << "an empty one ends the list";
+    EXPECT_FALSE(readOnly("/var/lib/mailgate/j.db")) << "and no other";
+    write("etc/systemd/system/mailgate.service.d/10-a.conf",
+          "[Service]\nReadWriteDirectories=/old\nBindPaths=/from:/to\nBindReadOnlyPaths=\n");
+    EXPECT_TRUE(readOnly("/old/j.db"));
+    EXPECT_TRUE(readOnly("/to/j.db"));
+    write("etc/systemd/system/mailgate.service.d/20-b.conf",
+          "[Service]\nReadWritePaths=%S/other -%L/else/%p %t/100%%\n");
+    for (const char* file :
+         {"/var/lib/other/j.db", "/var/log/else/mailgate/m.log", "/run/100%/x", "/old/j.db"})
+        EXPECT_FALSE(readOnly(file)) << file;
+    EXPECT_TRUE(readOnly("/var/lib/another/j.db"));
+    fs::remove(folder_.path() / "etc/systemd/system/mailgate.service.d/20-b.conf");
     write("etc/systemd/system/mailgate.service.d/10-a.conf", "[Service]\nProtectSystem=full\n");
     EXPECT_FALSE(readOnly("/data/j.db"));
 }
