@@ -307,6 +307,7 @@ void SqliteRuleStore::close() noexcept {
     check_ = {};
     database_.reset();
     reader_.forget();
+    seen_.reset();  // of that connection: the next one counts from the same number on
 }
 
 /// A file that was there once has to be there.
@@ -517,7 +518,6 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
         close();
         stale_ = replaced_ = true;
     }
-    if (!database_) seen_.reset();
     std::int64_t now = dataVersion();
     if (seen_ == now) {
         if (!fileWritten()) return std::nullopt;

@@ -1285,6 +1285,33 @@ TEST_F(RuleStoreTest, AnErrorStandsUntilSomebodyHasLookedAgain) {
     EXPECT_EQ(store_->waitForChange(kLong), News::None) << "nobody waits any more";
 }
 
+TEST_F(RuleStoreTest, DamageIsAnErrorUntilItIsMended) {
+    // Closed last: that would release the locks of this process's connections.
+    const int file = ::open(file_.c_str(), O_RDWR | O_CLOEXEC);
+    {
+        const auto serving = openRules("sqlite:" + file_,
+                                       {.use = RuleStore::Use::Serve, .poll = std::chrono::milliseconds(1)});
+        std::vector<AccessRule> many;
+        for (int number = 0; number < 500; ++number)
+            many.push_back(rule(Verdict::Deny, fmt::format("10.0.{}.{}", number / 250, number % 250)));
+        serving->put(many, "bob");
+        serving->load({});
+        EXPECT_EQ(serving->waitForChange(kAMoment), News::None);
+        constexpr off_t kFrom = 8'192;
+        std::string whole(std::filesystem::file_size(file_) - kFrom, '\0');
+        const auto size = static_cast<ssize_t>(whole.size());
+        ASSERT_EQ(::pread(file, whole.data(), whole.size(), kFrom), size);
+        const std::string damage(whole.size(), '\xEE');
+        ASSERT_EQ(::pwrite(file, damage.data(), damage.size(), kFrom), size);
+        for (int time = 0; time < 4; ++time)
+            EXPECT_THROW(serving->waitForChange(kLong), StoreError) << time;
+        ASSERT_EQ(::pwrite(file, whole.data(), whole.size(), kFrom), size);
+        EXPECT_NO_THROW(serving->waitForChange(kLong));
+        EXPECT_EQ(serving->load({})->size(), 500u);
+    }
+    ::close(file);
+}
+
 TEST_F(RuleStoreTest, TamperingIsAnErrorUntilItIsMended) {
     store_->load({});
     const std::string trigger =
