@@ -14,6 +14,7 @@
 #include "gateway/worker/worker.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
+#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 
 #include <fmt/format.h>
@@ -36,8 +37,6 @@ namespace {
 
 // Those that are not sessions': listeners, log, database, pipes, the C library's.
 constexpr std::uint64_t kReservedDescriptors = 64;
-
-constexpr std::string_view kLogFilePrefix = "file:";
 
 std::string folderOf(const std::string& path) {
     const auto folder = std::filesystem::path(path).parent_path();
@@ -182,7 +181,7 @@ class Examination {
             return url.starts_with(prefix) ? url.substr(prefix.size()) : "";
         };
         const std::tuple<std::string_view, std::string, std::vector<std::string>&> files[] = {
-            {"log.target", file(config_.log.target, kLogFilePrefix), grave},
+            {"log.target", logFileOf(config_.log.target), grave},
             {"store.url", file(config_.store_url, "sqlite:"), grave},
             {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : "",
              found_.warnings}};
@@ -204,11 +203,11 @@ class Examination {
     }
 
     void examineLog() {
-        if (!config_.log.target.starts_with(kLogFilePrefix)) {
+        const std::string path = logFileOf(config_.log.target);
+        if (path.empty()) {
             attempt([&] { openLogTarget(config_.log.target); });
             return;
         }
-        const std::string path = config_.log.target.substr(kLogFilePrefix.size());
         // Opened without being made: the file is to belong to who serves.
         const Descriptor file(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
         if (file.get() >= 0 || errno == ENXIO) return;  // a pipe that nobody reads yet
@@ -251,10 +250,15 @@ class Examination {
     /// One that cannot be written is no reason not to start: its records wait in memory.
     void examineJournal() {
         attempt([&] {
-            store::examineDatabase(config_.journal.url);
+            const bool is_there = store::examineDatabase(config_.journal.url);
             try {
                 store::requireRoom(config_.journal.url);
+                if (is_there) store::journal::openSource(config_.journal.url);
             } catch (const store::StoreError& error) {
+                // As store::Journal::start() has it. Who only asks may find it locked, or of an older version.
+                using Kind = store::StoreError::Kind;
+                if (error.kind() == Kind::Locked || error.kind() == Kind::Other) return;
+                if (error.kind() != Kind::DiskFull && error.kind() != Kind::Damaged) throw;
                 found_.warnings.push_back(fmt::format("the journal cannot be written: {}", error.what()));
             }
         });

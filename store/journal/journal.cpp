@@ -336,8 +336,9 @@ void Journal::start() {
         impl_->oldest_ms = impl_->sink->oldestMs();
     } catch (const StoreError& error) {
         using Kind = StoreError::Kind;
-        const bool passes =
-            error.kind() == Kind::DiskFull || error.kind() == Kind::Locked || error.kind() == Kind::Other;
+        // A damaged file too, once it has been moved away: what is only a record is not to keep mail out.
+        const bool passes = error.kind() == Kind::DiskFull || error.kind() == Kind::Locked ||
+                            error.kind() == Kind::Damaged || error.kind() == Kind::Other;
         if (!passes) throw;
         impl_->trouble(error.what());
     }

@@ -104,6 +104,17 @@ TEST_F(PreflightTest, NamesADatabaseThatIsNone) {
     EXPECT_THAT(examineSite(config_).errors, Contains(HasSubstr("rules.db")));
 }
 
+TEST_F(PreflightTest, WarnsOfAJournalThatIsDamagedAndNamesAnothersDatabase) {
+    config_.journal = {.enabled = true, .url = "sqlite:" + (folder_ / "journal.db").string()};
+    std::ofstream(folder_ / "journal.db") << std::string(5'000, 'x');
+    const Preflight damaged = examineSite(config_);
+    EXPECT_THAT(damaged.errors, IsEmpty()) << "the gateway starts without it";
+    EXPECT_THAT(damaged.warnings, ElementsAre(HasSubstr("the journal cannot be written: ")));
+    fs::remove(folder_ / "journal.db");
+    store::openRules("sqlite:" + (folder_ / "journal.db").string());
+    EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("is not a journal")));
+}
+
 TEST_F(PreflightTest, WarnsOfAListenerThatNobodyMayEnter) {
     config_.listeners[0].access = AccessDefault::Allowlist;
     EXPECT_THAT(examineSite(config_).warnings, ElementsAre(HasSubstr("nobody may enter listener \"smtp\"")))

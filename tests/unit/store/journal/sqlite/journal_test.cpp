@@ -435,18 +435,20 @@ TEST_F(JournalTest, GoesOnInANewFileWhenItsOwnWasMovedAway) {
     EXPECT_THAT(all(), Not(IsEmpty()));
 }
 
-TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
+TEST_F(JournalTest, WhatIsDamagedIsToldOfAndKeepsNobodyFromStarting) {
     std::ofstream(file()) << "From alice@example.org Sat Nov 21 00:00:00 2026\n";
-    Journal text(options_, openSqlite, told_.events());
-    try {
-        text.start();
-        FAIL() << "started with a mailbox";
-    } catch (const StoreError& error) {
-        EXPECT_EQ(error.kind(), StoreError::Kind::Damaged);
-        EXPECT_THAT(error.what(), HasSubstr("the gateway creates a new one"));
-        EXPECT_THAT(error.what(), Not(HasSubstr("rules")));
-    }
-    std::filesystem::remove(file());
+    Journal journal(options_, openSqlite, told_.events());
+    journal.start();
+    EXPECT_THAT(journal.trouble().what, HasSubstr("the gateway creates a new one"));
+    EXPECT_THAT(journal.trouble().what, Not(HasSubstr("rules")));
+    EXPECT_TRUE(journal.record(test::sampleSession(1, nowMillis())));
+    std::filesystem::rename(file(), file() + ".old");
+    ASSERT_TRUE(journal.flush(kPatience));
+    EXPECT_EQ(journal.trouble().what, "");
+    EXPECT_THAT(all(), SizeIs(1));
+}
+
+TEST_F(JournalTest, SaysSoWhenTheFileIsNoJournal) {
     sqlite::Database(file(), {}).run("CREATE TABLE other(x)");
     Journal other(options_, openSqlite, told_.events());
     try {
