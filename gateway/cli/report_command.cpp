@@ -6,6 +6,7 @@
 #include "gateway/cli/progress.h"
 #include "gateway/cli/screen_text.h"
 #include "gateway/cli/would_refuse.h"
+#include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
 #include "store/backends/rules.h"
 
@@ -15,7 +16,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 namespace mailgate::cli {
 
@@ -39,29 +42,51 @@ WouldRefuse readJournal(journal::Source& source, const store::JournalFilter& fil
     return report;
 }
 
+/// Whom the table lets in, at the configuration's listeners.
+WouldRefuse::Admits admitsBy(std::shared_ptr<const store::AccessTable> table, const Config& config) {
+    return [table = std::move(table), &config, now = unixMillis() / 1'000](
+               const Network& client, const std::string& listener) -> std::optional<bool> {
+        const auto found = std::find_if(config.listeners.begin(), config.listeners.end(),
+                                        [&](const ListenerConfig& one) { return one.name == listener; });
+        if (found == config.listeners.end()) {
+            // In a fleet another gateway may have it.
+            return config.fleet.url.empty() ? std::nullopt : std::optional(false);
+        }
+        if (client.prefix_length < 128) return false;  // the journal has not kept who it was
+        const auto match = table->lookup(
+            client.address, static_cast<store::ListenerIndex>(found - config.listeners.begin()), now);
+        return match ? match->verdict == store::Verdict::Allow : found->access == AccessDefault::Open;
+    };
+}
+
 /// A limit that is in the way is that of the rule which allows the client, or can be: which one has to be known.
-void addLimiting(const Config& config, WouldRefuse& report) {
+void addLimiting(store::RuleStore& rules, WouldRefuse& report) {
     const auto wanted = report.limitingNetworks();
     if (wanted.empty()) return;
     const auto allows = [now = unixMillis() / 1'000](const store::AccessRule& rule) {
         return rule.verdict == store::Verdict::Allow && store::isLive(rule, now);
     };
+    rules.forEachRule(
+        [&](const store::AccessRule& rule) {
+            if (rule.name.empty() && allows(rule) && wanted.contains(rule.network)) report.addLimiting(rule);
+        },
+        [](const store::RuleStore::BadRow&) {});
+    for (store::NamedRule& named : rules.namedRules())
+        for (const Network& network : named.state.networks) {
+            named.rule.network = network;
+            if (allows(named.rule) && wanted.contains(network)) report.addLimiting(named.rule);
+        }
+}
+
+/// What was in somebody's way need not be so by now.
+void judgeByRules(const Config& config, WouldRefuse& report) {
+    if (report.sessions() == 0) return;
     try {
         const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Read});
-        rules->forEachRule(
-            [&](const store::AccessRule& rule) {
-                if (rule.name.empty() && allows(rule) && wanted.contains(rule.network))
-                    report.addLimiting(rule);
-            },
-            [](const store::RuleStore::BadRow&) {});
-        for (store::NamedRule& named : rules->namedRules())
-            for (const Network& network : named.state.networks) {
-                named.rule.network = network;
-                if (allows(named.rule) && wanted.contains(network)) report.addLimiting(named.rule);
-            }
+        report.settle(admitsBy(rules->load(listenerNames(config)), config));
+        addLimiting(*rules, report);
     } catch (const store::StoreError& error) {
-        fmt::print(stderr, "warning: the rules whose limits are in the way are not known: {}\n",
-                   error.what());
+        fmt::print(stderr, "warning: what the rules in force say is not known: {}\n", error.what());
     }
 }
 
@@ -76,7 +101,7 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     const Config config = chosenConfig(context);
     const AskedJournal source = openJournal(config, arguments.whose, {filter.since_ms, filter.until_ms});
     WouldRefuse report = readJournal(*source, filter);
-    addLimiting(config, report);
+    judgeByRules(config, report);
     if (report.sessions() == 0) requireKnownNames(config, filter, &*source);
     if (arguments.json) {
         const std::int64_t until = filter.until_ms.value_or(unixMillis());

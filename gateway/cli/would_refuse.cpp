@@ -46,18 +46,18 @@ std::string senderText(std::string_view sender) {
 std::string sendersCell(const WouldRefuseNetwork& network) {
     std::string cell;
     for (const auto& [sender, mails] : network.heaviestSenders(kSendersInRow))
-        cell += fmt::format("{}{} {}", cell.empty() ? "" : ", ", senderText(sender), mails);
+        cell += fmt::format("{}{} {}", cell.empty() ? "" : ", ", senderText(sender), grouped(mails));
     const std::size_t shown = std::min(network.senders.size(), kSendersInRow);
     if (network.senders.size() > shown || network.other_mails > 0)
         cell += fmt::format(", {}{} more", network.other_mails > 0 ? "over " : "",
-                            network.senders.size() - shown);
+                            grouped(network.senders.size() - shown));
     return orDash(cell);
 }
 
 std::string reasonsCell(const WouldRefuseNetwork& network) {
     std::string cell;
     for (const auto& [reason, sessions] : network.reasons)
-        cell += fmt::format("{}{} {}", cell.empty() ? "" : ", ", reason, sessions);
+        cell += fmt::format("{}{} {}", cell.empty() ? "" : ", ", reason, grouped(sessions));
     return cell;
 }
 
@@ -115,6 +115,7 @@ class Remedy {
 
     std::vector<std::string> lines() {
         for (const auto& [obstacle, clients] : network_.obstacles) {
+            if (clients.empty()) continue;
             // Whom nothing is in the way of, or something else, is not let in with it.
             target_ = clients.size() == 1 ? *clients.begin() : network_.network;
             add(obstacle);
@@ -284,6 +285,20 @@ void WouldRefuse::addLimiting(const store::AccessRule& rule) {
             entry.limiting.push_back(rule);
 }
 
+void WouldRefuse::settle(const Admits& admits) {
+    for (auto& [network, entry] : networks_)
+        for (auto& [obstacle, clients] : entry.obstacles) {
+            const std::string& listener = obstacle.listener;
+            const bool by_rules = obstacle.reason == "access";
+            // Of whom else it stands in the way is not known where there were too many.
+            if (by_rules && clients.size() == WouldRefuseNetwork::kMaxClients) continue;
+            std::erase_if(clients, [&](const Network& client) {
+                const auto admitted = admits(client, listener);
+                return !admitted || (by_rules && *admitted);
+            });
+        }
+}
+
 std::vector<const WouldRefuseNetwork*> WouldRefuse::heaviest(std::size_t limit) const {
     std::vector<const WouldRefuseNetwork*> sorted;
     sorted.reserve(networks_.size());
@@ -323,6 +338,7 @@ std::string WouldRefuse::asText(std::size_t limit, const TableStyle& style, cons
     std::string text = table.text();
     if (shown.size() < networks_.size())
         text += fmt::format("and {} (--limit)\n", counted(networks_.size() - shown.size(), "more network"));
+    if (commands.empty()) return text + "\nThe rules let all of them in by now.\n";
     return text + "\nTo let them in:\n\n" + commands;
 }
 

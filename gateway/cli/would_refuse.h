@@ -13,7 +13,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -45,7 +47,8 @@ struct WouldRefuseNetwork {
         bool allowed = false;
         friend auto operator<=>(const Obstacle&, const Obstacle&) = default;
     };
-    std::map<Obstacle, std::set<Network>> obstacles;  ///< and in whose way, the first kMaxClients
+    std::map<Obstacle, std::set<Network>>
+        obstacles;  ///< and in whose way, the first kMaxClients; empty: in nobody's any more
     /// Allow rules in force in which a limit can be changed, each with the network that it is for or that its name has.
     std::vector<store::AccessRule> limiting;
 
@@ -63,6 +66,11 @@ class WouldRefuse {
     std::set<Network> limitingNetworks() const;
     /// One that is in force, with such a network.
     void addLimiting(const store::AccessRule& rule);
+
+    /// Leaves out of the commands whom the rules in force let in. `admits`: whether they do, at a listener; nothing where there
+    /// is no listener of that name any more.
+    using Admits = std::function<std::optional<bool>(const Network& client, const std::string& listener)>;
+    void settle(const Admits& admits);
 
     std::uint64_t sessions() const noexcept { return sessions_; }
     std::size_t networks() const noexcept { return networks_.size(); }

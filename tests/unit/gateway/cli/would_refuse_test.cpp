@@ -192,6 +192,31 @@ TEST(WouldRefuseReport, ALimitIsThatOfTheRuleWhichHasIt) {
                             "--client-sessions 0"));
 }
 
+TEST(WouldRefuseReport, NobodyIsProposedWhomTheRulesLetInByNowOrWhoseListenerIsGone) {
+    const auto reported = [](const WouldRefuse::Admits& admits) {
+        WouldRefuse report;
+        report.add(watched(kAcme + 7, "billing@acme.example"));
+        report.add(watched(kAcme + 8, "billing@acme.example"));
+        report.add(watched(kAcme + 8, "billing@acme.example", "bare_lf"));
+        report.settle(admits);
+        return report;
+    };
+    const auto nobody = reported([](const Network&, const std::string&) { return false; });
+    EXPECT_THAT(
+        nobody.heaviest(1)[0]->commands(),
+        ElementsAre(HasSubstr("access allow 198.51.100.0/24 --listener mx "), HasSubstr("# bare_lf")));
+    const auto one = reported([](const Network& client, const std::string&) {
+        return client.address == test::sampleV4(kAcme + 8);
+    });
+    EXPECT_THAT(one.heaviest(1)[0]->commands(),
+                ElementsAre(HasSubstr("access allow 198.51.100.7 --listener mx "), HasSubstr("# bare_lf")));
+    const auto gone = reported([](const Network&, const std::string&) { return std::nullopt; });
+    EXPECT_THAT(gone.heaviest(1)[0]->commands(), IsEmpty());
+    const std::string text = textOf(gone, 1);
+    EXPECT_THAT(text, testing::ContainsRegex("\n198.51.100.0/24 +mx +3 "));
+    EXPECT_THAT(text, HasSubstr("\nThe rules let all of them in by now.\n"));
+}
+
 TEST(WouldRefuseReport, NothingThatAClientSentReachesAShellOrATerminal) {
     for (const char* hostile :
          {"$(touch owned)@x", "`id`@x", "a';rm -rf ~;'@x", "a\nmailgate access allow 0.0.0.0/0",
