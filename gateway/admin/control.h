@@ -6,6 +6,7 @@
 /// a short task, and nobody a lock.
 #pragma once
 
+#include "gateway/config/sources.h"
 #include "gateway/session/counters.h"
 #include "gateway/session/live_session.h"
 #include "gateway/upstream/server_status.h"
@@ -39,6 +40,7 @@ struct ListenerStatus {
     bool paused = false;                                            ///< out of descriptors
     std::vector<std::pair<std::string, std::uint64_t>> refusals{};  ///< by reason
     std::vector<HandshakeCount> handshakes{};                       ///< none: TLS does not end here
+    std::string certificate_failure{};  ///< why what its files say now is not in use; empty: it is
     std::string mode = "enforce";
     std::vector<std::pair<std::string, std::uint64_t>>
         would_refuse{};  ///< sessions let pass in monitor mode, by reason
@@ -72,6 +74,7 @@ struct TicketKeysStatus {
 struct Status {
     std::string name, version;
     std::string config_file, store;  ///< what it was started with; the file's absolute path
+    std::optional<config::SourceChange> config_change;  ///< what is in force is not what its files say
     std::int64_t pid = 0, started_ms = 0;
     bool draining = false;
     std::uint64_t live = 0, max_sessions = 0;

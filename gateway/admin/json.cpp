@@ -82,6 +82,7 @@ Object toJson(const ListenerStatus& listener) {
     object.set("trusted", textArray(listener.trusted));
     object.set("live", listener.live);
     object.set("paused", listener.paused);
+    object.set("certificate_failure", textOrNull(listener.certificate_failure));
     return object;
 }
 
@@ -184,6 +185,16 @@ Var missingOf(const store::MissedRecords& missing) {
     return object;
 }
 
+/// Null: what is in force is what its files say.
+Var configChangeOf(const Status& status) {
+    if (!status.config_change) return {};
+    Object object = ordered();
+    object.set("file", textOrNull(status.config_change->file));
+    object.set("at", timeOrNull(status.config_change->at_ms));
+    object.set("failure", textOrNull(status.config_change->failure));
+    return object;
+}
+
 /// Null: it stays here.
 Var fleetJournalOf(const store::ShipperStatus& journal) {
     if (!journal.configured) return {};
@@ -233,6 +244,7 @@ Object toJson(const Status& status) {
     object.set("name", status.name);
     object.set("version", status.version);
     object.set("config_file", textOrNull(status.config_file));
+    object.set("config_change", configChangeOf(status));
     object.set("store", textOrNull(status.store));
     object.set("pid", status.pid);
     object.set("started", timeOrNull(status.started_ms));

@@ -180,6 +180,12 @@ void addTls(Families& out, const Status& status) {
                         {"result", std::string(row.result)},
                         {"version", std::string(row.version)}},
                        real(row.count));
+    out.gauges("mailgate_tls_certificate_refused",
+               "1 while a listener's certificate was renewed and cannot be used: the one before is, until a "
+               "restart.");
+    for (const ListenerStatus& listener : status.listeners)
+        if (!listener.handshakes.empty())
+            out.sample({{"listener", listener.name}}, listener.certificate_failure.empty() ? 0 : 1);
     out.gauges("mailgate_tls_certificate_expiry_seconds",
                "Unix time at which a listener's certificate expires; name is the first that it is for.");
     // Where two have the same labels the first to expire counts.
@@ -286,9 +292,10 @@ void addServers(Families& out, const Status& status) {
     each([](const ServerStatus& server) { return real(server.sessions); });
     out.counters("mailgate_server_sessions_started_total", "Sessions that the server was given.");
     each([](const ServerStatus& server) { return real(server.sessions_total); });
-    out.counters("mailgate_server_failures_total",
-                 "Sessions that the server failed: no connection, no greeting, or a greeting that refuses "
-                 "the session.");
+    out.counters(
+        "mailgate_server_failures_total",
+        "Attempts to give the server a session that failed: no connection, no greeting, or a greeting "
+        "that refuses the session. A session that waits for a server makes many.");
     each([](const ServerStatus& server) { return real(server.failures_total); });
     out.counters(
         "mailgate_server_tls_handshakes_total",

@@ -128,6 +128,7 @@ Response status(const Call& call) {
         for (std::string* why :
              {&status.fleet.failure, &status.fleet_journal.failure, &status.journal_failure})
             if (!why->empty()) *why = kToldToAdmins;
+    if (call.masks() && status.config_change) status.config_change->file.clear();
     Object object = admin::toJson(status);
     if (call.masks()) {
         // With the paths of files.

@@ -56,7 +56,7 @@ std::string share(const std::optional<unsigned>& percent, std::uint64_t whole) {
 }
 
 std::string waiting(std::uint64_t records) {
-    return records == 1 ? "1 record waits" : fmt::format("{} records wait", records);
+    return fmt::format("{} {}", counted(records, "record"), records == 1 ? "waits" : "wait");
 }
 
 /// In the largest unit of which there are two.
@@ -114,7 +114,7 @@ class Check {
         const std::string drained = drained_ == 0 ? "" : fmt::format(", {} drained", drained_);
         return resultOf(std::move(findings_),
                         fmt::format("{}, {} of {} servers up{}, {} sessions", listeners_, up_, servers_,
-                                    drained, numberOf(status_, "live")),
+                                    drained, grouped(numberOf(status_, "live"))),
                         performance_);
     }
 
@@ -172,6 +172,12 @@ class Check {
                       fmt::format("listener {} refuses every client: the access rules let in nobody", name));
             if (isSet(listener, "paused"))
                 found(CheckState::Critical, fmt::format("listener {} accepts no connections", name));
+            if (const std::string failure = textOf(listener, "certificate_failure"); !failure.empty())
+                found(CheckState::Warning,
+                      fmt::format(
+                          "the certificate of listener {} was changed and cannot be used, a restart would "
+                          "fail: {}",
+                          name, failure));
         });
         listeners_ = fmt::format("{} listener{}", count, count == 1 ? "" : "s");
     }
@@ -204,8 +210,9 @@ class Check {
         const Object::Ptr idle = rules.getObject("without_listener");
         for (const auto& name : idle ? idle->getNames() : Object::NameList()) {
             const std::uint64_t count = numberOf(*idle, name);
-            found(CheckState::Warning, fmt::format("{} access rule{} listener {}, which there is not", count,
-                                                   count == 1 ? " names" : "s name", name));
+            found(CheckState::Warning,
+                  fmt::format("{} {} listener {}, which there is not", counted(count, "access rule"),
+                              count == 1 ? "names" : "name", name));
         }
     }
 
@@ -224,7 +231,8 @@ class Check {
         measured(fmt::format("sessions={};{};{};0;{}", live, share(limits_.sessions.warning, most),
                              share(limits_.sessions.critical, most), most));
         const double percent = most == 0 ? 0 : 100 * static_cast<double>(live) / static_cast<double>(most);
-        found(atLeast(percent, limits_.sessions), fmt::format("{} of {} sessions", live, most));
+        found(atLeast(percent, limits_.sessions),
+              fmt::format("{} of {} sessions", grouped(live), grouped(most)));
     }
 
     void checkJournal() {

@@ -158,6 +158,31 @@ std::string expiringOf(const Object& status, const Config& config) {
                        expiring == 1 ? "expires" : "expire", formatDuration(config.rules.warn_expiry));
 }
 
+/// With the next restart the gateway would not come back.
+std::string refusedCertificates(const Object& status) {
+    std::string text;
+    forEachOf(status, "listeners", [&](const Object& listener) {
+        if (const std::string failure = lineOf(listener, "certificate_failure"); !failure.empty())
+            text += fmt::format(
+                "Warning: the certificate of listener {} was changed and cannot be used, and the one before "
+                "is, "
+                "until a restart fails: {}.\n",
+                word(listener, "name"), failure);
+    });
+    return text;
+}
+
+/// Somebody has edited it, and has not said so to the gateway.
+std::string changedConfig(const Object& status, const Times& times) {
+    const Object::Ptr change = status.getObject("config_change");
+    if (!change) return "";
+    const std::string file = word(*change, "file"), failure = textOf(*change, "failure");
+    if (!failure.empty())
+        return fmt::format("{} {}: what is in force was read before.\n", file, escaped(failure));
+    return fmt::format("{} was changed at {} and is not loaded: mailgate reload.\n", file,
+                       times.text(textOf(*change, "at")));
+}
+
 std::string fleetWarning(const Object& status) {
     const Object::Ptr fleet = status.getObject("fleet");
     if (!fleet || isSet(*fleet, "connected") || cell(*fleet, "failure") == "-") return "";
@@ -214,6 +239,8 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (isSet(status, "last_reload_failed"))
         text += "The last reload failed, and nothing changed: the log's config.failed says why.\n";
+    text += changedConfig(status, times);
+    text += refusedCertificates(status);
     if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     text += fleetWarning(status);
@@ -226,7 +253,7 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
             "PROXY header, or one that the listener's trusted does not name?\n",
             escaped(alarms->getElement<std::string>(static_cast<unsigned>(i))));
     if (const auto trouble = journalTrouble(status, times))
-        text += fmt::format("Warning: {}, and would be lost in a stop: make room first.\n", *trouble);
+        text += fmt::format("Warning: {}, and would be lost in a stop.\n", *trouble);
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
         text += fmt::format("The journal lost {}.\n", counted(numberOf(*journal, "lost"), "record"));

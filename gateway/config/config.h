@@ -5,6 +5,7 @@
 #pragma once
 
 #include "gateway/config/places.h"
+#include "gateway/config/sources.h"
 #include "gateway/log/log_config.h"
 #include "gateway/tls/client_context.h"
 #include "gateway/tls/server_context.h"
@@ -221,10 +222,12 @@ struct ConsoleConfig {
 };
 
 struct Config {
-    std::string file;                  ///< as given on the command line
-    std::vector<std::string> files{};  ///< that one, and those that were included
-    std::string name;                  ///< in refusals, logs and the unique id; default: the host's name
-    unsigned workers = 0;              ///< 0: one per processor that may be used
+    std::string file;                      ///< as given on the command line
+    std::vector<std::string> files{};      ///< that one, and those that were included
+    std::vector<std::string> wildcards{};  ///< by which some were included
+    config::Sources sources{};             ///< what loadConfig() has read of them
+    std::string name;                      ///< in refusals, logs and the unique id; default: the host's name
+    unsigned workers = 0;                  ///< 0: one per processor that may be used
     std::size_t max_sessions = 50'000;
     std::chrono::milliseconds drain_timeout{30'000};
     std::string user;

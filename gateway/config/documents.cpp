@@ -7,8 +7,6 @@
 
 #include <fmt/format.h>
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -31,14 +29,19 @@ bool hasWildcard(std::string_view name) {
     return name.find_first_of("*?[") != std::string_view::npos;
 }
 
+std::string_view whyUnreadable(const fs::path& folder) {
+    std::error_code error;
+    return fs::exists(folder, error) || error ? "cannot be read" : "does not exist";
+}
+
 std::string keyPath(const std::string& table, std::string_view key) {
     return table.empty() ? std::string(key) : fmt::format("{}.{}", table, key);
 }
 
 class Documents {
   public:
-    Documents(const FileSource& source, Problems& problems, std::vector<std::string>& files)
-        : source_(source), problems_(problems), files_(files) {}
+    Documents(const FileSource& source, Problems& problems, DocumentFiles& files)
+        : source_(source), problems_(problems), files_(files.names), wildcards_(files.wildcards) {}
 
     /// Joins the file's document with what has been read.
     void add(std::string_view text, const fs::path& file) {
@@ -94,18 +97,16 @@ class Documents {
         if (hasWildcard(fs::path(pattern.text).parent_path().string()))
             return refuse("wildcards may stand in the last part of a path alone");
         if (!hasWildcard(name)) return includeFile(path, pattern);
-        auto names = source_.list(path.parent_path());
-        if (!names)
-            return refuse(fmt::format("the folder {} cannot be read", inQuotes(path.parent_path().string())));
-        std::erase_if(*names, [&](const std::string& each) {
-            return ::fnmatch(name.c_str(), each.c_str(), FNM_PERIOD | FNM_PATHNAME) != 0;
-        });
-        if (names->empty())
+        const auto files = filesNamed(path, source_);
+        if (!files)
+            return refuse(fmt::format("the folder {} {}", inQuotes(path.parent_path().string()),
+                                      whyUnreadable(path.parent_path())));
+        wildcards_.push_back(path.string());
+        if (files->empty())
             problems_.warning(pattern.where, kInclude,
                               fmt::format("no file is named {}", inQuotes(path.string())));
-        std::sort(names->begin(), names->end());
-        for (const std::string& each : *names)
-            includeFile(path.parent_path() / each, pattern);
+        for (const fs::path& file : *files)
+            includeFile(file, pattern);
     }
 
     void includeFile(const fs::path& file, const LocatedText& pattern) {
@@ -162,6 +163,7 @@ class Documents {
     const FileSource& source_;
     Problems& problems_;
     std::vector<std::string>& files_;
+    std::vector<std::string>& wildcards_;
     std::vector<Seen> seen_;
     toml::table all_;
 };
@@ -169,7 +171,7 @@ class Documents {
 }  // namespace
 
 toml::table readDocument(std::string_view toml, const fs::path& file, const FileSource& source,
-                         Problems& problems, std::vector<std::string>& files) {
+                         Problems& problems, DocumentFiles& files) {
     Documents documents(source, problems, files);
     documents.add(toml, file);
     return documents.take();

@@ -385,11 +385,12 @@ void Loader::warnOfUnqualifiedName() {
 Config parseWith(std::string_view toml, const fs::path& file, Loader::ResolveAll resolve,
                  const config::FileSource& source) {
     Problems problems(file.string());
-    std::vector<std::string> files;
+    config::DocumentFiles files;
     const toml::table document = config::readDocument(toml, file, source, problems, files);
     if (!problems.hasErrors()) {
         Config config = Loader(file, std::move(resolve), problems).load(document);
-        config.files = std::move(files);
+        config.files = std::move(files.names);
+        config.wildcards = std::move(files.wildcards);
         if (!problems.hasErrors()) return config;
     }
     throw ConfigError(problems.errorText());
@@ -513,7 +514,14 @@ FoundConfig findConfig(const std::string& given) {
 }
 
 Config loadConfig(const fs::path& file, const std::stop_token& stop) {
-    return parseConfig(readMain(file), file, resolveHost, config::filesOnDisk(), stop);
+    config::Sources sources;
+    const config::FileSource disk = config::filesOnDisk();
+    const config::FileSource read{
+        disk.list, [&](const fs::path& included) { return sources.read(included, disk.read); }};
+    Config config = parseConfig(sources.read(file, readMain), file, resolveHost, read, stop);
+    sources.setWildcards(config.wildcards);
+    config.sources = std::move(sources);
+    return config;
 }
 
 Config loadUnresolved(const fs::path& file) {
@@ -558,14 +566,14 @@ ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const 
         errors = error.what();
     }
     Problems problems(file.string());
-    std::vector<std::string> files;
+    config::DocumentFiles files;
     const auto part = readablePart(toml);
     if (!part) throw ConfigError(errors);
     const toml::table document = config::readDocument(*part, file, readable_source, problems, files);
     if (problems.hasErrors()) throw ConfigError(errors);
     Config config = Loader(file, {}, problems).load(document);
     if (!problems.errorsOnlyWhere(isOfServing)) throw ConfigError(errors);
-    config.files = std::move(files);
+    config.files = std::move(files.names);
     config.listeners.clear();
     config.upstreams.clear();
     return {std::move(config), std::move(errors)};

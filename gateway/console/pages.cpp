@@ -45,11 +45,14 @@ void addAlarms(Html& html, const Object& status) {
     if (isTrue(status, "draining")) alarms.emplace_back("The gateway is stopping");
     if (isTrue(status, "last_reload_failed"))
         alarms.emplace_back("The last reload was refused: mailgate check says why");
+    if (status.getObject("config_change"))
+        alarms.emplace_back("The configuration was changed in its files, and is not loaded: mailgate reload");
     if (const auto rules = status.getObject("rules"); rules && isTrue(*rules, "store_failed"))
         alarms.emplace_back("The access rules cannot be read: those read last stay in force");
     if (const auto journal = status.getObject("journal");
         journal && journal->optValue<std::uint64_t>("lost", 0) > 0)
-        alarms.push_back(fmt::format("The journal has lost {} sessions", textOf(*journal, "lost")));
+        alarms.push_back(fmt::format("The journal has lost {}",
+                                     counted(journal->optValue<std::uint64_t>("lost", 0), "session")));
     for (const auto& listener : objectsOf(status, "listeners"))
         if (!isTrue(*listener, "available"))
             alarms.push_back(
@@ -208,7 +211,7 @@ Object::Ptr firstMailOf(const Object& session) {
 
 void addFirst(Html& cell, const std::string& first, std::uint64_t all) {
     cell.text(first);
-    if (all > 1) cell.text(fmt::format(" and {} more", all - 1));
+    if (all > 1) cell.text(fmt::format(" and {} more", answers::grouped(all - 1)));
 }
 
 /// Of the first mail; how many more there are.

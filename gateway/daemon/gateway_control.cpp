@@ -87,6 +87,8 @@ admin::Status GatewayControl::status() {
     status.version = MAILGATE_VERSION;
     // As they are from here: who asks may be in another folder.
     status.config_file = absolutePath(generation->config.file);
+    status.config_change = generation->config.sources.change();
+    if (status.config_change) status.config_change->file = absolutePath(status.config_change->file);
     const std::string& store = generation->config.store_url;
     const std::size_t path = store.find(':') + 1;
     status.store = store.substr(0, path) + absolutePath(store.substr(path));
@@ -116,6 +118,7 @@ admin::Status GatewayControl::status() {
                                               value(own.would_refuse[reason]));
         }
         if (listener.endsTls()) row.handshakes = handshakeCounts(own.handshakes);
+        if (generation->tls[i]) row.certificate_failure = generation->tls[i]->refusal();
         row.upstream = listener.upstream;
         row.available = generation->upstreams[listener.upstream_index]->available(now);
         row.access = listener.access == AccessDefault::Allowlist ? "allowlist" : "open";

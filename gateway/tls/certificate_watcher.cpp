@@ -51,4 +51,10 @@ bool CertificateWatcher::renew(std::size_t place, UnixSeconds now) {
     }
 }
 
+std::string CertificateWatcher::refusal() const {
+    for (const Watched& watched : watched_)
+        if (!watched.refusal.empty()) return watched.refusal;
+    return "";
+}
+
 }  // namespace mailgate

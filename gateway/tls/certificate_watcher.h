@@ -30,6 +30,8 @@ class CertificateWatcher {
 
     /// In the order in which they were given.
     const Certificates& current() const noexcept { return current_; }
+    /// Why the files that are there now cannot be used; empty: they are those of current(), or are being written.
+    std::string refusal() const;
 
   private:
     struct Watched {

@@ -38,6 +38,15 @@ void TlsListener::poll(UnixSeconds now) {
     watcher_.poll(now);
     authorities_wait_ = authorities_.settled() || authorities_wait_;
     if (!waiting_.empty() || authorities_wait_) rebuild();
+    std::string refusal = watcher_.refusal();
+    if (refusal.empty()) refusal = last_refusal_;
+    const std::lock_guard lock(mutex_);
+    refusal_.swap(refusal);
+}
+
+std::string TlsListener::refusal() const {
+    const std::lock_guard lock(mutex_);
+    return refusal_;
 }
 
 // Tried again at each poll: what stood in the way need not be one of the files that are watched.

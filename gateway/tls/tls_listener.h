@@ -38,6 +38,9 @@ class TlsListener {
     /// Never null. Any thread.
     std::shared_ptr<const TlsServerContext> context() const noexcept;
 
+    /// Why what the files say now is not in use, and a restart would fail; empty: it is. Any thread.
+    std::string refusal() const;
+
     /// Looks at the files; every few seconds, always on the same thread.
     void poll(UnixSeconds now);
 
@@ -54,6 +57,7 @@ class TlsListener {
     std::string last_refusal_;        ///< of a context that could not be built
     mutable std::mutex mutex_;
     std::shared_ptr<const TlsServerContext> context_;
+    std::string refusal_;
 };
 
 }  // namespace mailgate

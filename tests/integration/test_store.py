@@ -227,7 +227,7 @@ class FullDisk(Rules):
         state, said, _ = wait_until(lambda: (answer := self.ask("status", "--check"))[0] != 0 and answer, "a warning")
         self.assertRegex(said, r"^MAILGATE WARNING - the journal cannot be written, .* in memory: .*the disk is full")
         self.assertEqual(state, 1, said)
-        self.assertRegex(" ".join(self.ask("status")[1].split()), f"Warning: {trouble}, and would be lost in a stop: make room first")
+        self.assertRegex(" ".join(self.ask("status")[1].split()), f"Warning: {trouble}, and would be lost in a stop")
         for question in (("who", ALLOWED), ("sessions",), ("top", "--by", "client"), ("report", "would-refuse")):
             self.assertRegex(self.ask(*question)[2], trouble, question)
 

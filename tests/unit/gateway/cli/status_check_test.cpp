@@ -102,6 +102,12 @@ TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
         EXPECT_EQ(resultFor(status).state, CheckState::Warning);
     }
     status = soundStatus();
+    status.listeners[1].certificate_failure = "a.key: cannot be read: Permission denied";
+    EXPECT_THAT(
+        resultFor(status).line,
+        StartsWith("MAILGATE WARNING - the certificate of listener imap was changed and cannot be used, "
+                   "a restart would fail: a.key: cannot be read: Permission denied |"));
+    status = soundStatus();
     status.address_alarms = {"smtp"};
     EXPECT_THAT(resultFor(status).line, HasSubstr("listener smtp may have lost its clients' addresses"));
 }

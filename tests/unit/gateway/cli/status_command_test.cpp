@@ -53,18 +53,22 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     control_.now.journal_failed_since_ms = 1'795'000'000'000;
     control_.now.journal_queued = 1'532;
     control_.now.listeners[1].closed = true;
+    control_.now.listeners[1].certificate_failure = "a.key: cannot be read: Permission denied";
     control_.now.rules_without_listener = {{"mx", 2}};
     startGateway();
     const std::string text = run({"status", "--utc"}).output;
-    for (const char* line : {"\nThe gateway is stopping.\n",
-                             "\nThe access rules cannot be read: the ones read last stay in force.\n",
-                             "\nMost sessions of listener smtp come from one private address",
-                             "\nWarning: nobody may enter listener \"imap\": ",
-                             "\nWarning: no listener is named \"mx\": 2 access rules ",
-                             "\nWarning: the journal cannot be written since 2026-11-18T11:06:40Z (the disk "
-                             "is full): 1,532 records wait "
-                             "in memory, and would be lost in a stop",
-                             "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n"})
+    for (const char* line :
+         {"\nThe gateway is stopping.\n",
+          "\nThe access rules cannot be read: the ones read last stay in force.\n",
+          "\nMost sessions of listener smtp come from one private address",
+          "\nWarning: the certificate of listener imap was changed and cannot be used, and the "
+          "one before is, until a restart fails: a.key: cannot be read: Permission denied.\n",
+          "\nWarning: nobody may enter listener \"imap\": ",
+          "\nWarning: no listener is named \"mx\": 2 access rules ",
+          "\nWarning: the journal cannot be written since 2026-11-18T11:06:40Z (the disk "
+          "is full): 1,532 records wait "
+          "in memory, and would be lost in a stop",
+          "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n"})
         EXPECT_THAT(text, HasSubstr(line));
     EXPECT_THAT(text, Not(HasSubstr("\x1B")));
 }
@@ -77,6 +81,22 @@ TEST_F(StatusCommandTest, SaysWhyFewerSessionsThanConfiguredArePossible) {
     EXPECT_THAT(
         run({"status"}).output,
         HasSubstr("\nWarning: max_sessions is 50000, but the limit on open files allows only 1000: "));
+}
+
+TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
+    control_.now.listeners[1].available = true;
+    startGateway();
+    EXPECT_THAT(run({"status"}).output, Not(HasSubstr("is not loaded")));
+    control_.now.config_change = {"/etc/mailgate/mailgate.toml", 1'795'000'000'000, ""};
+    const test::Ran changed = run({"status", "--utc"});
+    EXPECT_THAT(changed.output, HasSubstr("\n/etc/mailgate/mailgate.toml was changed at 2026-11-18T11:06:40Z "
+                                          "and is not loaded: mailgate reload.\n"));
+    EXPECT_EQ(changed.exit_code, kDone);
+    control_.now.config_change = {"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"};
+    EXPECT_THAT(
+        run({"status"}).output,
+        HasSubstr("\n/etc/mailgate/conf.d/a.toml cannot be read: Permission denied: what is in force was "
+                  "read before.\n"));
 }
 
 TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {
@@ -116,7 +136,7 @@ TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
               "sessions=2;800;950;0;1000\n");
     const test::Ran full = run({"status", "--check", "--sessions", "0,50"});
     EXPECT_EQ(full.exit_code, 1);
-    EXPECT_THAT(full.output, StartsWith("MAILGATE WARNING - 2 of 1000 sessions |"));
+    EXPECT_THAT(full.output, StartsWith("MAILGATE WARNING - 2 of 1,000 sessions |"));
     EXPECT_EQ(run({"status", "--check", "--sessions", "80%"}).exit_code,
               static_cast<int>(CheckState::Unknown));
     EXPECT_THAT(run({"status", "--check", "--sessions", "95,80"}).errors,

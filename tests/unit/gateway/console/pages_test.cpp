@@ -22,12 +22,14 @@ TEST(Pages, SayWhatNeedsAttention) {
     EXPECT_THAT(overviewPage(kOperator, objectOf("{" + well + "}"), 0), Not(HasSubstr("alarms")));
     const std::string page = overviewPage(
         kOperator,
-        objectOf(R"({"last_reload_failed": true, "address_alarms": ["<mx>"], "journal": {"lost": 3},
+        objectOf(
+            R"({"last_reload_failed": true, "config_change": {"file": null}, "address_alarms": ["<mx>"], "journal": {"lost": 3},
             "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"),
         0);
     for (const char* words :
-         {"The last reload was refused", "listener &lt;mx&gt; come from one private address",
-          "The journal has lost 3 sessions", "The access rules cannot be read", "Listener mx has no server"})
+         {"The last reload was refused", "and is not loaded: mailgate reload",
+          "listener &lt;mx&gt; come from one private address", "The journal has lost 3 sessions",
+          "The access rules cannot be read", "Listener mx has no server"})
         EXPECT_THAT(page, HasSubstr(words));
 }
 

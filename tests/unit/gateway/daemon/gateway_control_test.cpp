@@ -85,6 +85,16 @@ TEST_F(GatewayControlTest, StatusNamesWhatThereIs) {
     EXPECT_FALSE(control().kill("01"));
 }
 
+TEST_F(GatewayControlTest, StatusKnowsWhetherWhatIsInForceIsWhatTheFileSays) {
+    EXPECT_FALSE(control().status().config_change);
+    std::ofstream(folder_.file("mailgate.toml"), std::ios::app) << "[timeouts]\nhold = \"7s\"\n";
+    const auto change = control().status().config_change;
+    ASSERT_TRUE(change);
+    EXPECT_EQ(change->file, folder_.file("mailgate.toml"));
+    ASSERT_TRUE(control().reload().ok);
+    EXPECT_FALSE(control().status().config_change);
+}
+
 TEST_F(GatewayControlTest, SessionsEndForTheReasonsOfSessionEnd) {
     const auto ends = control().status().ends;
     EXPECT_THAT(ends, Contains(Key("client_quit")));

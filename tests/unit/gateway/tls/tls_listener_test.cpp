@@ -91,9 +91,14 @@ TEST_F(TlsListenerTest, StaysAsItIsWhileANewFileIsBad) {
     EXPECT_EQ(presented(), "old");
     EXPECT_THAT(refused_, ElementsAre(StartsWith(files_.path("a.pem") + ": certificate 1 of it is damaged: "),
                                       files_.path("b.pem") + ": cannot be read: No such file or directory"));
+    EXPECT_EQ(listener_->refusal(), refused_[0]);
     put("a.pem", issue("new"));
     poll();
     EXPECT_EQ(presented(), "new") << "whatever became of the other";
+    EXPECT_EQ(listener_->refusal(), refused_[1]);
+    put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
+    poll();
+    EXPECT_EQ(listener_->refusal(), "");
 }
 
 TEST_F(TlsListenerTest, TriesAgainWhenSomethingElseStoodInTheWay) {
@@ -108,6 +113,7 @@ TEST_F(TlsListenerTest, TriesAgainWhenSomethingElseStoodInTheWay) {
     poll(6);
     EXPECT_THAT(refused_, ElementsAre(options.client_ca + ": cannot be read: No such file or directory"));
     EXPECT_EQ(presented(), "old");
+    EXPECT_EQ(listener_->refusal(), refused_[0]);
     files_.write("clients.pem", files_.authority.pem());
     poll(1);
     EXPECT_EQ(presented(), "new");
