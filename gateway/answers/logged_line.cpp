@@ -47,6 +47,21 @@ std::string_view queueIdIn(std::string_view line) noexcept {
     return has_digit && std::all_of(line.begin(), line.end(), isOfId) ? line : std::string_view();
 }
 
+/// "Received: from x (x [198.51.100.7]) by mx (Postfix) with ESMTP id 5BA4ABFD for <...": what its site called the mail.
+std::string_view receivedAs(std::string_view line) noexcept {
+    constexpr std::string_view kBlanks = " \t\r\n";  // a header may be folded
+    bool is_behind_with = false, is_behind_id = false;
+    for (std::size_t from = 0; (from = line.find_first_not_of(kBlanks, from)) != std::string_view::npos;) {
+        const std::size_t end = std::min(line.find_first_of(kBlanks, from), line.size());
+        const std::string_view word = line.substr(from, end - from);
+        if (is_behind_id) return valueOf(word);
+        is_behind_id = is_behind_with && word == "id";
+        is_behind_with = is_behind_with || word == "with";
+        from = end;
+    }
+    return {};
+}
+
 /// The first address between brackets, which "smtpd[380]" has not.
 std::string_view bracketedAddress(std::string_view line) {
     for (std::size_t at = 0; (at = line.find('[', at)) != std::string_view::npos; ++at)
@@ -70,6 +85,7 @@ LoggedLine readLoggedLine(std::string_view line) {
                      .user = valueIn(line, "user"),
                      .sasl_username = valueIn(line, "sasl_username"),
                      .client = {}};
+    if (found.queue_id.empty()) found.queue_id = receivedAs(line);
     const std::string_view remote = valueIn(line, "rip");
     const bool is_line = !found.queue_id.empty() || !found.message_id.empty() || namesSomebody(found.from) ||
                          namesSomebody(found.to) || namesSomebody(found.user) ||

@@ -57,6 +57,10 @@ TEST(LoggedLine, NamesTheMailItsEnvelopeAndTheClient) {
         {"smtpd[380] [192.0.2.1", "client=192.0.2.1"},  // cut
         {"from=<a b", ""},
         {"xfrom=<a>", ""},
+        {"Received: from x (x [198.51.100.7]) by mx.example.net (Postfix) with ESMTPS id 5BA4ABFD for "
+         "<bob@example.net>",
+         "queue_id=5BA4ABFD client=198.51.100.7"},
+        {"from x (x [198.51.100.7])\n\tby mx with LMTP\n\tid 4fXy;", "queue_id=4fXy client=198.51.100.7"},
     };
     for (const Case& one : cases)
         EXPECT_EQ(told(one.line), one.told) << one.line;
