@@ -29,7 +29,8 @@ std::string networksText(const std::vector<Network>& networks, std::size_t most)
     std::string text;
     for (std::size_t at = 0; at < std::min(networks.size(), most); ++at)
         text += (at == 0 ? "" : ", ") + networks[at].toString();
-    return networks.size() > most ? text + fmt::format(" and {} more", networks.size() - most) : text;
+    return networks.size() > most ? text + fmt::format(" and {} more", grouped(networks.size() - most))
+                                  : text;
 }
 
 std::string jsonText(std::string_view text) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Access rules: what there is, what it means, and changes, which may be rehearsed.
+#include "gateway/answers/numbers.h"
 #include "gateway/answers/rehearsal.h"
 #include "gateway/answers/rules_text.h"
 #include "gateway/answers/time_text.h"
@@ -420,7 +421,7 @@ Response rules(const Call& call) {
             409, "too_many",
             fmt::format("{} rules are in force, and no more than {} are compared here: mailgate access "
                         "list {} compares them all",
-                        listed.too_many, call.parts.most_compared,
+                        answers::grouped(listed.too_many), answers::grouped(call.parts.most_compared),
                         filter.shadowed ? "--shadowed" : "--overlapping"));
     auto& list = listed.rules;
     const bool is_more = list.size() > limit;

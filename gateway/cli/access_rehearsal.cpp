@@ -16,9 +16,9 @@ std::string textOf(const RehearsedChange& change) {
     for (const store::RuleStore::AuditEntry& entry : change.entries)
         text += changeLine(entry) + '\n';
     if (change.entries.size() < change.count())
-        text += fmt::format("and {} more\n", change.count() - change.entries.size());
+        text += fmt::format("and {} more\n", grouped(change.count() - change.entries.size()));
     return text + fmt::format("dry run: {} to be added, {} changed, {} removed; nothing was changed\n",
-                              change.added, change.changed, change.removed);
+                              grouped(change.added), grouped(change.changed), grouped(change.removed));
 }
 
 std::string textOf(const ConcernedSessions& concerned) {

@@ -103,7 +103,7 @@ template <typename Items, typename Line>
 void printLines(std::string_view what, const Items& items, const Line& line) {
     for (std::size_t at = 0; at < std::min(items.size(), kMostLines); ++at)
         fmt::print("{}: {}\n", what, printable(line(items[at]), std::string::npos));
-    if (items.size() > kMostLines) fmt::print("{}: and {} more\n", what, items.size() - kMostLines);
+    if (items.size() > kMostLines) fmt::print("{}: and {} more\n", what, grouped(items.size() - kMostLines));
 }
 
 std::string conflictText(const JoinPlan::Conflict& conflict) {

@@ -39,8 +39,10 @@ std::string loginText(const JournalSession& session) {
         if (session.authenticated || session.user.empty()) return "";
         return session.wasToldToBeginTls() ? " (no TLS)" : " (no answer)";
     }
-    if (session.authenticated == true) return fmt::format(" ({} failed before)", session.failed_logins);
-    return session.failed_logins == 1 ? " (failed)" : fmt::format(" ({} failed)", session.failed_logins);
+    if (session.authenticated == true)
+        return fmt::format(" ({} failed before)", grouped(session.failed_logins));
+    return session.failed_logins == 1 ? " (failed)"
+                                      : fmt::format(" ({} failed)", grouped(session.failed_logins));
 }
 
 Cell whoText(const JournalSession& session) {
@@ -61,8 +63,8 @@ std::string recipientsText(const JournalMail& mail) {
     std::string text = orDash(none && !mail.refused.empty() ? mail.refused.front().to
                               : none                        ? ""
                                                             : mail.recipients.front());
-    if (mail.recipient_count > 1) text += fmt::format(" +{}", mail.recipient_count - 1);
-    if (mail.refused_count > 0) text += fmt::format(" ({} refused)", mail.refused_count);
+    if (mail.recipient_count > 1) text += fmt::format(" +{}", grouped(mail.recipient_count - 1));
+    if (mail.refused_count > 0) text += fmt::format(" ({} refused)", grouped(mail.refused_count));
     return text;
 }
 
@@ -328,7 +330,7 @@ std::string ownText(const FieldRow<JournalSession>& field, const JournalSession&
     if (name == "user")
         return orDash(session.user) + (session.authenticated == false ? " (not accepted)" : "");
     if (name == "failed_logins")
-        return fmt::format("{}{}{}", session.failed_logins, session.failed_users.empty() ? "" : ": ",
+        return fmt::format("{}{}{}", grouped(session.failed_logins), session.failed_users.empty() ? "" : ": ",
                            valueText(session.failed_users));
     if (name == "bytes_in")
         return fmt::format("{} in, {} out", grouped(session.bytes_in), grouped(session.bytes_out));

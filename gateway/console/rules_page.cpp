@@ -76,7 +76,8 @@ void addSubject(Html& cell, const Object& rule) {
     std::string text;
     for (std::size_t at = 0; at < std::min(networks.size(), kMost); ++at)
         text += (at == 0 ? "" : ", ") + networks[at];
-    if (networks.size() > kMost) text += fmt::format(" and {} more", networks.size() - kMost);
+    if (networks.size() > kMost)
+        text += fmt::format(" and {} more", answers::grouped(networks.size() - kMost));
     cell.markup(" <span class=\"soft\">").text(text).markup("</span>");
 }
 

@@ -98,7 +98,8 @@ FormProblem problemIn(const Answer& answer) {
     for (std::size_t at = 0; at < std::min(errors.size(), kMost); ++at)
         problem.details.push_back(
             fmt::format("Line {}: {}", textOf(*errors[at], "line"), textOf(*errors[at], "message")));
-    if (errors.size() > kMost) problem.details.push_back(fmt::format("and {} more", errors.size() - kMost));
+    if (errors.size() > kMost)
+        problem.details.push_back(fmt::format("and {} more", answers::grouped(errors.size() - kMost)));
     for (const auto& later : objectsOf(*answer.object, "changes"))
         problem.details.push_back(fmt::format("Change {} by {}: {} {}", textOf(*later, "change"),
                                               textOf(*later, "who"), textOf(*later, "before"),
