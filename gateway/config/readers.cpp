@@ -348,8 +348,12 @@ void readLogTarget(Reading& reading, TableReader& table, std::string_view key, L
         log.target = fmt::format("{}:{}", kind, reading.absolute(log.target.substr(colon + 1)));
     else if (log.target != "stderr" && log.target != "syslog")
         table.error(
-            key, fmt::format("expected \"stderr\", \"syslog\", \"syslog:SOCKET\" or \"file:PATH\", found {}",
-                             inQuotes(log.target)));
+            key,
+            fmt::format("expected \"stderr\", \"syslog\", \"syslog:SOCKET\" or \"file:PATH\", found {}{}",
+                        inQuotes(log.target),
+                        log.target.starts_with('/')
+                            ? fmt::format(" (did you mean {}?)", inQuotes("file:" + log.target))
+                            : ""));
     if (path && kind == "syslog") checkSocketPath(table, key, log.target.substr(colon + 1));
 }
 

@@ -433,12 +433,11 @@ void TableReader::rejectUnknown() {
         if (std::find(known_.begin(), known_.end(), key.str()) != known_.end()) continue;
         const std::string name =
             isPlain(key.str()) && key.length() <= 80 ? std::string(key.str()) : inQuotes(key.str());
-        const bool misplaced = key.str() == "include" && !path_.empty();
-        problems_->error(
-            problems_->placeOf(key.source()), pathOf(name),
-            "unknown key" + (misplaced
-                                 ? std::string(": include has to stand before the first [table] of its file")
-                                 : didYouMean(key.str(), known_)));
+        std::string hint = didYouMean(key.str(), known_);
+        if (key.str() == "include" && !path_.empty())
+            hint = ": include has to stand before the first [table] of its file";
+        if (key.str() == "server" && path_.empty()) hint = ": a server is [[upstream.server]]";
+        problems_->error(problems_->placeOf(key.source()), pathOf(name), "unknown key" + hint);
     }
 }
 

@@ -426,7 +426,7 @@ TEST(Include, ACycleAndAFileThatComesTwiceAreRefused) {
 TEST(Include, WhatAPatternDoesNotFindIsSaid) {
     const Included files(FileTexts{{"conf.d/a.toml", ""}});
     EXPECT_THAT(files.errors("include = \"cnf.d/*.toml\"\n" + site()),
-                HasSubstr(":1:11: include: the folder \"/etc/mailgate/cnf.d\" cannot be read"));
+                HasSubstr(":1:11: include: the folder \"/etc/mailgate/cnf.d\" does not exist"));
     EXPECT_THAT(files.errors("include = \"*/a.toml\"\n" + site()),
                 HasSubstr("wildcards may stand in the last part"));
     EXPECT_THAT(
@@ -521,6 +521,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongText{"[timeouts]\nhold = \"8d\"\n", "expected a duration from 0s to 7d, found \"8d\""},
         WrongText{"[timeouts]\nproxy_header = \"2s\"\n", "expected a duration from 3s to 30s, found \"2s\""},
         WrongText{"[timeouts]\nproxy_header = \"31s\"\n", "expected a duration from 3s to 30s"},
+        WrongText{"[[server]]\n", "server: unknown key: a server is [[upstream.server]]"},
+        WrongText{"[log]\ntarget = \"/x.log\"\n", "found \"/x.log\" (did you mean \"file:/x.log\"?)"},
         WrongText{"[listner]\n", ":1:2: listner: unknown key (did you mean \"listener\"?)"}));
 
 INSTANTIATE_TEST_SUITE_P(
