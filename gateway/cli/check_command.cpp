@@ -18,6 +18,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -39,6 +42,14 @@ struct Examination {
     std::optional<Config> config;  ///< none: the file has errors
     std::vector<std::string> warnings, errors;
 };
+
+/// Some error may be one for this user alone.
+bool isForbidden(const std::vector<std::string>& errors) {
+    return std::any_of(errors.begin(), errors.end(), [](const std::string& error) {
+        return error.find(std::strerror(EACCES)) != std::string::npos ||
+               error.find("read-only for this user") != std::string::npos;
+    });
+}
 
 std::string examinedAs(const ServiceUser& service) {
     return fmt::format(
@@ -63,7 +74,8 @@ Examination examine(const std::filesystem::path& file) {
         std::istringstream lines(error.what());
         for (std::string line; std::getline(lines, line);)
             found.errors.push_back(std::move(line));
-        if (service && not_become.empty()) found.warnings.push_back(examinedAs(*service));
+        if (service && not_become.empty() && isForbidden(found.errors))
+            found.warnings.push_back(examinedAs(*service));
     }
     if (found.config) found.warnings = found.config->warnings;
     if (!not_become.empty()) found.errors.push_back(std::move(not_become));
@@ -79,7 +91,7 @@ Examination examine(const std::filesystem::path& file) {
     for (const std::string& error : site.errors)  // one that names a place in the file has its name already
         found.errors.push_back(
             error.starts_with(found.file + ":") ? error : fmt::format("{}: {}", found.file, error));
-    if (service && !found.errors.empty()) found.warnings.push_back(examinedAs(*service));
+    if (service && isForbidden(found.errors)) found.warnings.push_back(examinedAs(*service));
     return found;
 }
 
