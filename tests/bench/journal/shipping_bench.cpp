@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <string>
 #include <thread>
 
@@ -52,9 +53,7 @@ void fill(const std::string& url, const std::string& gateway, std::size_t sessio
     }
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     std::string url, gateway = "mx-1";
     std::size_t sessions = 200'000;
     JournalShipper::Options options;
@@ -72,7 +71,7 @@ int main(int argc, char** argv) {
                              .process = fmt::format("{}", Clock::now().time_since_epoch().count()),
                              .keep_days = 90,
                              .keep_refused_days = 14};
-    const std::string fleet = openSharedJournal(url, owner)->fleet();
+    std::string fleet = openSharedJournal(url, owner)->fleet();
     JournalShipper shipper(
         openSharedJournal(url, owner), owner, folder.file("lineage"),
         [&] { return journal::openSpool(file, false); }, [&] { return fleet; }, {},
@@ -89,4 +88,15 @@ int main(int argc, char** argv) {
                sessions, seconds, static_cast<double>(sessions) / seconds,
                used * 1e6 / static_cast<double>(sessions));
     return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "{}\n", error.what());
+        return 1;
+    }
 }

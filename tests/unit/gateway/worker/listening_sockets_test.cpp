@@ -20,7 +20,7 @@ namespace {
 std::uint16_t freePort(const char* address) {
     const SocketAddress any({*IpAddress::parse(address), 0});
     const Descriptor socket(::socket(any.family(), SOCK_STREAM, 0));
-    ::bind(socket.get(), any.get(), any.size());
+    EXPECT_EQ(::bind(socket.get(), any.get(), any.size()), 0);
     sockaddr_storage bound{};
     socklen_t size = sizeof bound;
     ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &size);
