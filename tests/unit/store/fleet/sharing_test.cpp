@@ -72,7 +72,7 @@ class SharingGateway {
   private:
     const std::string name_;
     const std::shared_ptr<FleetDatabase> database_;
-    const TemporaryFolder folder_;
+    const TemporaryFolder folder_{folderInMemory()};
     const std::string url_;
 };
 
