@@ -194,7 +194,7 @@ void printPush(const store::PushOutcome& outcome, const store::JoinRequest& requ
     printLines("conflict", plan.conflicts, [](const store::PushPlan::Conflict& conflict) {
         return fmt::format(
             "{}, in the fleet \"{}\"",
-            conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "removed here",
+            conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "not here",
             lineOf(conflict.fleet));
     });
     fmt::print("{}{} to the fleet, {}\n", request.preview ? "would be: " : "",

@@ -14,25 +14,35 @@ namespace mailgate::store {
 
 namespace {
 
-/// One rule of each key: the one that lasts longer.
-class Given {
+/// What this gateway would have in the fleet, with the key that it has there.
+struct Wish {
+    SharedRule rule;
+    std::int64_t number = 0;  ///< of the fleet's rule that it was here; 0: of none
+};
+
+/// One wish for each key: the one that lasts longer. In the place of a rule of the fleet's, if one of them is.
+class Wishes {
   public:
-    void add(SharedRule rule) {
-        const auto [at, fresh] = rules_.try_emplace(keyOf(rule), rule);
-        const auto& other = at->second.expires_at;
-        if (!fresh && other && (!rule.expires_at || *rule.expires_at > *other)) at->second = std::move(rule);
+    void add(Wish wish) {
+        if (wish.rule.set == kHereSet) wish.rule.set = kManualSet;
+        const auto [at, fresh] = wishes_.try_emplace(keyOf(wish.rule), wish);
+        if (fresh) return;
+        Wish& other = at->second;
+        if (other.rule.expires_at &&
+            (!wish.rule.expires_at || *wish.rule.expires_at > *other.rule.expires_at))
+            std::swap(other, wish);
+        if (other.number == 0) other.number = wish.number;
     }
-    std::vector<SharedRule> take() {
-        std::vector<SharedRule> rules;
-        for (auto& [key, rule] : rules_)
-            rules.push_back(std::move(rule));
-        std::sort(rules.begin(), rules.end(),
-                  [](const SharedRule& a, const SharedRule& b) { return a.id < b.id; });
-        return rules;
+    std::vector<Wish> take() {
+        std::vector<Wish> all;
+        for (auto& [key, wish] : wishes_)
+            all.push_back(std::move(wish));
+        std::sort(all.begin(), all.end(), [](const Wish& a, const Wish& b) { return a.rule.id < b.rule.id; });
+        return all;
     }
 
   private:
-    std::map<RuleKey, SharedRule> rules_;
+    std::map<RuleKey, Wish> wishes_;
 };
 
 /// Of what the fleet would get.
@@ -103,66 +113,69 @@ void carryOutPush(const PushPlan& plan, Replica& replica, FleetStore& fleet, con
     }
     replica.drop(plan.settled, actorAt(request.who, request.gateway));
     replica.restore(restored);
-    replica.forget(plan.forgotten);
-    if (upload.changes().entries.empty()) return fleet.rollback();
+    if (upload.changes().entries.empty()) {
+        replica.forget(plan.forgotten);
+        return fleet.rollback();
+    }
     replica.apply(upload.changes());
+    replica.forget(plan.forgotten);
     fleet.commit(upload.changes(), request.gateway);
 }
 
 }  // namespace
 
+/// A rule of the fleet's is replaced by the one that is for the same here, whichever number that had; else by what was made of
+/// it here, and that goes to the fleet as a new one where its place is taken.
 PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, UnixSeconds now) {
     PushPlan plan;
-    Given given;
     std::map<RuleKey, const SharedRule*> there;
     std::map<std::int64_t, const SharedRule*> by_number;
     for (const SharedRule& rule : fleet) {
         there.emplace(keyOf(rule), &rule);
         by_number.emplace(rule.id, &rule);
     }
-    for (SharedRule rule : own.added) {
-        if (isOver(rule, now)) continue;
-        if (rule.set == kHereSet) {
-            plan.settled.push_back(rule.id);
-            rule.set = kManualSet;
-        }
-        given.add(std::move(rule));
-    }
-    for (const auto& [id, here] : own.changed) {
-        if (by_number.contains(id)) continue;
-        if (!here)
-            plan.forgotten.push_back(id);
-        else if (!isOver(*here, now))
-            given.add(*here);
-    }
-    for (SharedRule& rule : given.take()) {
-        const auto found = there.find(keyOf(rule));
-        if (found == there.end())
-            plan.uploads.push_back(std::move(rule));
-        else if (saySame(rule, *found->second))
-            plan.same.push_back(*found->second);
-        else if (isOver(*found->second, now))
-            plan.renewed.push_back({std::move(rule), *found->second});
+    std::set<std::int64_t> replaced;
+    const auto replace = [&](SharedRule here, const SharedRule& theirs) {
+        replaced.insert(theirs.id);
+        if (saySame(here, theirs))
+            plan.same.push_back(theirs);
+        else if (isOver(theirs, now))
+            plan.renewed.push_back({std::move(here), theirs});
         else
-            plan.conflicts.push_back({std::move(rule), *found->second});
-    }
-    std::set<std::int64_t> made_again;
-    for (const SharedRule& rule : plan.same)
-        made_again.insert(rule.id);
-    for (const auto* pairs : {&plan.conflicts, &plan.renewed})
-        for (const PushPlan::Conflict& pair : *pairs)
-            made_again.insert(pair.fleet.id);
+            plan.conflicts.push_back({std::move(here), theirs});
+    };
+    Wishes wishes;
+    std::vector<std::int64_t> changed;  // of what the fleet has
     for (const auto& [id, here] : own.changed) {
-        const auto found = by_number.find(id);
-        if (found == by_number.end() || made_again.contains(id)) continue;
-        if (here && saySame(*here, *found->second)) {
-            plan.same.push_back(*found->second);
-            continue;
-        }
-        PushPlan::Conflict conflict{here, *found->second};
-        if (conflict.here && conflict.here->set == kHereSet) conflict.here->set = kManualSet;
-        plan.conflicts.push_back(std::move(conflict));
+        const bool over = here && isOver(*here, now);
+        if (by_number.contains(id))
+            changed.push_back(id);
+        else if (!over)
+            plan.forgotten.push_back(id);
+        if (here && !(over && (here->set == kHereSet || !by_number.contains(id)))) wishes.add({*here, id});
     }
+    for (const SharedRule& rule : own.added) {
+        if (isOver(rule, now)) continue;
+        if (rule.set == kHereSet) plan.settled.push_back(rule.id);
+        wishes.add({rule});
+    }
+    std::vector<Wish> others;
+    for (Wish& wish : wishes.take()) {
+        const auto found = there.find(keyOf(wish.rule));
+        if (found == there.end())
+            others.push_back(std::move(wish));
+        else
+            replace(std::move(wish.rule), *found->second);
+    }
+    for (Wish& wish : others) {
+        const auto found = by_number.find(wish.number);
+        if (found != by_number.end() && !replaced.contains(wish.number))
+            replace(std::move(wish.rule), *found->second);
+        else
+            plan.uploads.push_back(std::move(wish.rule));
+    }
+    for (const std::int64_t id : changed)
+        if (!replaced.contains(id)) plan.conflicts.push_back({std::nullopt, *by_number.at(id)});
     return plan;
 }
 

@@ -15,7 +15,7 @@ namespace mailgate::store {
 
 struct PushPlan {
     struct Conflict {
-        std::optional<SharedRule> here;  ///< none: it was removed here
+        std::optional<SharedRule> here;  ///< none: it is not here
         SharedRule fleet;
     };
     std::vector<SharedRule> uploads;  ///< as the fleet gets them, but for their numbers
