@@ -158,6 +158,18 @@ TEST_F(FleetSharingTest, WhatACommandHasBroughtMeanwhileIsAmongWhatIsChangedAsAW
     EXPECT_EQ(b_.replica()->membership()->version, 3);
 }
 
+TEST_F(FleetSharingTest, WithTheRulesAsAWholeWhatNobodyHasIsNoDifference) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("DELETE FROM access_rule");
+    a_.rules()->remove(std::vector<std::int64_t>{1}, "alice");
+    database_->rules.at(2).network = "garbage";
+    database_->state.log_from = 2;
+    FakeFleet fleet(database_);
+    bringUp(*b_.replica(), b_.replica()->membership().value(), fleet.state(), fleet);
+    EXPECT_EQ(b_.replica()->differences().changed, 1u) << "which cannot be read";
+}
+
 TEST_F(FleetSharingTest, WhoChangesHasTheOthersChangesFirst) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "a's")}, "alice");
     b_.rules()->put(std::vector{denied("192.0.2.1/32", "b's")}, "bob");  // without having followed
@@ -280,6 +292,33 @@ TEST_F(FleetSharingTest, ARuleThatTheShellRemovedMayBeMadeAgain) {
     EXPECT_EQ(database_->rules.size(), 1u);
 }
 
+TEST_F(FleetSharingTest, ARuleThatTheShellMovedMayBeMadeAgainAndThatTakenBack) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("UPDATE access_rule SET network = '192.0.2.9'");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "again")}, "alice");
+    EXPECT_THAT(a_.lines(), ElementsAre("2 192.0.2.1 again", "3 192.0.2.9 one"));
+    EXPECT_EQ(a_.rules()->undo(a_.alone()->history({}).back().change, "alice").kind,
+              RuleStore::UndoResult::Kind::Done);
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "3 192.0.2.9 one"));
+    EXPECT_EQ(a_.replica()->differences().added, 1u);
+    EXPECT_EQ(database_->rules.size(), 1u);
+}
+
+TEST_F(FleetSharingTest, AChangeWhoseNumberAnotherRuleHasIsNotTakenBackForThat) {
+    AccessRule own = denied("192.0.2.1/32", "own");
+    own.set = kHereSet;
+    b_.alone()->put(std::vector{own}, "bob");
+    const auto change = b_.alone()->history({}).back().change;
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "other")}, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.2 other", "2 192.0.2.1 own"));
+    EXPECT_EQ(b_.alone()->undo(change, "bob").kind, RuleStore::UndoResult::Kind::Renumbered);
+    // One that was changed since is the same one.
+    const auto first = a_.alone()->history({}).back().change;
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "changed")}, "alice");
+    EXPECT_EQ(a_.rules()->undo(first, "alice").kind, RuleStore::UndoResult::Kind::LaterChanges);
+}
+
 TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleIsNotGivenToTheFleetUnseen) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
     b_.follow();
@@ -330,6 +369,7 @@ TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsLeftOutAndTheOthersAreNot) {
     EXPECT_THAT(b_.follow(), ElementsAre("rule 1 for garbage", "rule 2 for 192.0.2.2",
                                          "rule 3 for host:mail.example.net."));
     EXPECT_THAT(b_.lines(), ElementsAre("4 192.0.2.4 four"));
+    EXPECT_TRUE(b_.push(Prefer::Fleet).pushed);
     EXPECT_EQ(b_.replica()->differences().changed, 3u);
     EXPECT_TRUE(b_.push(Prefer::Here).pushed);  // takes them from the fleet
     EXPECT_EQ(database_->rules.size(), 1u);
