@@ -179,11 +179,47 @@ PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, Uni
     return plan;
 }
 
+/// `asked`, of which the gateway has for itself only `now` any more.
+static std::vector<PushOutcome::Overruled> overruledOf(const OwnRules& asked, const OwnRules& now,
+                                                       const std::vector<SharedRule>& fleet) {
+    std::set<std::int64_t> numbers;
+    for (const auto& [id, here] : now.changed)
+        numbers.insert(id);
+    std::set<RuleKey> keys;
+    for (const SharedRule& rule : now.added)
+        keys.insert(keyOf(rule));
+    std::map<RuleKey, const SharedRule*> there;
+    std::map<std::int64_t, const SharedRule*> by_number;
+    for (const SharedRule& rule : fleet) {
+        there.emplace(keyOf(rule), &rule);
+        by_number.emplace(rule.id, &rule);
+    }
+    const auto found = [](const auto& rules, const auto& of) {
+        const auto at = rules.find(of);
+        return at == rules.end() ? std::nullopt : std::optional(*at->second);
+    };
+    std::vector<PushOutcome::Overruled> overruled;
+    const auto add = [&](const std::optional<SharedRule>& here, const std::optional<SharedRule>& theirs) {
+        const auto same = here ? found(there, keyOf(*here)) : std::nullopt;
+        if ((here || theirs) && !(same && saySame(*here, *same))) overruled.push_back({here, theirs});
+    };
+    for (const auto& [id, here] : asked.changed)
+        if (!numbers.contains(id)) add(here, found(by_number, id));
+    for (const SharedRule& rule : asked.added)
+        if (!keys.contains(keyOf(rule)) && there.contains(keyOf(rule))) add(rule, found(there, keyOf(rule)));
+    return overruled;
+}
+
 PushOutcome pushToFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
     PushOutcome outcome;
+    // While another gateway has the fleet's lock, this one may already follow what that changes.
+    const OwnRules asked = replica.membership() ? replica.ownRules() : OwnRules{};
     changeBoth(replica, fleet, [&](const FleetState& state) {
         bringUp(replica, state, fleet);
-        outcome.plan = planPush(replica.ownRules(), fleet.everything().rules, request.now);
+        const OwnRules own = replica.ownRules();
+        const std::vector<SharedRule> there = fleet.everything().rules;
+        outcome.overruled = overruledOf(asked, own, there);
+        outcome.plan = planPush(own, there, request.now);
         requireAllReadable(outcome.plan, request.prefer);
         const bool undecided = !outcome.plan.conflicts.empty() && request.prefer == Prefer::Nobody;
         if (request.preview || undecided) return fleet.rollback();

@@ -733,6 +733,27 @@ TEST_F(FleetSharingTest, OfWhatTheFleetHasAndTheSetHereTheOneThatLastsIsKept) {
     EXPECT_EQ(b_.replica()->differences().changed, 0u);
 }
 
+TEST_F(FleetSharingTest, APushTellsOfWhatTheFleetHasChangedBefore) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
+                                denied("192.0.2.3/32", "three")},
+                    "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.9' WHERE id = 1;"
+        "UPDATE access_rule SET note = 'both' WHERE id = 2;"
+        "DELETE FROM access_rule WHERE id = 3;"
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.4', 'deny', 'here')");
+    a_.rules()->remove(std::vector<std::int64_t>{1, 3}, "alice");
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "both"), denied("192.0.2.4/32", "there")}, "alice");
+    const auto overruled = b_.push(Prefer::Here).overruled;
+    ASSERT_EQ(overruled.size(), 2u) << "both have removed the third, and made the same of the second";
+    EXPECT_EQ(overruled[0].here.value().network, "192.0.2.9");
+    EXPECT_FALSE(overruled[0].fleet);
+    EXPECT_EQ(overruled[1].here.value().note, "here");
+    EXPECT_EQ(overruled[1].fleet.value().note, "there");
+    EXPECT_THAT(b_.push(Prefer::Here).overruled, IsEmpty());
+}
+
 /// What pushing must leave, whatever the shell did.
 class Pushed {
   public:
