@@ -932,6 +932,17 @@ TEST_F(FleetJoin, OrTheGateways) {
     EXPECT_NO_THROW(b_.alone()->checkTrail());
 }
 
+TEST_F(FleetJoin, ARuleThatTheDatabaseCannotHaveIsNamed) {
+    Shell(b_.file()).run("UPDATE access_rule SET note = CAST(x'FF41' AS TEXT) WHERE network = '192.0.2.2'");
+    try {
+        b_.join(Prefer::Here);
+        ADD_FAILURE() << "it is taken";
+    } catch (const StoreError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("for 192.0.2.2 has a note"));
+    }
+    EXPECT_TRUE(b_.join(Prefer::Fleet).joined);
+}
+
 TEST_F(FleetJoin, ARuleThatHasExpiredMakesRoomForOneThatHasNot) {
     AccessRule over = denied("192.0.2.7/32", "before");
     over.expires_at = 900;
