@@ -45,6 +45,30 @@ class Wishes {
     std::map<RuleKey, Wish> wishes_;
 };
 
+/// What the fleet has.
+class RulesThere {
+  public:
+    explicit RulesThere(const std::vector<SharedRule>& rules) {
+        for (const SharedRule& rule : rules) {
+            by_key_.emplace(keyOf(rule), &rule);
+            by_number_.emplace(rule.id, &rule);
+        }
+    }
+    /// Null: none of them.
+    const SharedRule* withKeyOf(const SharedRule& rule) const { return found(by_key_, keyOf(rule)); }
+    const SharedRule* numbered(std::int64_t number) const { return found(by_number_, number); }
+
+  private:
+    template <typename Rules, typename Key>
+    static const SharedRule* found(const Rules& rules, const Key& key) {
+        const auto at = rules.find(key);
+        return at == rules.end() ? nullptr : at->second;
+    }
+
+    std::map<RuleKey, const SharedRule*> by_key_;
+    std::map<std::int64_t, const SharedRule*> by_number_;
+};
+
 /// Of what the fleet would get.
 void requireAllReadable(const PushPlan& plan, Prefer prefer) {
     std::vector<SharedRule> rules = plan.uploads;
@@ -128,12 +152,7 @@ void carryOutPush(const PushPlan& plan, Replica& replica, FleetStore& fleet, con
 /// it here, and that goes to the fleet as a new one where its place is taken.
 PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, UnixSeconds now) {
     PushPlan plan;
-    std::map<RuleKey, const SharedRule*> there;
-    std::map<std::int64_t, const SharedRule*> by_number;
-    for (const SharedRule& rule : fleet) {
-        there.emplace(keyOf(rule), &rule);
-        by_number.emplace(rule.id, &rule);
-    }
+    const RulesThere there(fleet);
     std::set<std::int64_t> replaced;
     const auto replace = [&](SharedRule here, const SharedRule& theirs) {
         replaced.insert(theirs.id);
@@ -147,12 +166,13 @@ PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, Uni
     Wishes wishes;
     std::vector<std::int64_t> changed;  // of what the fleet has
     for (const auto& [id, here] : own.changed) {
+        const bool is_there = there.numbered(id) != nullptr;
         const bool over = here && isOver(*here, now);
-        if (by_number.contains(id))
+        if (is_there)
             changed.push_back(id);
         else if (!over)
             plan.forgotten.push_back(id);
-        if (here && !(over && (here->set == kHereSet || !by_number.contains(id)))) wishes.add({*here, id});
+        if (here && !(over && (here->set == kHereSet || !is_there))) wishes.add({*here, id});
     }
     for (const SharedRule& rule : own.added) {
         if (isOver(rule, now)) continue;
@@ -161,21 +181,20 @@ PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, Uni
     }
     std::vector<Wish> others;
     for (Wish& wish : wishes.take()) {
-        const auto found = there.find(keyOf(wish.rule));
-        if (found == there.end())
-            others.push_back(std::move(wish));
+        if (const SharedRule* const theirs = there.withKeyOf(wish.rule))
+            replace(std::move(wish.rule), *theirs);
         else
-            replace(std::move(wish.rule), *found->second);
+            others.push_back(std::move(wish));
     }
     for (Wish& wish : others) {
-        const auto found = by_number.find(wish.number);
-        if (found != by_number.end() && !replaced.contains(wish.number))
-            replace(std::move(wish.rule), *found->second);
+        const SharedRule* const theirs = there.numbered(wish.number);
+        if (theirs != nullptr && !replaced.contains(wish.number))
+            replace(std::move(wish.rule), *theirs);
         else
             plan.uploads.push_back(std::move(wish.rule));
     }
     for (const std::int64_t id : changed)
-        if (!replaced.contains(id)) plan.conflicts.push_back({std::nullopt, *by_number.at(id)});
+        if (!replaced.contains(id)) plan.conflicts.push_back({std::nullopt, *there.numbered(id)});
     return plan;
 }
 
@@ -188,25 +207,19 @@ static std::vector<PushOutcome::Overruled> overruledOf(const OwnRules& asked, co
     std::set<RuleKey> keys;
     for (const SharedRule& rule : now.added)
         keys.insert(keyOf(rule));
-    std::map<RuleKey, const SharedRule*> there;
-    std::map<std::int64_t, const SharedRule*> by_number;
-    for (const SharedRule& rule : fleet) {
-        there.emplace(keyOf(rule), &rule);
-        by_number.emplace(rule.id, &rule);
-    }
-    const auto found = [](const auto& rules, const auto& of) {
-        const auto at = rules.find(of);
-        return at == rules.end() ? std::nullopt : std::optional(*at->second);
-    };
+    const RulesThere there(fleet);
     std::vector<PushOutcome::Overruled> overruled;
-    const auto add = [&](const std::optional<SharedRule>& here, const std::optional<SharedRule>& theirs) {
-        const auto same = here ? found(there, keyOf(*here)) : std::nullopt;
-        if ((here || theirs) && !(same && saySame(*here, *same))) overruled.push_back({here, theirs});
+    const auto add = [&](const std::optional<SharedRule>& here, const SharedRule* theirs) {
+        const SharedRule* const same = here ? there.withKeyOf(*here) : nullptr;
+        if ((here || theirs != nullptr) && !(same != nullptr && saySame(*here, *same)))
+            overruled.push_back({here, theirs == nullptr ? std::nullopt : std::optional(*theirs)});
     };
     for (const auto& [id, here] : asked.changed)
-        if (!numbers.contains(id)) add(here, found(by_number, id));
-    for (const SharedRule& rule : asked.added)
-        if (!keys.contains(keyOf(rule)) && there.contains(keyOf(rule))) add(rule, found(there, keyOf(rule)));
+        if (!numbers.contains(id)) add(here, there.numbered(id));
+    for (const SharedRule& rule : asked.added) {
+        const SharedRule* const theirs = there.withKeyOf(rule);
+        if (theirs != nullptr && !keys.contains(keyOf(rule))) add(rule, theirs);
+    }
     return overruled;
 }
 
