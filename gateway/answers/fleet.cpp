@@ -246,6 +246,17 @@ auto pairWith(const Of& of) {
     };
 }
 
+/// Each side of which may have none.
+template <typename Differences, typename Make>
+Array::Ptr differencesOf(const Differences& differences, const Make& make) {
+    return arrayOf(differences, [&](const auto& difference) {
+        Object::Ptr pair = inOrder();
+        pair->set("here", difference.here ? Var(make(*difference.here)) : Var());
+        pair->set("fleet", difference.fleet ? Var(make(*difference.fleet)) : Var());
+        return pair;
+    });
+}
+
 Var preferOf(const store::JoinRequest& request) {
     if (request.prefer == store::Prefer::Nobody) return {};
     return request.prefer == store::Prefer::Here ? "here" : "fleet";
@@ -294,25 +305,18 @@ Object pushAsJson(const store::PushOutcome& outcome, const store::JoinRequest& r
                    conflict->set("fleet", sharedRuleAsJson(pair.fleet));
                    return conflict;
                }));
+    object.set("overruled", differencesOf(outcome.overruled, sharedRuleAsJson));
     return object;
 }
 
 Object verifiedAsJson(const store::Comparison& comparison, const std::string& gateway) {
-    const auto pairs = [](const auto& differences, const auto& make) {
-        return arrayOf(differences, [&](const auto& difference) {
-            Object::Ptr pair = inOrder();
-            pair->set("here", difference.here ? Var(make(*difference.here)) : Var());
-            pair->set("fleet", difference.fleet ? Var(make(*difference.fleet)) : Var());
-            return pair;
-        });
-    };
     Object object(Poco::JSON_PRESERVE_KEY_ORDER);
     object.set("gateway", gateway);
     object.set("rules_version", comparison.version);
     object.set("same", comparison.same);
     object.set("own", comparison.own);
-    object.set("differences", pairs(comparison.rules, sharedRuleAsJson));
-    object.set("set_differences", pairs(comparison.sets, sharedSetAsJson));
+    object.set("differences", differencesOf(comparison.rules, sharedRuleAsJson));
+    object.set("set_differences", differencesOf(comparison.sets, sharedSetAsJson));
     return object;
 }
 

@@ -647,6 +647,13 @@ void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool b
                 {409, "later_changes",
                  fmt::format("change {} was not undone: undo the later changes first", result.change),
                  withoutBraces(answers::historyAsJson(result.entries))});
+        case Kind::Renumbered:
+            throw since_shown(
+                {409, "renumbered",
+                 fmt::format("change {} was not undone: another rule has the number that one of its rules "
+                             "had, as the fleet needed it: remove it by its network, or make it again",
+                             result.change),
+                 withoutBraces(answers::historyAsJson(result.entries))});
         case Kind::InTheWay:
             throw since_shown(problemOf(rules::Refusal(rules::InTheWay{result.in_the_way})));
     }

@@ -1023,16 +1023,16 @@ void Access::undo() {
                                         printable(last.who), formatUtc(last.at), last.change));
             }
             case Kind::LaterChanges:
-                if (arguments_.here && !std::all_of(result.entries.begin(), result.entries.end(), isOfHere))
-                    return fail(
-                        fmt::format("change {} was not undone: its rules have got other numbers "
-                                    "since, as the fleet needed theirs: mailgate access remove NET "
-                                    "--here, or deny or allow it again",
-                                    number));
                 for (const auto& entry : result.entries)
                     fail(fmt::format("later change {} by {}: {}", entry.change, printable(entry.who),
                                      changeLine(entry)));
                 return fail(fmt::format("change {} was not undone: undo the later changes first", number));
+            case Kind::Renumbered:
+                return fail(
+                    fmt::format("change {} was not undone: another rule has the number that one of its rules "
+                                "had, as the fleet needed it: mailgate access remove NET (--here, where it "
+                                "is of this gateway alone), or deny or allow it again",
+                                number));
             case Kind::InTheWay:
                 for (const AccessRule& rule : result.in_the_way)
                     fail(fmt::format("conflict: {}", sentenceOf(rule)));

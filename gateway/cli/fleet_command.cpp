@@ -187,15 +187,20 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview, boo
 void printPush(const store::PushOutcome& outcome, const store::JoinRequest& request) {
     const store::PushPlan& plan = outcome.plan;
     const auto rule = [](const store::SharedRule& one) { return lineOf(one); };
+    printLines("the fleet was first", outcome.overruled, [](const store::PushOutcome::Overruled& one) {
+        const auto text = [](const std::optional<store::SharedRule>& side) {
+            return side ? fmt::format("\"{}\"", lineOf(*side)) : "nothing";
+        };
+        return fmt::format("here was {}, in the fleet is {} now", text(one.here), text(one.fleet));
+    });
     printLines("to the fleet", plan.uploads, rule);
     printLines("to the fleet, whose own has expired", plan.renewed,
                [](const store::PushPlan::Conflict& pair) { return lineOf(*pair.here); });
     printLines("in the fleet already", plan.same, rule);
     printLines("conflict", plan.conflicts, [](const store::PushPlan::Conflict& conflict) {
-        return fmt::format(
-            "{}, in the fleet \"{}\"",
-            conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "removed here",
-            lineOf(conflict.fleet));
+        return fmt::format("{}, in the fleet \"{}\"",
+                           conflict.here ? fmt::format("here \"{}\"", lineOf(*conflict.here)) : "not here",
+                           lineOf(conflict.fleet));
     });
     fmt::print("{}{} to the fleet, {}\n", request.preview ? "would be: " : "",
                counted(plan.uploads.size() + plan.renewed.size(), "rule"),

@@ -126,6 +126,11 @@ store::FleetFollower::Events fleetEvents(EventLog& log) {
         LogLine line = log.line(LogLevel::Warning, "fleet.recovered");
         log.write(line);
     };
+    events.unforgotten = [&log](const std::string& why) {
+        LogLine line = log.line(LogLevel::Error, "fleet.changes_kept");
+        line.text("detail", why);
+        log.write(line);
+    };
     events.unreadable = [&log](const std::vector<std::string>& rules) {
         for (const std::string& rule : rules) {
             LogLine line = log.line(LogLevel::Error, "fleet.unreadable");

@@ -52,6 +52,9 @@ inline constexpr EventRow kEvents[] = {
      "the fleet's database cannot be reached, or this gateway has no part in it (`detail`): the rules go on "
      "as they "
      "are, and are changed with `--here` alone"},
+    {"fleet.changes_kept", LogLevel::Error,
+     "what is old in the fleet's log of changes cannot be removed (`detail`): it grows until it can; once "
+     "until then"},
     {"fleet.unreadable", LogLevel::Error,
      "a rule of the fleet cannot be read by this gateway (`detail`), and is not in force here"},
     {"fleet.recovered", LogLevel::Warning, "the gateway has the fleet's rules again"},

@@ -40,6 +40,7 @@ struct FleetFollower::Impl {
     std::unique_ptr<Replica> replica;  ///< none after a failure
     std::int64_t announced = -1;       ///< with which version
     steady_clock::time_point next_announcement;
+    bool forgets = true;  ///< as far as is known
 
     mutable std::mutex mutex;  ///< of what follows
     bool notified = false;
@@ -67,9 +68,17 @@ void FleetFollower::Impl::lookAfter(std::int64_t now) {
     next_upkeep = steady_clock::now() + options.upkeep;
     try {
         if (events.upkeep) events.upkeep(now);
-        fleet->forgetChanges();
     } catch (const StoreError&) {
         // Another gateway is changing the rules, or the next look at the database says what is wrong; it is due again.
+    }
+    try {
+        fleet->forgetChanges();
+        forgets = true;
+    } catch (const StoreError& error) {
+        // Likewise; and which rights its role lacks nobody else asks.
+        const bool is_told =
+            error.kind() == StoreError::Kind::Locked || error.kind() == StoreError::Kind::Open;
+        if (!is_told && std::exchange(forgets, false) && events.unforgotten) events.unforgotten(error.what());
     }
 }
 

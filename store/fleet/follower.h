@@ -47,6 +47,8 @@ class FleetFollower {
         std::function<void()> found{};                       ///< after lost()
         /// These of the fleet's rules cannot be read, and are not in force here.
         std::function<void(const std::vector<std::string>& rules)> unreadable{};
+        /// What is old in the log of changes cannot be removed: once, until it can.
+        std::function<void(const std::string& why)> unforgotten{};
         /// After each look that went well: what else gateways share. It may ask the database; what fails in that is its own affair.
         std::function<void(FleetStore& fleet, const FleetState& state)> shared{};
         /// Every `upkeep`, for what one gateway does for all: it is `now` by the database's clock. What it throws is StoreError.

@@ -136,6 +136,18 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
         fleet_store.rollback();
 }
 
+/// What the fleet would get.
+std::vector<SharedRule> givenBy(const JoinPlan& plan, Prefer prefer) {
+    std::vector<SharedRule> rules = plan.uploads;
+    const auto add = [&](const std::vector<JoinPlan::Conflict>& pairs) {
+        for (const JoinPlan::Conflict& pair : pairs)
+            rules.push_back(pair.here);
+    };
+    add(plan.renewed);
+    if (prefer == Prefer::Here) add(plan.conflicts);
+    return rules;
+}
+
 /// PostgreSQL refuses other texts, without a word of where they are.
 bool isStorable(const SharedRule& rule) {
     const auto texts = {&rule.network, &rule.listener, &rule.set,   &rule.note,
@@ -252,7 +264,7 @@ JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& re
         const SharedChanges here = replica.everythingHere();
         const SharedChanges there = fleet.everything();
         outcome.plan = planJoin(here, there, request.now);
-        requireReadable(outcome.plan.uploads);
+        requireReadable(givenBy(outcome.plan, request.prefer));
         const bool undecided = outcome.plan.conflicting() && request.prefer == Prefer::Nobody;
         if (request.preview || undecided) return fleet.rollback();
         carryOut(outcome.plan, replica, fleet, request, there, state, std::max(here.next_id, state.next_id));

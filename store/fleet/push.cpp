@@ -14,25 +14,59 @@ namespace mailgate::store {
 
 namespace {
 
-/// One rule of each key: the one that lasts longer.
-class Given {
+/// What this gateway would have in the fleet, with the key that it has there.
+struct Wish {
+    SharedRule rule;
+    std::int64_t number = 0;  ///< of the fleet's rule that it was here; 0: of none
+};
+
+/// One wish for each key: the one that lasts longer. In the place of a rule of the fleet's, if one of them is.
+class Wishes {
   public:
-    void add(SharedRule rule) {
-        const auto [at, fresh] = rules_.try_emplace(keyOf(rule), rule);
-        const auto& other = at->second.expires_at;
-        if (!fresh && other && (!rule.expires_at || *rule.expires_at > *other)) at->second = std::move(rule);
+    void add(Wish wish) {
+        if (wish.rule.set == kHereSet) wish.rule.set = kManualSet;
+        const auto [at, fresh] = wishes_.try_emplace(keyOf(wish.rule), wish);
+        if (fresh) return;
+        Wish& other = at->second;
+        if (other.rule.expires_at &&
+            (!wish.rule.expires_at || *wish.rule.expires_at > *other.rule.expires_at))
+            std::swap(other, wish);
+        if (other.number == 0) other.number = wish.number;
     }
-    std::vector<SharedRule> take() {
-        std::vector<SharedRule> rules;
-        for (auto& [key, rule] : rules_)
-            rules.push_back(std::move(rule));
-        std::sort(rules.begin(), rules.end(),
-                  [](const SharedRule& a, const SharedRule& b) { return a.id < b.id; });
-        return rules;
+    std::vector<Wish> take() {
+        std::vector<Wish> all;
+        for (auto& [key, wish] : wishes_)
+            all.push_back(std::move(wish));
+        std::sort(all.begin(), all.end(), [](const Wish& a, const Wish& b) { return a.rule.id < b.rule.id; });
+        return all;
     }
 
   private:
-    std::map<RuleKey, SharedRule> rules_;
+    std::map<RuleKey, Wish> wishes_;
+};
+
+/// What the fleet has.
+class RulesThere {
+  public:
+    explicit RulesThere(const std::vector<SharedRule>& rules) {
+        for (const SharedRule& rule : rules) {
+            by_key_.emplace(keyOf(rule), &rule);
+            by_number_.emplace(rule.id, &rule);
+        }
+    }
+    /// Null: none of them.
+    const SharedRule* withKeyOf(const SharedRule& rule) const { return found(by_key_, keyOf(rule)); }
+    const SharedRule* numbered(std::int64_t number) const { return found(by_number_, number); }
+
+  private:
+    template <typename Rules, typename Key>
+    static const SharedRule* found(const Rules& rules, const Key& key) {
+        const auto at = rules.find(key);
+        return at == rules.end() ? nullptr : at->second;
+    }
+
+    std::map<RuleKey, const SharedRule*> by_key_;
+    std::map<std::int64_t, const SharedRule*> by_number_;
 };
 
 /// Of what the fleet would get.
@@ -103,74 +137,102 @@ void carryOutPush(const PushPlan& plan, Replica& replica, FleetStore& fleet, con
     }
     replica.drop(plan.settled, actorAt(request.who, request.gateway));
     replica.restore(restored);
-    replica.forget(plan.forgotten);
-    if (upload.changes().entries.empty()) return fleet.rollback();
+    if (upload.changes().entries.empty()) {
+        replica.forget(plan.forgotten);
+        return fleet.rollback();
+    }
     replica.apply(upload.changes());
+    replica.forget(plan.forgotten);
     fleet.commit(upload.changes(), request.gateway);
 }
 
 }  // namespace
 
+/// A rule of the fleet's is replaced by the one that is for the same here, whichever number that had; else by what was made of
+/// it here, and that goes to the fleet as a new one where its place is taken.
 PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, UnixSeconds now) {
     PushPlan plan;
-    Given given;
-    std::map<RuleKey, const SharedRule*> there;
-    std::map<std::int64_t, const SharedRule*> by_number;
-    for (const SharedRule& rule : fleet) {
-        there.emplace(keyOf(rule), &rule);
-        by_number.emplace(rule.id, &rule);
-    }
-    for (SharedRule rule : own.added) {
-        if (isOver(rule, now)) continue;
-        if (rule.set == kHereSet) {
-            plan.settled.push_back(rule.id);
-            rule.set = kManualSet;
-        }
-        given.add(std::move(rule));
-    }
-    for (const auto& [id, here] : own.changed) {
-        if (by_number.contains(id)) continue;
-        if (!here)
-            plan.forgotten.push_back(id);
-        else if (!isOver(*here, now))
-            given.add(*here);
-    }
-    for (SharedRule& rule : given.take()) {
-        const auto found = there.find(keyOf(rule));
-        if (found == there.end())
-            plan.uploads.push_back(std::move(rule));
-        else if (saySame(rule, *found->second))
-            plan.same.push_back(*found->second);
-        else if (isOver(*found->second, now))
-            plan.renewed.push_back({std::move(rule), *found->second});
+    const RulesThere there(fleet);
+    std::set<std::int64_t> replaced;
+    const auto replace = [&](SharedRule here, const SharedRule& theirs) {
+        replaced.insert(theirs.id);
+        if (saySame(here, theirs))
+            plan.same.push_back(theirs);
+        else if (isOver(theirs, now))
+            plan.renewed.push_back({std::move(here), theirs});
         else
-            plan.conflicts.push_back({std::move(rule), *found->second});
-    }
-    std::set<std::int64_t> made_again;
-    for (const SharedRule& rule : plan.same)
-        made_again.insert(rule.id);
-    for (const auto* pairs : {&plan.conflicts, &plan.renewed})
-        for (const PushPlan::Conflict& pair : *pairs)
-            made_again.insert(pair.fleet.id);
+            plan.conflicts.push_back({std::move(here), theirs});
+    };
+    Wishes wishes;
+    std::vector<std::int64_t> changed;  // of what the fleet has
     for (const auto& [id, here] : own.changed) {
-        const auto found = by_number.find(id);
-        if (found == by_number.end() || made_again.contains(id)) continue;
-        if (here && saySame(*here, *found->second)) {
-            plan.same.push_back(*found->second);
-            continue;
-        }
-        PushPlan::Conflict conflict{here, *found->second};
-        if (conflict.here && conflict.here->set == kHereSet) conflict.here->set = kManualSet;
-        plan.conflicts.push_back(std::move(conflict));
+        const bool is_there = there.numbered(id) != nullptr;
+        const bool over = here && isOver(*here, now);
+        if (is_there)
+            changed.push_back(id);
+        else if (!over)
+            plan.forgotten.push_back(id);
+        if (here && !(over && (here->set == kHereSet || !is_there))) wishes.add({*here, id});
     }
+    for (const SharedRule& rule : own.added) {
+        if (isOver(rule, now)) continue;
+        if (rule.set == kHereSet) plan.settled.push_back(rule.id);
+        wishes.add({rule});
+    }
+    std::vector<Wish> others;
+    for (Wish& wish : wishes.take()) {
+        if (const SharedRule* const theirs = there.withKeyOf(wish.rule))
+            replace(std::move(wish.rule), *theirs);
+        else
+            others.push_back(std::move(wish));
+    }
+    for (Wish& wish : others) {
+        const SharedRule* const theirs = there.numbered(wish.number);
+        if (theirs != nullptr && !replaced.contains(wish.number))
+            replace(std::move(wish.rule), *theirs);
+        else
+            plan.uploads.push_back(std::move(wish.rule));
+    }
+    for (const std::int64_t id : changed)
+        if (!replaced.contains(id)) plan.conflicts.push_back({std::nullopt, *there.numbered(id)});
     return plan;
+}
+
+/// `asked`, of which the gateway has for itself only `now` any more.
+static std::vector<PushOutcome::Overruled> overruledOf(const OwnRules& asked, const OwnRules& now,
+                                                       const std::vector<SharedRule>& fleet) {
+    std::set<std::int64_t> numbers;
+    for (const auto& [id, here] : now.changed)
+        numbers.insert(id);
+    std::set<RuleKey> keys;
+    for (const SharedRule& rule : now.added)
+        keys.insert(keyOf(rule));
+    const RulesThere there(fleet);
+    std::vector<PushOutcome::Overruled> overruled;
+    const auto add = [&](const std::optional<SharedRule>& here, const SharedRule* theirs) {
+        const SharedRule* const same = here ? there.withKeyOf(*here) : nullptr;
+        if ((here || theirs != nullptr) && !(same != nullptr && saySame(*here, *same)))
+            overruled.push_back({here, theirs == nullptr ? std::nullopt : std::optional(*theirs)});
+    };
+    for (const auto& [id, here] : asked.changed)
+        if (!numbers.contains(id)) add(here, there.numbered(id));
+    for (const SharedRule& rule : asked.added) {
+        const SharedRule* const theirs = there.withKeyOf(rule);
+        if (theirs != nullptr && !keys.contains(keyOf(rule))) add(rule, theirs);
+    }
+    return overruled;
 }
 
 PushOutcome pushToFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
     PushOutcome outcome;
+    // While another gateway has the fleet's lock, this one may already follow what that changes.
+    const OwnRules asked = replica.membership() ? replica.ownRules() : OwnRules{};
     changeBoth(replica, fleet, [&](const FleetState& state) {
         bringUp(replica, state, fleet);
-        outcome.plan = planPush(replica.ownRules(), fleet.everything().rules, request.now);
+        const OwnRules own = replica.ownRules();
+        const std::vector<SharedRule> there = fleet.everything().rules;
+        outcome.overruled = overruledOf(asked, own, there);
+        outcome.plan = planPush(own, there, request.now);
         requireAllReadable(outcome.plan, request.prefer);
         const bool undecided = !outcome.plan.conflicts.empty() && request.prefer == Prefer::Nobody;
         if (request.preview || undecided) return fleet.rollback();

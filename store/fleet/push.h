@@ -15,7 +15,7 @@ namespace mailgate::store {
 
 struct PushPlan {
     struct Conflict {
-        std::optional<SharedRule> here;  ///< none: it was removed here
+        std::optional<SharedRule> here;  ///< none: it is not here
         SharedRule fleet;
     };
     std::vector<SharedRule> uploads;  ///< as the fleet gets them, but for their numbers
@@ -32,6 +32,11 @@ struct PushOutcome {
     PushPlan plan;
     bool pushed =
         false;  ///< false: it was a preview, or there are conflicts and nobody is preferred; nothing was changed
+    struct Overruled {
+        std::optional<SharedRule> here, fleet;  ///< none: it was not here, is not in the fleet any more
+    };
+    /// What this gateway had for itself when it was asked, and the fleet has changed before it came to that.
+    std::vector<Overruled> overruled{};
 };
 /// Throws StoreError; then nothing was changed.
 PushOutcome pushToFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request);

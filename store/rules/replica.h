@@ -104,7 +104,7 @@ class Replica {
     virtual void reach(std::int64_t version, const std::string& token) = 0;
 
     /// The fleet has removed these rules for the change that was just made: they are a part of it in the trail, too. What the
-    /// file has under their numbers is its own.
+    /// file has under their numbers is its own, and gets other ones.
     virtual void tellRemoved(const std::vector<SharedEntry>& removals) = 0;
 
     virtual void inTransaction(const std::function<void()>& work) = 0;
@@ -117,7 +117,7 @@ class Replica {
     virtual void drop(const std::vector<std::int64_t>& ids, const std::string& who) = 0;
     /// It is as the fleet has it that these rules are not here.
     virtual void forget(const std::vector<std::int64_t>& ids) = 0;
-    /// The fleet's rules are here again as the fleet has them.
+    /// The fleet's rules are here again as the fleet has them; what cannot be read counts as changed, as with apply().
     virtual void restore(const std::vector<SharedRule>& rules) = 0;
     /// What is in the trail cannot be undone any more.
     virtual void sealTrail() = 0;

@@ -312,6 +312,7 @@ class RuleStore {
             Unreadable,    ///< an earlier version of mailgate has written it, or it concerns no rules
             Undone,        ///< already: all is as it was before it
             LaterChanges,  ///< stand on it; those that were taken back since do not
+            Renumbered,    ///< another rule has the number that one of its rules had: the fleet needed it
             InTheWay,      ///< rules are, of the same set, network, listener and verdict
         };
         Kind kind = Kind::NotFound;

@@ -686,6 +686,12 @@ class Joining(unittest.TestCase):
         database.sql("CREATE DATABASE moved OWNER mailgate_owner")
         self.assertIn("mailgate fleet migrate makes the tables", gateways[0].run("fleet", "copy", moved()).stderr)
         ran(gateways[0], "fleet", "migrate", "--url", moved("mailgate_owner"), "--grant", "mailgate")
+        # What a superuser makes is the owner's all the same.
+        word = PASSWORD.replace("%40", "@")
+        database.sql("DROP TABLE mailgate.keep_at_least; DROP INDEX mailgate.session_balancer, mailgate.refused_balancer; UPDATE mailgate.meta SET schema = 5;"
+                     f" CREATE ROLE root_of_all SUPERUSER LOGIN PASSWORD '{word}'", "moved")
+        ran(gateways[0], "fleet", "migrate", "--url", moved("root_of_all"))
+        self.assertEqual(database.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'keep_at_least'", "moved"), "mailgate_owner")
         gateways[0].access("deny", "203.0.113.20", "--note", "a\\tab", "--set", "moving")
         gateways[0].access("set", "define", "moving", "--note", "first")
         self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), r"has version \d+ of the rules now: [1-9]\d* rules?, [1-9]\d* new lines? of the log")

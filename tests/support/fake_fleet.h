@@ -36,6 +36,7 @@ struct FleetDatabase {
         ticket_keys;                            ///< sealed, by secret and period
     std::function<void()> before_everything{};  ///< done once, before all is read
     bool gone = false;                          ///< it cannot be reached
+    bool keeps_changes = false;                 ///< none may be removed from the log
     bool loses_answer = false;                  ///< it commits, and nobody hears of it
 };
 
@@ -91,6 +92,7 @@ class FakeFleet final : public FleetStore {
     }
     void forgetChanges() override {
         const auto guard = reached();
+        if (database_->keeps_changes) throw StoreError(StoreError::Kind::Other, "permission denied");
         std::erase_if(database_->log,
                       [&](const SharedEntry& entry) { return entry.version < database_->state.log_from; });
         std::erase_if(database_->tokens,

@@ -2,6 +2,8 @@
 /// \file  A folder of a test's own.
 #pragma once
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
@@ -11,8 +13,9 @@ namespace mailgate {
 
 class TemporaryFolder {
   public:
-    TemporaryFolder() {
-        std::string name = (std::filesystem::temp_directory_path() / "mailgate-test.XXXXXX").string();
+    TemporaryFolder() : TemporaryFolder(std::filesystem::temp_directory_path()) {}
+    explicit TemporaryFolder(const std::filesystem::path& parent) {
+        std::string name = (parent / "mailgate-test.XXXXXX").string();
         if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a temporary folder");
         path_ = name;
     }
@@ -26,5 +29,11 @@ class TemporaryFolder {
   private:
     std::filesystem::path path_;
 };
+
+/// Where files are in memory, if anywhere: for many small changes that nobody waits to have on a disk.
+inline std::filesystem::path folderInMemory() {
+    const std::filesystem::path shared = "/dev/shm";
+    return ::access(shared.c_str(), W_OK) == 0 ? shared : std::filesystem::temp_directory_path();
+}
 
 }  // namespace mailgate

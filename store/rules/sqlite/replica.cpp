@@ -152,6 +152,16 @@ bool isReadable(const SharedRule& rule) {
     return std::holds_alternative<Network>(parseNetwork(rule.network));
 }
 
+/// One of the file's own has the number of another rule, of the fleet's.
+void giveWay(Database& database, std::int64_t id) {
+    raiseNumbers(database, database.number("SELECT max(id) FROM access_rule") + 1);
+    database.run(
+        fmt::format("UPDATE access_rule SET id = {0} WHERE id = {1};"
+                    "UPDATE access_name SET rule_id = {0} WHERE rule_id = {1};"
+                    "UPDATE fleet_local SET rule_id = {0} WHERE rule_id = {1}",
+                    lastNumber(database, "access_rule"), id));
+}
+
 /// The rules concerned go, but for how often they were used; what is there of the file's own makes room.
 class Application {
   public:
@@ -171,7 +181,7 @@ class Application {
                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)") {}
 
     void take(std::int64_t id) {
-        if (isOwn(database_, id)) return giveWay(id);
+        if (isOwn(database_, id)) return giveWay(database_, id);
         hits_.reset();
         hits_.bind(1, id);
         if (hits_.step()) used_.insert_or_assign(id, std::pair(hits_.number(0), optionalNumber(hits_, 1)));
@@ -217,17 +227,6 @@ class Application {
     }
 
   private:
-    /// One of the file's own has the number that the fleet has given another rule.
-    void giveWay(std::int64_t id) {
-        raiseNumbers(database_, database_.number("SELECT max(id) FROM access_rule") + 1);
-        const std::int64_t fresh = lastNumber(database_, "access_rule");
-        database_.run(
-            fmt::format("UPDATE access_rule SET id = {0} WHERE id = {1};"
-                        "UPDATE access_name SET rule_id = {0} WHERE rule_id = {1};"
-                        "UPDATE fleet_local SET rule_id = {0} WHERE rule_id = {1}",
-                        fresh, id));
-    }
-
     Database& database_;
     RawStatement hits_, find_;
     ForEach remove_, unmark_, differs_;
@@ -260,6 +259,18 @@ void writeEntries(Database& database, const std::vector<SharedEntry>& entries,
         bindOptional(write, 10, entry.made_by.empty() ? std::nullopt : std::optional(entry.made_at));
         write.step();
     }
+}
+
+/// What is changed here can only be one of these.
+void forgetAllBut(Database& database, const std::vector<SharedRule>& rules) {
+    std::set<std::int64_t> there;
+    for (const SharedRule& rule : rules)
+        there.insert(rule.id);
+    std::vector<std::int64_t> gone;
+    RawStatement changed(database, "SELECT rule_id FROM fleet_local WHERE what = 'changed'");
+    while (changed.step())
+        if (!there.contains(changed.number(0))) gone.push_back(changed.number(0));
+    forget(database, gone);
 }
 
 /// The names of the sets that entries of the trail are about.
@@ -420,7 +431,10 @@ std::vector<std::string> apply(Database& database, const SharedChanges& changes)
         writeEntries(database, entries);
         if (!ids.empty()) raiseVersion(database);
     }
-    if (changes.sums_up) sealTrail(database);
+    if (changes.sums_up) {
+        forgetAllBut(database, changes.rules);
+        sealTrail(database);
+    }
     raiseNumbers(database, changes.next_id - 1);
     reach(database, changes.version, changes.token);
     return unreadable;
@@ -482,12 +496,15 @@ void tellRemoved(Database& database, const std::vector<SharedEntry>& removals) {
     if (removals.empty()) return;
     writeEntries(database, removals,
                  database.number("SELECT change FROM access_audit ORDER BY id DESC LIMIT 1"));
+    const WithoutTriggers quiet(database);
     ForEach gone(database, "DELETE FROM fleet_local WHERE rule_id = ?1");
     ForEach own(database,
                 "INSERT INTO fleet_local(rule_id, what) SELECT id, 'added' FROM access_rule WHERE id = ?1");
     for (const SharedEntry& removal : removals) {
         gone(removal.rule_id);
         own(removal.rule_id);
+        // Who takes the change back has the removed one again, with its number.
+        if (isOwn(database, removal.rule_id)) giveWay(database, removal.rule_id);
     }
 }
 
@@ -500,9 +517,10 @@ void restore(Database& database, const std::vector<SharedRule>& rules) {
     if (rules.empty()) return;
     const WithoutTriggers quiet(database);
     Application application(database);
+    ForEach differs(database, "INSERT OR REPLACE INTO fleet_local(rule_id, what) VALUES (?1, 'changed')");
     for (const SharedRule& rule : rules) {
         application.take(rule.id);
-        application.put(rule);
+        if (!application.put(rule)) differs(rule.id);
     }
     raiseVersion(database);
 }

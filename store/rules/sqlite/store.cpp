@@ -1362,6 +1362,23 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<
 
 namespace {
 
+/// `later`, which is laterThan() the change, has made another rule with the number of one of its rules.
+bool areOfOthers(const std::vector<RuleStore::AuditEntry>& change,
+                 const std::vector<RuleStore::AuditEntry>& later) {
+    using Identity = std::tuple<std::string, std::string, Verdict, std::string>;
+    std::map<std::int64_t, std::set<Identity>> known;  // by number
+    const auto isNew = [&](std::int64_t id, const std::string& line) {
+        const auto rule = parseTrailRule(line);
+        return rule && known[id].emplace(subjectIn(line), rule->listener, rule->verdict, rule->set).second;
+    };
+    for (const RuleStore::AuditEntry& entry : change)
+        for (const std::string* line : {&entry.before, &entry.after})
+            isNew(entry.rule_id, *line);
+    return std::ranges::any_of(later, [&](const RuleStore::AuditEntry& entry) {
+        return isNew(entry.rule_id, entry.after) && entry.before.empty();
+    });
+}
+
 /// Ends a transaction that is to leave nothing.
 struct TakenBackInPart {};
 
@@ -1452,7 +1469,10 @@ RuleStore::UndoResult SqliteRuleStore::undo(std::int64_t change_id, std::string_
                 return;
             result.kind = Kind::LaterChanges;
             result.entries = laterThan(entries);
-            if (isUndone(entries, result.entries)) result.kind = Kind::Undone;
+            if (isUndone(entries, result.entries))
+                result.kind = Kind::Undone;
+            else if (areOfOthers(entries, result.entries))
+                result.kind = Kind::Renumbered;
             if (!result.entries.empty()) return;
             const std::int64_t before = endOfTrail();
             takeBack(std::move(entries), who, result);

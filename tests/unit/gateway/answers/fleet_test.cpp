@@ -148,7 +148,9 @@ TEST(Fleet, TellsOfPushingARuleThatWasRemovedHere) {
     store::PushOutcome outcome;
     outcome.pushed = true;
     outcome.plan.conflicts = {{std::nullopt, sharedRule("192.0.2.4/32", "theirs")}};
+    outcome.overruled = {{sharedRule("192.0.2.5/32", "ours"), std::nullopt}};
     const auto told = pushAsJson(outcome, {.gateway = "mx-1", .prefer = store::Prefer::Here});
+    EXPECT_TRUE(told.getArray("overruled")->getObject(0)->isNull("fleet"));
     EXPECT_TRUE(told.getValue<bool>("pushed"));
     EXPECT_EQ(told.getValue<std::string>("prefer"), "here");
     EXPECT_TRUE(told.getArray("conflicts")->getObject(0)->isNull("here"));

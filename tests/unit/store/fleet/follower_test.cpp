@@ -32,6 +32,10 @@ class FleetFollowerTest : public testing::Test {
             ++lost_;
         };
         events.found = [this] { ++found_; };
+        events.unforgotten = [this](const std::string& why) {
+            EXPECT_EQ(why, "permission denied");
+            ++unforgotten_;
+        };
         events.upkeep = [this](std::int64_t) {
             ++upkeep_;
             throw StoreError(StoreError::Kind::Locked, "another gateway is changing the rules");
@@ -92,7 +96,7 @@ class FleetFollowerTest : public testing::Test {
     std::atomic<bool> exhausted_{false};
     std::atomic<int> locked_{0};  ///< so many times
     std::chrono::milliseconds patience_{60'000};
-    std::atomic<int> lost_{0}, found_{0}, upkeep_{0};
+    std::atomic<int> lost_{0}, found_{0}, upkeep_{0}, unforgotten_{0};
     std::unique_ptr<FleetFollower> follower_;
 };
 
@@ -170,6 +174,30 @@ TEST_F(FleetFollowerTest, UpkeepThatOthersDoIsNoFailure) {
     start();
     await([&] { return upkeep_ >= 2; });
     EXPECT_TRUE(follower_->status().connected);
+    EXPECT_EQ(lost_, 0);
+    EXPECT_EQ(unforgotten_, 0);
+}
+
+TEST_F(FleetFollowerTest, ThatTheLogOfChangesGrowsIsToldOnce) {
+    join();
+    database_->keeps_changes = true;
+    start();
+    const auto further = [&] {
+        const int before = upkeep_;
+        await([&] { return upkeep_ >= before + 2; });
+    };
+    further();
+    further();
+    EXPECT_EQ(unforgotten_, 1);
+    const auto keep = [&](bool keeps) {
+        const std::lock_guard guard(database_->mutex);
+        database_->keeps_changes = keeps;
+    };
+    keep(false);
+    further();
+    keep(true);
+    further();
+    EXPECT_EQ(unforgotten_, 2);
     EXPECT_EQ(lost_, 0);
 }
 

@@ -9,9 +9,13 @@
 #include "tests/support/fake_fleet.h"
 #include "tests/unit/store/support.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
+#include <random>
 
 namespace mailgate::store {
 namespace {
@@ -20,6 +24,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
+using testing::Not;
 using testing::UnorderedElementsAre;
 
 AccessRule denied(const std::string& network, const std::string& note = "") {
@@ -72,7 +77,7 @@ class SharingGateway {
   private:
     const std::string name_;
     const std::shared_ptr<FleetDatabase> database_;
-    const TemporaryFolder folder_;
+    const TemporaryFolder folder_{folderInMemory()};
     const std::string url_;
 };
 
@@ -151,6 +156,18 @@ TEST_F(FleetSharingTest, WhatACommandHasBroughtMeanwhileIsAmongWhatIsChangedAsAW
     EXPECT_EQ(bringUp(*b_.replica(), before, fleet.state(), fleet).version, 3);
     EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one"));
     EXPECT_EQ(b_.replica()->membership()->version, 3);
+}
+
+TEST_F(FleetSharingTest, WithTheRulesAsAWholeWhatNobodyHasIsNoDifference) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("DELETE FROM access_rule");
+    a_.rules()->remove(std::vector<std::int64_t>{1}, "alice");
+    database_->rules.at(2).network = "garbage";
+    database_->state.log_from = 2;
+    FakeFleet fleet(database_);
+    bringUp(*b_.replica(), b_.replica()->membership().value(), fleet.state(), fleet);
+    EXPECT_EQ(b_.replica()->differences().changed, 1u) << "which cannot be read";
 }
 
 TEST_F(FleetSharingTest, WhoChangesHasTheOthersChangesFirst) {
@@ -275,6 +292,33 @@ TEST_F(FleetSharingTest, ARuleThatTheShellRemovedMayBeMadeAgain) {
     EXPECT_EQ(database_->rules.size(), 1u);
 }
 
+TEST_F(FleetSharingTest, ARuleThatTheShellMovedMayBeMadeAgainAndThatTakenBack) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("UPDATE access_rule SET network = '192.0.2.9'");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "again")}, "alice");
+    EXPECT_THAT(a_.lines(), ElementsAre("2 192.0.2.1 again", "3 192.0.2.9 one"));
+    EXPECT_EQ(a_.rules()->undo(a_.alone()->history({}).back().change, "alice").kind,
+              RuleStore::UndoResult::Kind::Done);
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "3 192.0.2.9 one"));
+    EXPECT_EQ(a_.replica()->differences().added, 1u);
+    EXPECT_EQ(database_->rules.size(), 1u);
+}
+
+TEST_F(FleetSharingTest, AChangeWhoseNumberAnotherRuleHasIsNotTakenBackForThat) {
+    AccessRule own = denied("192.0.2.1/32", "own");
+    own.set = kHereSet;
+    b_.alone()->put(std::vector{own}, "bob");
+    const auto change = b_.alone()->history({}).back().change;
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "other")}, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.2 other", "2 192.0.2.1 own"));
+    EXPECT_EQ(b_.alone()->undo(change, "bob").kind, RuleStore::UndoResult::Kind::Renumbered);
+    // One that was changed since is the same one.
+    const auto first = a_.alone()->history({}).back().change;
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "changed")}, "alice");
+    EXPECT_EQ(a_.rules()->undo(first, "alice").kind, RuleStore::UndoResult::Kind::LaterChanges);
+}
+
 TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleIsNotGivenToTheFleetUnseen) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
     b_.follow();
@@ -325,6 +369,7 @@ TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsLeftOutAndTheOthersAreNot) {
     EXPECT_THAT(b_.follow(), ElementsAre("rule 1 for garbage", "rule 2 for 192.0.2.2",
                                          "rule 3 for host:mail.example.net."));
     EXPECT_THAT(b_.lines(), ElementsAre("4 192.0.2.4 four"));
+    EXPECT_TRUE(b_.push(Prefer::Fleet).pushed);
     EXPECT_EQ(b_.replica()->differences().changed, 3u);
     EXPECT_TRUE(b_.push(Prefer::Here).pushed);  // takes them from the fleet
     EXPECT_EQ(database_->rules.size(), 1u);
@@ -639,6 +684,207 @@ TEST_F(FleetSharingTest, AFileThatFollowedBeforeThereWereTokensLearnsTheNext) {
     EXPECT_EQ(b_.lines(), a_.lines());
 }
 
+TEST_F(FleetSharingTest, WhatTheShellHasMovedStaysWhereItsOldPlaceIsTaken) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "x")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.2';"
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.1', 'deny', 'x')");
+    const auto outcome = b_.push();
+    EXPECT_TRUE(outcome.pushed);
+    EXPECT_EQ(outcome.plan.uploads.size(), 1u);
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 x", "2 192.0.2.2 x"));
+    a_.follow();
+    EXPECT_EQ(a_.lines(), b_.lines());
+    // Each of the two is where another one was.
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.3', note = 'third' WHERE id = 2;"
+        "UPDATE access_rule SET network = '192.0.2.2', note = 'second' WHERE id = 1;"
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.1', 'deny', 'first')");
+    EXPECT_FALSE(b_.push().pushed);
+    EXPECT_EQ(b_.push(Prefer::Here).plan.conflicts.size(), 2u);
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 first", "2 192.0.2.2 second", "3 192.0.2.3 third"));
+    a_.follow();
+    EXPECT_EQ(a_.lines(), b_.lines());
+}
+
+TEST_F(FleetSharingTest, OfWhatTheFleetHasAndTheSetHereTheOneThatLastsIsKept) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "x")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.2';"
+        "INSERT INTO access_rule(network, verdict, note, rule_set, expires_at)"
+        " VALUES ('192.0.2.2', 'deny', 'in haste', 'here', 4000000000)");
+    const auto outcome = b_.push(Prefer::Here);
+    ASSERT_EQ(outcome.plan.conflicts.size(), 1u);
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.2 x"));
+    // One of another set is in the place of one that both have: both are shown.
+    AccessRule other = denied("192.0.2.2/32", "other");
+    other.set = "feed";
+    a_.follow();
+    a_.rules()->put(std::vector{other}, "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET rule_set = 'here', expires_at = 4000000000 WHERE note = 'other'");
+    EXPECT_EQ(b_.push(Prefer::Here).plan.conflicts.size(), 2u);
+    a_.follow();
+    EXPECT_EQ(a_.lines(), b_.lines());
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.2 other"));
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+}
+
+TEST_F(FleetSharingTest, APushTellsOfWhatTheFleetHasChangedBefore) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
+                                denied("192.0.2.3/32", "three")},
+                    "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.9' WHERE id = 1;"
+        "UPDATE access_rule SET note = 'both' WHERE id = 2;"
+        "DELETE FROM access_rule WHERE id = 3;"
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.4', 'deny', 'here')");
+    a_.rules()->remove(std::vector<std::int64_t>{1, 3}, "alice");
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "both"), denied("192.0.2.4/32", "there")}, "alice");
+    const auto overruled = b_.push(Prefer::Here).overruled;
+    ASSERT_EQ(overruled.size(), 2u) << "both have removed the third, and made the same of the second";
+    EXPECT_EQ(overruled[0].here.value().network, "192.0.2.9");
+    EXPECT_FALSE(overruled[0].fleet);
+    EXPECT_EQ(overruled[1].here.value().note, "here");
+    EXPECT_EQ(overruled[1].fleet.value().note, "there");
+    EXPECT_THAT(b_.push(Prefer::Here).overruled, IsEmpty());
+}
+
+/// What pushing must leave, whatever the shell did.
+class Pushed {
+  public:
+    using Rules = std::vector<SharedRule>;
+    Pushed(Replica& replica, FleetDatabase& database)
+        : replica_(replica),
+          database_(database),
+          here_(replica.everythingHere().rules),
+          own_(replica.ownRules()),
+          fleet_(rulesThere()) {}
+
+    void check(const PushOutcome& outcome, Prefer prefer) const {
+        const Rules here = replica_.everythingHere().rules, fleet = rulesThere();
+        if (!outcome.pushed) {
+            EXPECT_EQ(prefer, Prefer::Nobody);
+            EXPECT_THAT(outcome.plan.conflicts, Not(IsEmpty()));
+            EXPECT_TRUE(here == here_ && fleet == fleet_);
+            return;
+        }
+        EXPECT_THAT(here, IsSupersetOf(fleet));
+        const auto differences = replica_.differences();
+        EXPECT_EQ(differences.changed, 0u);
+        EXPECT_EQ(differences.added, here.size() - fleet.size()) << "which have expired";
+        for (const SharedRule& rule : fleet_)
+            EXPECT_TRUE(isIn(fleet, rule) ||
+                        (prefer == Prefer::Here && isShown(outcome.plan.conflicts, rule)) ||
+                        isShown(outcome.plan.renewed, rule))
+                << "what goes is shown: " << lineOf(rule);
+        std::map<RuleKey, Rules> wanted;
+        for (SharedRule rule : here_) {
+            const bool own = isIn(own_.added, rule) || rule.set == kHereSet;
+            if (own && isOver(rule, kNow)) continue;
+            if (rule.set == kHereSet) rule.set = kManualSet;
+            wanted[keyOf(rule)].push_back(rule);
+        }
+        for (const auto& [key, rules] : wanted) {
+            const auto found = std::find_if(fleet.begin(), fleet.end(),
+                                            [&](const SharedRule& rule) { return keyOf(rule) == key; });
+            const auto says = [&](const SharedRule& rule) { return saySame(rule, *found); };
+            if (prefer == Prefer::Here)
+                EXPECT_TRUE(found != fleet.end() && std::any_of(rules.begin(), rules.end(), says))
+                    << lineOf(rules[0]);
+            else
+                EXPECT_TRUE(found != fleet.end() || isShownHere(outcome.plan.conflicts, rules))
+                    << lineOf(rules[0]);
+        }
+        if (prefer != Prefer::Here) return;
+        for (const SharedRule& rule : fleet)
+            EXPECT_TRUE(wanted.contains(keyOf(rule))) << lineOf(rule);
+    }
+
+    static constexpr UnixSeconds kNow = 1'000;
+
+  private:
+    Rules rulesThere() const {
+        Rules rules;
+        for (const auto& [id, rule] : database_.rules)
+            rules.push_back(rule);
+        return rules;
+    }
+    static bool isIn(const Rules& rules, const SharedRule& rule) {
+        return std::find(rules.begin(), rules.end(), rule) != rules.end();
+    }
+    static bool isShown(const std::vector<PushPlan::Conflict>& pairs, const SharedRule& rule) {
+        return std::any_of(pairs.begin(), pairs.end(), [&](const auto& pair) { return pair.fleet == rule; });
+    }
+    static bool isShownHere(const std::vector<PushPlan::Conflict>& pairs, const Rules& rules) {
+        return std::any_of(pairs.begin(), pairs.end(),
+                           [&](const auto& pair) { return pair.here && isIn(rules, *pair.here); });
+    }
+
+    Replica& replica_;
+    FleetDatabase& database_;
+    const Rules here_;
+    const OwnRules own_;
+    const Rules fleet_;
+};
+
+TEST_F(FleetSharingTest, PushingLosesNothingWhateverTheShellDid) {
+    std::mt19937 random(20261127);
+    const auto one = [&](auto... of) {
+        const std::array all{std::string(of)...};
+        return all[random() % all.size()];
+    };
+    const auto network = [&] { return fmt::format("192.0.2.{}", 1 + random() % 5); };
+    const auto set = [&] { return one("manual", "feed"); };
+    const auto end = [&] { return one("NULL", "NULL", "900", "3000000000", "4000000000"); };
+    const auto shell = [&] {
+        const auto some = fmt::format("WHERE id = (SELECT id FROM access_rule ORDER BY id LIMIT 1 OFFSET {})",
+                                      random() % 4);
+        switch (random() % 6) {
+            case 0:
+                return fmt::format("DELETE FROM access_rule {}", some);
+            case 1:
+                return fmt::format("UPDATE access_rule SET note = '{}', expires_at = {} {}", one("x", "y"),
+                                   end(), some);
+            case 2:
+                return fmt::format("UPDATE OR IGNORE access_rule SET rule_set = 'here', expires_at = {} {}",
+                                   one("900", "3000000000", "4000000000"), some);
+            case 3:
+                return fmt::format(
+                    "INSERT OR IGNORE INTO access_rule(network, verdict, note, rule_set, expires_at)"
+                    " VALUES ('{}', 'deny', '{}', '{}', {})",
+                    network(), one("x", "y"), one("manual", "feed", "here"), one("900", "4000000000"));
+            default:
+                return fmt::format("UPDATE OR IGNORE access_rule SET network = '{}', rule_set = '{}' {}",
+                                   network(), set(), some);
+        }
+    };
+    FakeFleet fleet(database_);
+    const auto elsewhere = a_.rules();
+    const auto replica = b_.replica();
+    Shell file(b_.file());
+    for (int round = 0; round < 200 && !HasFailure(); ++round) {
+        SCOPED_TRACE(round);
+        if (random() % 3 == 0 && !database_->rules.empty())
+            elsewhere->remove(std::vector{database_->rules.begin()->first}, "alice");
+        AccessRule rule = denied(network() + "/32", one("x", "y"));
+        rule.set = set();
+        elsewhere->put(std::vector{rule}, "alice");
+        replica->apply(fleet.changesSince(replica->membership()->version));
+        for (auto changes = random() % 4; changes > 0; --changes)
+            file.run(shell());
+        const auto prefer = std::array{Prefer::Nobody, Prefer::Here, Prefer::Fleet}[random() % 3];
+        const Pushed pushed(*replica, *database_);
+        pushed.check(pushToFleet(*replica, fleet,
+                                 {.gateway = "b", .who = "bob", .now = Pushed::kNow, .prefer = prefer}),
+                     prefer);
+    }
+}
+
 // ---- joining
 
 class FleetJoin : public testing::Test {
@@ -684,6 +930,17 @@ TEST_F(FleetJoin, OrTheGateways) {
     EXPECT_EQ(a_.lines(), b_.lines());
     EXPECT_EQ(a_.alone()->history({}).back().who, "alice@b");
     EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetJoin, ARuleThatTheDatabaseCannotHaveIsNamed) {
+    Shell(b_.file()).run("UPDATE access_rule SET note = CAST(x'FF41' AS TEXT) WHERE network = '192.0.2.2'");
+    try {
+        b_.join(Prefer::Here);
+        ADD_FAILURE() << "it is taken";
+    } catch (const StoreError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("for 192.0.2.2 has a note"));
+    }
+    EXPECT_TRUE(b_.join(Prefer::Fleet).joined);
 }
 
 TEST_F(FleetJoin, ARuleThatHasExpiredMakesRoomForOneThatHasNot) {
