@@ -212,9 +212,10 @@ std::string sentenceOf(const rules::NearMiss& near) {
 std::string sentenceOf(const AccessRule& rule, const store::NameState& state, UnixSeconds now) {
     if (state.networks.empty())
         return fmt::format("{} stands for nothing yet, so the rule matches nobody: {}", rule.name,
-                           escaped(state.error));
+                           printable(state.error, std::string::npos));
     std::string sentence = fmt::format("{} is {}", rule.name, networksText(state.networks, kMaxNamed));
-    if (!state.error.empty()) return sentence + fmt::format(", as before: {}", escaped(state.error));
+    if (!state.error.empty())
+        return sentence + fmt::format(", as before: {}", printable(state.error, std::string::npos));
     return sentence +
            fmt::format("; asked again in {}", durationText(std::max<UnixSeconds>(state.due - now, 0)));
 }

@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pwd
+import socket
 import sqlite3
 import subprocess
 import unittest
@@ -49,6 +50,27 @@ class Check(Site):
     def test_an_unknown_user(self):
         self.change("[gateway]\n", '[gateway]\nuser = "mailgat"\n')
         self.expect('gateway.user: there is no user "mailgat"')
+
+    def test_why_serve_does_not_start_is_an_error_in_systemds_journal(self):
+        def said():
+            """What a service writes to its stream to the journal."""
+            path = self.gateway.folder / "stream"
+            with open(path, "w") as stream:
+                status = os.fstat(stream.fileno())
+                code = subprocess.run(self.gateway.argv("serve"), stderr=stream, timeout=60, check=False,
+                                      env={**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}).returncode
+            return code, path.read_text()
+
+        address = self.gateway.listeners[0]["address"]
+        with socket.create_server(("127.0.0.1", self.gateway.port("smtp"))):
+            code, lines = said()
+        self.assertEqual(code, 1, lines)
+        self.assertRegex(lines, rf"^<3>mailgate: listener .*{address}: Address already in use.*\n$")
+        self.gateway.config.write_text("nonsense = 1\nmore = 2\n")
+        code, lines = said()
+        self.assertEqual(code, 78, lines)
+        self.assertTrue(all(line.startswith("<3>") for line in lines.splitlines()), lines)
+        self.assertIn("more: unknown key", lines)
 
     def test_includes(self):
         """`check`, `serve` and `reload` take the included files, and name the one that is wrong."""

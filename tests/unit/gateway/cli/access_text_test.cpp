@@ -206,9 +206,9 @@ TEST(AccessTextTest, ARuleForANameTellsWhatThatStandsFor) {
     EXPECT_THAT(sentenceOf(one), testing::StartsWith("rule 12: allow host:home.example.org on"));
     EXPECT_EQ(sentenceOf(one, state, 1'000),
               "host:home.example.org is 192.0.2.1, 2001:db8::/48; asked again in 5m");
-    state.error = "mute\x1b";
+    state.error = "\"all\" is mute\x1b";
     EXPECT_EQ(sentenceOf(one, state, 1'000),
-              "host:home.example.org is 192.0.2.1, 2001:db8::/48, as before: mute\\u001b");
+              "host:home.example.org is 192.0.2.1, 2001:db8::/48, as before: \"all\" is mute\\x1B");
     state.networks.clear();
     EXPECT_THAT(sentenceOf(one, state, 1'000),
                 testing::HasSubstr("stands for nothing yet, so the rule matches nobody"));

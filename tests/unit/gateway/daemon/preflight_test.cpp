@@ -105,7 +105,8 @@ TEST_F(PreflightTest, NamesADatabaseThatIsNone) {
 }
 
 TEST_F(PreflightTest, WarnsOfAJournalThatIsDamagedAndNamesAnothersDatabase) {
-    config_.journal = {.enabled = true, .url = "sqlite:" + (folder_ / "journal.db").string()};
+    config_.journal.enabled = true;
+    config_.journal.url = "sqlite:" + (folder_ / "journal.db").string();
     std::ofstream(folder_ / "journal.db") << std::string(5'000, 'x');
     const Preflight damaged = examineSite(config_);
     EXPECT_THAT(damaged.errors, IsEmpty()) << "the gateway starts without it";
