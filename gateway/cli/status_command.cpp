@@ -164,9 +164,8 @@ std::string refusedCertificates(const Object& status) {
     forEachOf(status, "listeners", [&](const Object& listener) {
         if (const std::string failure = lineOf(listener, "certificate_failure"); !failure.empty())
             text += fmt::format(
-                "Warning: the certificate of listener {} was changed and cannot be used, and the one before "
-                "is, "
-                "until a restart fails: {}.\n",
+                "Warning: the certificate of listener {} was changed and cannot be used, and the one "
+                "before is, until a restart fails: {}.\n",
                 word(listener, "name"), failure);
     });
     return text;

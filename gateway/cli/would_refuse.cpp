@@ -338,7 +338,7 @@ std::string WouldRefuse::asText(std::size_t limit, const TableStyle& style, cons
     std::string text = table.text();
     if (shown.size() < networks_.size())
         text += fmt::format("and {} (--limit)\n", counted(networks_.size() - shown.size(), "more network"));
-    if (commands.empty()) return text + "\nThe rules let all of them in by now.\n";
+    if (commands.empty()) return text + "\nNone of them would be refused any more.\n";
     return text + "\nTo let them in:\n\n" + commands;
 }
 
