@@ -27,6 +27,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -199,8 +200,8 @@ AccessRule Rules::ruleOf(const std::string& text) {
 /// Of what can be edited: that a rule was hit changes nothing.
 std::string etagOf(const AccessRule& rule) {
     constexpr std::size_t kLength = 32;
-    const std::string line =
-        fmt::format("{} {} {}", rule.id, rule.created_at, store::formatRule(rule, store::NoteForm::Utf8, {}));
+    const std::string line = fmt::format("{} {} {} {}", rule.id, rule.created_at, rule.created_by,
+                                         store::formatRule(rule, store::NoteForm::Utf8, {}));
     return fmt::format("\"{}\"", credentials::digestOf(line).substr(0, kLength));
 }
 
@@ -245,16 +246,25 @@ Response withEtag(Response response, const std::string& etag) {
 }
 
 /// Of what has been changed since the trail ended there: of rules that were there, how they were, and of others, where they belong. What
-/// becomes of them the request says, but for `left_open`, and a time in it may be "in 7 days".
+/// becomes of them the request says, and where it is silent their set, but for `left_open`; and a time in it may be "in 7 days".
 std::string Rules::tagOfChanges(std::int64_t end_of_trail, const std::string& left_open) {
     constexpr std::size_t kLength = 32;
     std::string text = left_open;
+    std::set<std::string, std::less<>> sets;
     store_->forEachEntry(end_of_trail, [&](const RuleStore::AuditEntry& entry) {
         std::string line = entry.before;
-        if (const auto rule = entry.before.empty() ? store::parseTrailRule(entry.after) : std::nullopt)
-            line = fmt::format("+ {} {} {}", rule->network.toString(), rule->name, rule->listener);
+        if (const auto rule = store::parseTrailRule(entry.after)) {
+            sets.insert(rule->set);
+            if (entry.before.empty())
+                line = fmt::format("+ {} {} {}", rule->network.toString(), rule->name, rule->listener);
+        }
         text += credentials::digestOf(line).substr(0, kLength);
     });
+    for (const auto& [set, gives] : store_->setDefaults())
+        if (sets.contains(set))
+            text += credentials::digestOf(
+                        fmt::format("{} {} {}", set, gives.expires_after.value_or(0), gives.note))
+                        .substr(0, kLength);
     return fmt::format("\"{}\"", credentials::digestOf(text).substr(0, kLength));
 }
 

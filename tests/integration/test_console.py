@@ -511,6 +511,10 @@ class Answers(Console):
         for thread in threads:
             thread.join()
         self.assertEqual(sorted(statuses), [200] + [412] * 7)
+        etag = ask("GET", f"/rules/{number}").headers["ETag"]
+        with contextlib.closing(sqlite3.connect(gateway.database, isolation_level=None)) as shell:
+            shell.execute("UPDATE access_rule SET created_by = 'mallory' WHERE id = ?", (number,))
+        self.assertEqual(ask("PATCH", f"/rules/{number}", {"note": "mine"}, headers={"If-Match": etag}).status, 412, "whose it is has changed")
 
     def test_a_denial_may_end_sessions(self):
         with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.211"))) as client:

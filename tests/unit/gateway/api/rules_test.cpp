@@ -80,6 +80,11 @@ class RulesApiTest : public testing::Test {
         store_->together([&] { response = handle(request); });
         return response;
     }
+    static std::string etagIn(const Response& response) {
+        const auto found = std::find_if(response.headers.begin(), response.headers.end(),
+                                        [](const auto& header) { return header.first == "ETag"; });
+        return found == response.headers.end() ? std::string() : found->second;
+    }
     bool isLocked() {
         try {
             open()->together([] {});
@@ -201,25 +206,42 @@ TEST_F(RulesApiTest, WhatWasUndoneAlreadyIsSaidToBe) {
     }
 }
 
+TEST_F(RulesApiTest, WhatASetGivesIsPartOfWhatWasShown) {
+    const Request orders[]{
+        denying(R"("203.0.113.0/25")", R"(,"set":"s1")"),
+        of("POST", {"rules", "import"}, R"({"text":"deny 203.0.113.128/25\n","set":"s1"})"),
+    };
+    for (Request order : orders) {
+        store_->defineSet("s1", {"seven", 7 * 86'400}, "bob");
+        Request rehearsal = order;
+        rehearsal.body.insert(1, R"("dry_run":true,)");
+        const auto shown = handle(rehearsal);
+        order.if_match = etagIn(shown);
+        for (const store::SetDefaults& other :
+             {store::SetDefaults{"seven", std::nullopt}, {"x", 7 * 86'400}}) {
+            store_->defineSet("s1", other, "bob");
+            EXPECT_EQ(handle(order).status, 412) << shown.body;
+        }
+        store_->defineSet("s1", {"seven", 7 * 86'400}, "bob");
+        store_->defineSet("s2", {"of another set", std::nullopt}, "bob");
+        EXPECT_LT(handle(order).status, 300) << "as it was shown";
+    }
+}
+
 TEST_F(RulesApiTest, AProgramsRuleIsTakenOverByWhoChangesIt) {
     store::AccessRule rule;
     rule.verdict = store::Verdict::Deny;
     rule.network = network("198.51.100.77");
     const auto banned = store_->put(std::span(&rule, 1), store::programName("fail2ban"));
     const std::string id = fmt::to_string(banned.front().id);
-    const auto etagOf = [](const Response& response) {
-        const auto found = std::find_if(response.headers.begin(), response.headers.end(),
-                                        [](const auto& header) { return header.first == "ETag"; });
-        return found == response.headers.end() ? std::string() : found->second;
-    };
     Request request = of("PATCH", {"rules", id}, R"({"note":"seen by alice"})");
-    request.if_match = etagOf(handle(of("GET", {"rules", id})));
+    request.if_match = etagIn(handle(of("GET", {"rules", id})));
     const auto changed = handle(request);
     EXPECT_EQ(changed.status, 200) << changed.body;
     const auto rules = store_->find({.limit = 9}).rules;
     ASSERT_EQ(rules.back().note, "seen by alice");
     EXPECT_NE(rules.back().id, banned.front().id);
-    EXPECT_EQ(etagOf(changed), etagOf(handle(of("GET", {"rules", fmt::to_string(rules.back().id)}))));
+    EXPECT_EQ(etagIn(changed), etagIn(handle(of("GET", {"rules", fmt::to_string(rules.back().id)}))));
 }
 
 TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
