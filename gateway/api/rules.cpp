@@ -113,9 +113,8 @@ class Rules {
     AccessRule ruleOf(const std::string& text);
 
   private:
-    enum class Judged : std::uint8_t { Not, Lately, UnlessOvertaken };
     void judge(const Order& order);
-    bool carryOut(const Order& order, Judged judged);
+    bool carryOut(const Order& order, bool others_wait);
     std::string rehearsed(const std::function<void()>& change, RuleStore::Rehearsal how);
     std::string tagOfChanges(std::int64_t end_of_trail, const std::string& left_open);
 
@@ -131,21 +130,24 @@ class Rules {
         friend bool operator==(const State&, const State&) = default;
     };
     State state() { return {store_->version(), store_->endOfTrail()}; }
-    State judged_at_;
+    std::optional<State> judged_at_;  ///< nothing: it has not been judged yet
 };
 
 Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore::Rehearsal rehearsal) {
     constexpr int kTries = 3;
-    if (dry_run) {
-        // Nobody waits for a copy; else what it is judged by may be as old as the judgement takes.
-        const Judged judged = rehearsal == RuleStore::Rehearsal::Apart ? Judged::Not : Judged::Lately;
-        if (judged == Judged::Lately) judge(order);
-        return jsonResponse(rehearsed([&] { carryOut(order, judged); }, rehearsal));
-    }
-    for (int left = order.judge ? kTries : 0;; --left) {
+    const bool is_apart = dry_run && rehearsal == RuleStore::Rehearsal::Apart;  // nobody waits for a copy
+    for (int left = order.judge && !is_apart ? kTries : 0;; --left) {
         if (left > 0) judge(order);
+        bool is_done = false;
+        const auto change = [&] { is_done = carryOut(order, left == 0); };
+        if (dry_run) {
+            std::string answer = rehearsed(change, rehearsal);
+            if (is_done) return jsonResponse(std::move(answer));
+            continue;
+        }
         const ChangeGate::Pass pass = passFor(*call_.config);
-        if (!carryOut(order, left > 0 ? Judged::UnlessOvertaken : Judged::Not)) continue;
+        change();
+        if (!is_done) continue;
         const auto ended = order.then ? order.then() : std::nullopt;
         return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
     }
@@ -153,20 +155,22 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
 
 void Rules::judge(const Order& order) {
     judged_at_ = state();
-    if (order.judge) order.judge();
+    order.judge();
     call_.requireAsker();
 }
 
-/// All of it is changed at once, if who asks is still there once it is its turn. False: others have changed rules since it was judged, and
-/// nothing was changed; but of a fleet's rules, what they have changed is here then.
-bool Rules::carryOut(const Order& order, Judged judged) {
-    bool is_done = true;
+/// All of it is changed at once, if who asks is still there once it is its turn. Where others have changed rules since it was judged, it is
+/// judged anew if `others_wait` for that; else the answer is false, and nothing was changed: but of a fleet's rules, what they have changed
+/// is here then.
+bool Rules::carryOut(const Order& order, bool others_wait) {
+    bool is_done = false;
     store_->together([&] {
         call_.requireAsker();
-        is_done = judged != Judged::UnlessOvertaken || state() == judged_at_;
-        if (!is_done) return;
-        if (judged == Judged::Not && order.judge) order.judge();
+        const bool is_judged = judged_at_ == state();
+        if (!is_judged && !others_wait) return;
+        if (!is_judged && order.judge) order.judge();
         order.work();
+        is_done = true;
     });
     return is_done;
 }
