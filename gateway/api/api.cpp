@@ -183,7 +183,8 @@ std::vector<Api::Asked> Api::allAsked() {
 std::size_t Api::mostBody(const Request& request) {
     std::size_t most = 0;
     for (const Route* route : routesOf(request.path))
-        if (route->method == request.method && request.who.role >= route->least) most = route->max_body;
+        if (route->method != "GET" && route->method == request.method && request.who.role >= route->least)
+            most = route->max_body;
     return most;
 }
 
