@@ -220,7 +220,7 @@ Response Api::handle(const Request& request) {
     if (request.body.size() > route.max_body)
         return problemResponse(413, "too_large",
                                fmt::format("the request body is larger than {} bytes", route.max_body));
-    const Call call{parts_, request, parts_.config()};
+    const Call call{parts_, request, parts_.config(), reading_};
     try {
         call.requireAsker();
         return route.handle(call);

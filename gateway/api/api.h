@@ -6,6 +6,7 @@
 #pragma once
 
 #include "gateway/api/parts.h"
+#include "gateway/api/reading_turns.h"
 #include "gateway/api/request.h"
 #include "store/store_error.h"
 
@@ -24,7 +25,7 @@ inline constexpr std::string_view kRoot = "/api/v1";
 /// Any thread.
 class Api {
   public:
-    explicit Api(Parts parts) : parts_(std::move(parts)) {}
+    explicit Api(Parts parts) : parts_(std::move(parts)), reading_(parts_.reading_patience) {}
 
     /// An error in the request, whatever it is, becomes a problem document; so does a database that cannot be used. Throws
     /// only what Control throws.
@@ -49,6 +50,7 @@ class Api {
 
   private:
     const Parts parts_;
+    ReadingTurns reading_;
     std::mutex mutex_;
     std::chrono::steady_clock::time_point quiet_until_;  ///< under the mutex
 };

@@ -59,12 +59,10 @@ ChangeGate::Pass passFor(const Config& config) {
     return pass;
 }
 
-/// Of what reads all rules, or all of the trail: of as many as there may be that takes seconds.
-ChangeGate::Pass turnToRead(const Call& call) {
-    constexpr std::size_t kMostReaders = 2;
-    constexpr std::chrono::milliseconds kPatience{250};
-    static ChangeGate gate(kMostReaders, kPatience);
-    auto turn = gate.enter(call.request.who.client());
+/// Of what reads all rules, or the trail back as far as it takes: of as many as there may be that takes seconds.
+ReadingTurns::Turn turnToRead(const Call& call) {
+    const Principal& who = call.request.who;
+    auto turn = call.reading.enter({who.client(), who.role > store::Role::Viewer});
     if (!turn)
         throw Problem(
             503, "busy",
@@ -422,7 +420,9 @@ Response rules(const Call& call) {
         (filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed))
         throw invalid("expired", "cannot be combined with unused, expiring, overlapping and shadowed");
 
-    const auto turn = turnToRead(call);
+    // Else they are counted, and no more of them read than are shown.
+    const bool reads_all = filter.overlapping || filter.shadowed || filter.covering;
+    const auto turn = reads_all ? turnToRead(call) : nullptr;
     Rules access(call);
     if (access.service().unknownSet(filter.set))
         throw Problem(404, "no_set", fmt::format("no set is named {}", inQuotes(*filter.set)));
@@ -480,7 +480,7 @@ Response ruleHistory(const Call& call) {
     const std::size_t limit = query.limit(kUsualRules, kMostRules);
     const auto before = query.number("cursor"), change = query.number("change");
     query.rejectOthers();
-    const auto turn = turnToRead(call);
+    const auto turn = network || change ? turnToRead(call) : nullptr;
     auto entries = Rules(call).store().newestEntries({network, change, before, limit + 1});
     const bool is_more = entries.size() > limit;
     if (is_more) entries.resize(limit);

@@ -105,6 +105,7 @@ class RulesApiTest : public testing::Test {
                       return rules::Site{{{"mx", false, {}}}, {}};
                   },
               .log = &log_,
+              .reading_patience = std::chrono::milliseconds(1),
               .most_compared = 2}};
     std::unique_ptr<RuleStore> store_{store::openRules("sqlite:" + folder_.file("rules.db"))};
 };
@@ -245,30 +246,38 @@ TEST_F(RulesApiTest, AProgramsRuleIsTakenOverByWhoChangesIt) {
 }
 
 TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
-    const auto ask = [&](const char* who, std::function<bool()> seen = {}) {
-        Request request = of("GET", {"rules"});
-        request.who.name = who;
+    const auto ask = [&](const char* who, store::Role role, std::vector<std::string> path = {"rules"},
+                         const char* parameter = "overlapping", std::function<bool()> seen = {}) {
+        Request request = of("GET", std::move(path));
+        request.who = {who, role};
+        if (*parameter != 0) request.query = {{parameter, std::string(parameter) == "match" ? "::" : "true"}};
         return handle(std::move(request), std::move(seen));
     };
-    int looks = 0;
-    const auto first = ask("alice", [&] {
-        if (++looks != 2) return false;  // it is its turn
-        const auto second = ask("alice");
-        EXPECT_EQ(second.status, 503);
-        EXPECT_THAT(second.body, HasSubstr(R"("code":"busy")"));
-        EXPECT_THAT(second.headers, testing::Contains(testing::Pair("Retry-After", "2")));
-        int others = 0;
-        const auto other = ask("bob", [&] {
-            if (++others == 2) {
-                EXPECT_EQ(ask("carol").status, 503) << "there are two turns";
-            }
-            return false;
-        });
-        EXPECT_EQ(other.status, 200);
+    const auto expectBusy = [](const Response& response) {
+        EXPECT_EQ(response.status, 503);
+        EXPECT_THAT(response.body, HasSubstr(R"("code":"busy")"));
+        EXPECT_THAT(response.headers, testing::Contains(testing::Pair("Retry-After", "2")));
+    };
+    using enum store::Role;
+    int looks = 0, others = 0;
+    const auto third = [&] {
+        if (++others != 2) return false;
+        expectBusy(ask("carol", Viewer));
+        expectBusy(ask("carol", Viewer, {"rules"}, "match"));
+        expectBusy(ask("carol", Viewer, {"rules", "sets"}, ""));
+        EXPECT_EQ(ask("carol", Viewer, {"rules"}, "").status, 200) << "reads few";
+        EXPECT_EQ(ask("carol", Viewer, {"rules", "history"}, "").status, 200);
+        EXPECT_EQ(ask("dave", Operator).status, 200) << "one turn is kept for him";
         return false;
-    });
-    EXPECT_EQ(first.status, 200);
-    EXPECT_EQ(ask("alice").status, 200);
+    };
+    const auto second = [&] {
+        if (++looks != 2) return false;  // it is its turn
+        expectBusy(ask("alice", Viewer));
+        EXPECT_EQ(ask("bob", Viewer, {"rules"}, "shadowed", third).status, 200);
+        return false;
+    };
+    EXPECT_EQ(ask("alice", Viewer, {"rules"}, "overlapping", second).status, 200);
+    EXPECT_EQ(ask("alice", Viewer).status, 200);
 }
 
 TEST_F(RulesApiTest, OfVeryManyRulesNoneAreCompared) {
