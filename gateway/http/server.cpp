@@ -69,6 +69,7 @@ Network around(const IpAddress& address, unsigned v6_prefix) noexcept {
 
 std::vector<Holder> holdersOf(const std::vector<IpAddress>& addresses) {
     std::vector<Holder> holders;
+    holders.reserve(addresses.size());
     for (const IpAddress& address : addresses)
         holders.push_back({address});
     return holders;
