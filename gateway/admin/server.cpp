@@ -93,7 +93,11 @@ class Handler final : public net::HTTPRequestHandler {
             if (isOrder(http)) request->user = whoOrders(peer, http);
             if (http.getContentLength64() > static_cast<Poco::Int64>(kMaxBody))
                 return errorResponse(413, fmt::format("the request body is larger than {} bytes", kMaxBody));
-            request->body = http::readBody(http, kMaxBody, server_);
+            try {
+                request->body = http::readBody(http, kMaxBody, server_);
+            } catch (const http::BodyError& error) {
+                return errorResponse(error.status, error.what());
+            }
             request->given_up = server_.hasPeerLeft();
         }
         return handle(*request);

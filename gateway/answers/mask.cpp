@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -163,21 +164,31 @@ Found v4In(std::string_view text, const Client& client) {
     return {at, dotted(0, 1, 2, 3)};
 }
 
-/// A name in a part of a /24, as RFC 2317 has them: "177.128/25.2.0.192.in-addr.arpa", also with "128-255".
+/// A name in a part of a /24, as RFC 2317 has them: "177.128/25.2.0.192.in-addr.arpa"; also with "128-255", "128_25", in one label
+/// ("177-128/25"), or in a part of a part.
 Found classlessIn(std::string_view text) {
-    std::vector<std::string_view> numbers;
+    constexpr std::size_t kOfNetwork = 3, kLongest = 100;
+    text = text.substr(0, kLongest);
+    std::vector<std::string_view> labels;
     std::size_t at = 0;
-    for (const std::string_view between : {".", "/-", ".", ".", ".", ""}) {
-        const std::string_view number = leading(text.substr(at), isDigit);
-        at += number.size();
-        numbers.push_back(plainNumber(number.empty() ? "0" : number));
-        if (number.empty()) return {};
-        if (between.empty()) break;
-        if (at >= text.size() || between.find(text[at]) == std::string_view::npos) return {};
-        ++at;
+    bool is_part = false;
+    for (bool goes_on = true; goes_on; at += goes_on ? 1 : 0) {
+        const std::string_view label = leading(
+            text.substr(at), [](char one) { return isDigit(one) || one == '/' || one == '-' || one == '_'; });
+        if (label.empty() || !isDigit(label.front()) || !isDigit(label.back())) return {};
+        at += label.size();
+        labels.push_back(label);
+        is_part = is_part || std::ranges::any_of(label, [](char one) { return !isDigit(one); });
+        goes_on = at + 1 < text.size() && text[at] == '.' && isDigit(text[at + 1]);
     }
-    if (!isBehind(text.substr(at), ".in-addr.arpa")) return {};
-    return {at, fmt::format("{}.{}.{}.0/24", numbers[5], numbers[4], numbers[3])};
+    if (!is_part || labels.size() <= kOfNetwork || !isBehind(text.substr(at), ".in-addr.arpa")) return {};
+    std::string network;
+    for (std::size_t back = 1; back <= kOfNetwork; ++back) {
+        const std::string_view label = labels[labels.size() - back];
+        if (leading(label, isDigit) != label) return {};
+        network.append(plainNumber(label)).append(".");
+    }
+    return {at, network + "0/24"};
 }
 
 /// As inet_pton(3) takes it: groups without needless zeroes.
@@ -239,6 +250,18 @@ Found addressAt(std::string_view text, std::size_t at, const Client& client) {
     return found;
 }
 
+/// The byte that is percent-encoded at the beginning of the text.
+std::optional<unsigned char> encodedByte(std::string_view text) noexcept {
+    if (text.size() < 3 || text[0] != '%' || !isHexDigit(text[1]) || !isHexDigit(text[2]))
+        return std::nullopt;
+    unsigned char byte = 0;
+    std::from_chars(text.data() + 1, text.data() + 3, byte, 16);
+    return byte;
+}
+
+/// As many as the longest way to write one has: three bytes, each of them encoded.
+constexpr std::size_t kLongestCharacter = 9;
+
 /// The character that stands at the beginning of the text in another way, and how long that is; 0: it is as it is.
 std::pair<char, std::size_t> plainCharacter(std::string_view text) noexcept {
     constexpr std::string_view kDots[] = {"\u3002", "\uff61", "\u2024"};
@@ -251,10 +274,17 @@ std::pair<char, std::size_t> plainCharacter(std::string_view text) noexcept {
         constexpr unsigned kFirst = 0xF01, kLast = 0xF5E;
         if (code >= kFirst && code <= kLast) return {static_cast<char>(code - kFirst + '!'), 3};
     }
-    if (text.size() < 3 || text[0] != '%' || !isHexDigit(text[1]) || !isHexDigit(text[2])) return {'%', 0};
-    unsigned code = 0;
-    std::from_chars(text.data() + 1, text.data() + 3, code, 16);
-    const auto character = static_cast<char>(code);
+    const auto byte = encodedByte(text);
+    if (!byte) return {'%', 0};
+    if (text.size() == kLongestCharacter && (*byte & 0x80) != 0) {
+        const auto second = encodedByte(text.substr(3)), third = encodedByte(text.substr(6));
+        if (!second || !third) return {'%', 0};
+        const std::array bytes{static_cast<char>(*byte), static_cast<char>(*second),
+                               static_cast<char>(*third)};
+        const auto [character, length] = plainCharacter({bytes.data(), bytes.size()});
+        return {character, length * 3};
+    }
+    const auto character = static_cast<char>(*byte);
     const bool may_be_of_one = isHexDigit(character) || isSeparator(character) || character == '%' ||
                                character == '[' || character == ']';
     return {character, may_be_of_one ? 3U : 0U};
@@ -269,8 +299,8 @@ std::string inPlain(std::string_view text) {
     back.reserve(text.size());
     for (std::size_t at = text.size(); at-- > 0;) {
         std::string ahead(1, text[at]);
-        while (true) {
-            for (std::size_t next = back.size(); ahead.size() < 3 && next-- > 0;)
+        while (ahead.front() == '%' || (ahead.front() & 0x80) != 0) {
+            for (std::size_t next = back.size(); ahead.size() < kLongestCharacter && next-- > 0;)
                 ahead += back[next];
             const auto [character, length] = plainCharacter(ahead);
             if (length == 0) break;

@@ -183,7 +183,8 @@ std::vector<Api::Asked> Api::allAsked() {
 std::size_t Api::mostBody(const Request& request) {
     std::size_t most = 0;
     for (const Route* route : routesOf(request.path))
-        if (route->method == request.method && request.who.role >= route->least) most = route->max_body;
+        if (route->method != "GET" && route->method == request.method && request.who.role >= route->least)
+            most = route->max_body;
     return most;
 }
 
@@ -219,7 +220,7 @@ Response Api::handle(const Request& request) {
     if (request.body.size() > route.max_body)
         return problemResponse(413, "too_large",
                                fmt::format("the request body is larger than {} bytes", route.max_body));
-    const Call call{parts_, request, parts_.config()};
+    const Call call{parts_, request, parts_.config(), reading_};
     try {
         call.requireAsker();
         return route.handle(call);

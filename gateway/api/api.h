@@ -6,6 +6,7 @@
 #pragma once
 
 #include "gateway/api/parts.h"
+#include "gateway/api/reading_turns.h"
 #include "gateway/api/request.h"
 #include "store/store_error.h"
 
@@ -24,7 +25,7 @@ inline constexpr std::string_view kRoot = "/api/v1";
 /// Any thread.
 class Api {
   public:
-    explicit Api(Parts parts) : parts_(std::move(parts)) {}
+    explicit Api(Parts parts) : parts_(std::move(parts)), reading_(parts_.reading_patience) {}
 
     /// An error in the request, whatever it is, becomes a problem document; so does a database that cannot be used. Throws
     /// only what Control throws.
@@ -43,11 +44,13 @@ class Api {
     };
     static std::vector<Asked> allAsked();
 
-    /// How large the body may be, which need not be there yet. Larger ones are a problem for handle().
+    /// How large the body may be, which need not be there yet. Larger ones are a problem for handle(). 0: whatever it is, the request is
+    /// refused, or answered all the same.
     static std::size_t mostBody(const Request& request);
 
   private:
     const Parts parts_;
+    ReadingTurns reading_;
     std::mutex mutex_;
     std::chrono::steady_clock::time_point quiet_until_;  ///< under the mutex
 };

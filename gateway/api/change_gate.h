@@ -8,20 +8,18 @@
 #include <list>
 #include <memory>
 #include <mutex>
-#include <string>
 
 namespace mailgate::api {
 
-/// Lets so many in at once, and of who has a name one. Others wait in front of it while all goes fast, and are turned away once the
-/// first of those inside, or who has their name, has been there for longer than `patience`: whoever waits has a thread that others need.
-/// Any thread.
+/// Lets so many in at once. Others wait in front of it while all goes fast, and are turned away once the first of those inside has been
+/// there for longer than `patience`: whoever waits has a thread that others need. Any thread.
 class ChangeGate {
   public:
     ChangeGate(std::size_t most, std::chrono::milliseconds patience) : most_(most), patience_(patience) {}
 
     /// Held by who is inside. Null: turned away.
     using Pass = std::shared_ptr<void>;
-    Pass enter(const std::string& name = {});
+    Pass enter();
 
   private:
     using Clock = std::chrono::steady_clock;
@@ -30,13 +28,7 @@ class ChangeGate {
     const std::chrono::milliseconds patience_;
     std::mutex mutex_;  ///< of what follows
     std::condition_variable left_;
-    struct Inside {
-        std::string name;  ///< empty: none
-        Clock::time_point since;
-    };
-    const Inside* inTheWayOf(const std::string& name) const;
-
-    std::list<Inside> inside_;  ///< the first in front
+    std::list<Clock::time_point> inside_;  ///< since when; the first in front
 };
 
 }  // namespace mailgate::api

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "gateway/api/parts.h"
+#include "gateway/api/reading_turns.h"
 #include "gateway/api/request.h"
 
 #include <memory>
@@ -17,6 +18,7 @@ struct Call {
     const Parts& parts;
     const Request& request;
     const std::shared_ptr<const Config> config;
+    ReadingTurns& reading;
 
     /// Texts of databases, with paths of files, hosts and accounts.
     bool isToldOfErrors() const noexcept { return request.who.role == store::Role::Admin; }

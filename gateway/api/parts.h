@@ -7,6 +7,7 @@
 #include "gateway/log/event_sink.h"
 #include "store/rules/service.h"
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -19,6 +20,7 @@ struct Parts {
     std::function<std::shared_ptr<const Config>()> config;  ///< the one in force
     std::function<rules::Site(const Config&)> site;         ///< what of it changes of rules are judged by
     EventSink* log = nullptr;                               ///< null: orders are not logged
+    std::chrono::milliseconds reading_patience{1'000};      ///< of who waits to read all rules
     std::size_t most_compared = 300'000;  ///< rules with each other, for which all are in memory
 };
 

@@ -28,6 +28,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,12 +60,10 @@ ChangeGate::Pass passFor(const Config& config) {
     return pass;
 }
 
-/// Of what reads all rules, or all of the trail: of as many as there may be that takes seconds.
-ChangeGate::Pass turnToRead(const Call& call) {
-    constexpr std::size_t kMostReaders = 2;
-    constexpr std::chrono::milliseconds kPatience{250};
-    static ChangeGate gate(kMostReaders, kPatience);
-    auto turn = gate.enter(call.request.who.client());
+/// Of what reads all rules, or the trail back as far as it takes: of as many as there may be that takes seconds.
+ReadingTurns::Turn turnToRead(const Call& call) {
+    const Principal& who = call.request.who;
+    auto turn = call.reading.enter({who.client(), who.role > store::Role::Viewer});
     if (!turn)
         throw Problem(
             503, "busy",
@@ -113,9 +112,8 @@ class Rules {
     AccessRule ruleOf(const std::string& text);
 
   private:
-    enum class Judged : std::uint8_t { Not, Lately, UnlessOvertaken };
     void judge(const Order& order);
-    bool carryOut(const Order& order, Judged judged);
+    bool carryOut(const Order& order, bool others_wait);
     std::string rehearsed(const std::function<void()>& change, RuleStore::Rehearsal how);
     std::string tagOfChanges(std::int64_t end_of_trail, const std::string& left_open);
 
@@ -131,21 +129,24 @@ class Rules {
         friend bool operator==(const State&, const State&) = default;
     };
     State state() { return {store_->version(), store_->endOfTrail()}; }
-    State judged_at_;
+    std::optional<State> judged_at_;  ///< nothing: it has not been judged yet
 };
 
 Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore::Rehearsal rehearsal) {
     constexpr int kTries = 3;
-    if (dry_run) {
-        // Nobody waits for a copy; else what it is judged by may be as old as the judgement takes.
-        const Judged judged = rehearsal == RuleStore::Rehearsal::Apart ? Judged::Not : Judged::Lately;
-        if (judged == Judged::Lately) judge(order);
-        return jsonResponse(rehearsed([&] { carryOut(order, judged); }, rehearsal));
-    }
-    for (int left = order.judge ? kTries : 0;; --left) {
+    const bool is_apart = dry_run && rehearsal == RuleStore::Rehearsal::Apart;  // nobody waits for a copy
+    for (int left = order.judge && !is_apart ? kTries : 0;; --left) {
         if (left > 0) judge(order);
+        bool is_done = false;
+        const auto change = [&] { is_done = carryOut(order, left == 0); };
+        if (dry_run) {
+            std::string answer = rehearsed(change, rehearsal);
+            if (is_done) return jsonResponse(std::move(answer));
+            continue;
+        }
         const ChangeGate::Pass pass = passFor(*call_.config);
-        if (!carryOut(order, left > 0 ? Judged::UnlessOvertaken : Judged::Not)) continue;
+        change();
+        if (!is_done) continue;
         const auto ended = order.then ? order.then() : std::nullopt;
         return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
     }
@@ -153,20 +154,22 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
 
 void Rules::judge(const Order& order) {
     judged_at_ = state();
-    if (order.judge) order.judge();
+    order.judge();
     call_.requireAsker();
 }
 
-/// All of it is changed at once, if who asks is still there once it is its turn. False: others have changed rules since it was judged, and
-/// nothing was changed; but of a fleet's rules, what they have changed is here then.
-bool Rules::carryOut(const Order& order, Judged judged) {
-    bool is_done = true;
+/// All of it is changed at once, if who asks is still there once it is its turn. Where others have changed rules since it was judged, it is
+/// judged anew if `others_wait` for that; else the answer is false, and nothing was changed: but of a fleet's rules, what they have changed
+/// is here then.
+bool Rules::carryOut(const Order& order, bool others_wait) {
+    bool is_done = false;
     store_->together([&] {
         call_.requireAsker();
-        is_done = judged != Judged::UnlessOvertaken || state() == judged_at_;
-        if (!is_done) return;
-        if (judged == Judged::Not && order.judge) order.judge();
+        const bool is_judged = judged_at_ == state();
+        if (!is_judged && !others_wait) return;
+        if (!is_judged && order.judge) order.judge();
         order.work();
+        is_done = true;
     });
     return is_done;
 }
@@ -200,8 +203,8 @@ AccessRule Rules::ruleOf(const std::string& text) {
 /// Of what can be edited: that a rule was hit changes nothing.
 std::string etagOf(const AccessRule& rule) {
     constexpr std::size_t kLength = 32;
-    const std::string line =
-        fmt::format("{} {} {}", rule.id, rule.created_at, store::formatRule(rule, store::NoteForm::Utf8, {}));
+    const std::string line = fmt::format("{} {} {} {}", rule.id, rule.created_at, rule.created_by,
+                                         store::formatRule(rule, store::NoteForm::Utf8, {}));
     return fmt::format("\"{}\"", credentials::digestOf(line).substr(0, kLength));
 }
 
@@ -246,16 +249,25 @@ Response withEtag(Response response, const std::string& etag) {
 }
 
 /// Of what has been changed since the trail ended there: of rules that were there, how they were, and of others, where they belong. What
-/// becomes of them the request says, but for `left_open`, and a time in it may be "in 7 days".
+/// becomes of them the request says, and where it is silent their set, but for `left_open`; and a time in it may be "in 7 days".
 std::string Rules::tagOfChanges(std::int64_t end_of_trail, const std::string& left_open) {
     constexpr std::size_t kLength = 32;
     std::string text = left_open;
+    std::set<std::string, std::less<>> sets;
     store_->forEachEntry(end_of_trail, [&](const RuleStore::AuditEntry& entry) {
         std::string line = entry.before;
-        if (const auto rule = entry.before.empty() ? store::parseTrailRule(entry.after) : std::nullopt)
-            line = fmt::format("+ {} {} {}", rule->network.toString(), rule->name, rule->listener);
+        if (const auto rule = store::parseTrailRule(entry.after)) {
+            sets.insert(rule->set);
+            if (entry.before.empty())
+                line = fmt::format("+ {} {} {}", rule->network.toString(), rule->name, rule->listener);
+        }
         text += credentials::digestOf(line).substr(0, kLength);
     });
+    for (const auto& [set, gives] : store_->setDefaults())
+        if (sets.contains(set))
+            text += credentials::digestOf(
+                        fmt::format("{} {} {}", set, gives.expires_after.value_or(0), gives.note))
+                        .substr(0, kLength);
     return fmt::format("\"{}\"", credentials::digestOf(text).substr(0, kLength));
 }
 
@@ -409,7 +421,9 @@ Response rules(const Call& call) {
         (filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed))
         throw invalid("expired", "cannot be combined with unused, expiring, overlapping and shadowed");
 
-    const auto turn = turnToRead(call);
+    // Else they are counted, and no more of them read than are shown.
+    const bool reads_all = filter.overlapping || filter.shadowed || filter.covering;
+    const auto turn = reads_all ? turnToRead(call) : nullptr;
     Rules access(call);
     if (access.service().unknownSet(filter.set))
         throw Problem(404, "no_set", fmt::format("no set is named {}", inQuotes(*filter.set)));
@@ -467,7 +481,7 @@ Response ruleHistory(const Call& call) {
     const std::size_t limit = query.limit(kUsualRules, kMostRules);
     const auto before = query.number("cursor"), change = query.number("change");
     query.rejectOthers();
-    const auto turn = turnToRead(call);
+    const auto turn = network || change ? turnToRead(call) : nullptr;
     auto entries = Rules(call).store().newestEntries({network, change, before, limit + 1});
     const bool is_more = entries.size() > limit;
     if (is_more) entries.resize(limit);

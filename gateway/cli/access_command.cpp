@@ -381,9 +381,14 @@ class Access {
                 [this](const RuleStore::BadRow& row) { bad_rows_.emplace(row.id, row.what); }};
     }
 
+    /// A change in steps: others wait for the middle one alone, also where it is rehearsed.
+    struct Steps {
+        std::function<bool()> judge{};  ///< false: it is not to be made, and why has been said
+        std::function<void()> work;
+        std::function<void()> then{};  ///< unless it has failed
+    };
     /// Makes a change, or says what it would be.
-    void perform(const std::function<void()>& change,
-                 RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
+    void perform(const Steps& steps, RuleStore::Rehearsal rehearsal = RuleStore::Rehearsal::Brief);
     std::optional<ConcernedSessions> concernedSessions(const RehearsedChange& change, std::string& unknown);
     /// Of lines; a program gets them all.
     std::size_t mostShown() const noexcept {
@@ -442,7 +447,8 @@ class Access {
     void report(const rules::UnreadableList& refusal);
     void report(const rules::StillConfigured& refusal);
     void report(const rules::InTheWay& refusal);
-    rules::PutOutcome put(const rules::PutRequest& request);
+    void reportPut(const rules::PutOutcome& outcome);
+    bool mayBe(const std::optional<rules::Refusal>& refusal);
     const AccessRule* planned(const rules::PutOutcome& outcome, std::int64_t id) const;
     void renameRules();
     void warnOfRunningName() const;
@@ -483,17 +489,24 @@ class Access {
     std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
 };
 
-void Access::perform(const std::function<void()>& change, RuleStore::Rehearsal rehearsal) {
+void Access::perform(const Steps& steps, RuleStore::Rehearsal rehearsal) {
     requireSite(needed_);
+    const auto then = [&] {
+        if (steps.then && context_.exit_code == kDone) steps.then();
+    };
     if (!arguments_.dry_run) {
         const Interrupts interrupts(kInterrupted);
-        change();
+        if (steps.judge && !steps.judge()) return;
+        steps.work();
+        then();
         changed_ = context_.exit_code == kDone;
         if (arguments_.json && context_.exit_code == kDone)
             std::fputs(lastChangeAsJson(store(), ended_).c_str(), stdout);
         return;
     }
-    const auto rehearsed = rehearse(store(), site_, now(), mostShown(), change, rehearsal);
+    if (steps.judge && !steps.judge()) return;
+    const auto rehearsed = rehearse(store(), site_, now(), mostShown(), steps.work, rehearsal);
+    then();
     if (context_.exit_code != kDone) return;  // nothing would have been changed, and why has been said
     std::string unknown;
     const auto concerned = concernedSessions(rehearsed, unknown);
@@ -701,7 +714,9 @@ void Access::put(Verdict verdict) {
     if (verdict == Verdict::Deny || !request.names.empty()) lookUpServers();
     rules::PutOutcome outcome;
     const std::string near = arguments_.set ? nearSet(*arguments_.set) : "";
-    perform([&] { outcome = put(request); });
+    perform({.judge = [&] { return mayBe(service().judge(request)); },
+             .work = [&] { outcome = service().putJudged(request); },
+             .then = [&] { reportPut(outcome); }});
     if (!near.empty() && !outcome.rules.empty())
         remark("note: set {} is new (there is {})\n", printable(*arguments_.set), near);
     if (arguments_.dry_run && !request.names.empty())
@@ -738,13 +753,13 @@ const AccessRule* Access::planned(const rules::PutOutcome& outcome, std::int64_t
     return found == outcome.rules.end() ? nullptr : &found->rule;
 }
 
-rules::PutOutcome Access::put(const rules::PutRequest& request) {
-    auto answer = service().put(request);
-    if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) {
-        reportRefusal(*refusal);
-        return {};
-    }
-    auto& outcome = std::get<rules::PutOutcome>(answer);
+/// False: it has said why not.
+bool Access::mayBe(const std::optional<rules::Refusal>& refusal) {
+    if (refusal) reportRefusal(*refusal);
+    return !refusal;
+}
+
+void Access::reportPut(const rules::PutOutcome& outcome) {
     for (const RuleStore::EditResult& result : outcome.rules)
         reportPut(result);
     const auto overlaps = service().overlaps(outcome);
@@ -752,7 +767,6 @@ rules::PutOutcome Access::put(const rules::PutRequest& request) {
         remark("note: {}\n", sentenceOf(overlap, planned(outcome, overlap.rule_id)));
     if (overlaps.more > 0) remark("note: and {} more\n", grouped(overlaps.more));
     if (arguments_.cut && !arguments_.dry_run) cutSessions(outcome);
-    return std::move(outcome);
 }
 
 /// The running gateway would do it within a second; but who makes a rule wants to see what becomes of it.
@@ -872,7 +886,7 @@ void Access::remove() {
     requireKnown();
     // A program's set may have no rule left.
     if (!arguments_.program) requireSet(arguments_.set);
-    perform([&] { removeSelected(selection); });
+    perform({.work = [&] { removeSelected(selection); }});
 }
 
 bool isMissing(const rules::Selected& selected) {
@@ -921,23 +935,23 @@ void Access::showSet() {
 void Access::defineSet() {
     std::optional<std::optional<std::int64_t>> expires_after;
     if (arguments_.expires) expires_after = parsedLifetime(*arguments_.expires);
-    perform([&] {
+    perform({.work = [&] {
         const auto answer = service().defineSet(arguments_.name, arguments_.note, expires_after);
         if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
         const auto counts = store().ruleSets();
         const auto rules = counts.find(arguments_.name);
         tell("{}\n", sentenceOf(arguments_.name, rules == counts.end() ? 0 : rules->second,
                                 std::get<store::SetDefaults>(answer)));
-    });
+    }});
 }
 
 void Access::removeSet() {
     requireSet(arguments_.name);
-    perform([&] {
+    perform({.work = [&] {
         const auto selected = service().select({.set = arguments_.name});
         if (!selected.rules.empty() && !mayRemove(selected.rules)) return;
         if (removeRules(selected, arguments_.name)) tell("removed set {}\n", arguments_.name);
-    });
+    }});
 }
 
 /// What is only looked at is not a fleet's change, and its own last one is found by the name that the fleet knows.
@@ -994,12 +1008,13 @@ void Access::undo() {
     using Kind = RuleStore::UndoResult::Kind;
     if (arguments_.here) requireOwn();
     lookUpServers();
-    perform([&] {
-        const auto change = arguments_.here ? ownChangeToUndo() : changeToUndo();
-        if (arguments_.here && !change) return;
-        const auto answer = service().undo(change, arguments_.force);
-        if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
-        const auto& result = std::get<RuleStore::UndoResult>(answer);
+    std::optional<std::int64_t> change;
+    const auto judge = [&] {
+        change = arguments_.here ? ownChangeToUndo() : changeToUndo();
+        return (!arguments_.here || change) && mayBe(service().judgeUndo(change, arguments_.force));
+    };
+    const auto work = [&] {
+        const auto result = service().undoJudged(change);
         const auto number = result.change;
         switch (result.kind) {
             case Kind::Done:
@@ -1038,7 +1053,8 @@ void Access::undo() {
                     fail(fmt::format("conflict: {}", sentenceOf(rule)));
                 return fail(fmt::format("change {} was not undone: remove these rules first", number));
         }
-    });
+    };
+    perform({.judge = judge, .work = work});
 }
 
 /// Those of rules: "host:home.example.org" is one, "home.example.org" whatever rules say of it. None: it is no name, or
@@ -1291,7 +1307,7 @@ void Access::importFile() {
     const auto text = readFile();
     if (!text) return;
     lookUpServers();
-    perform([&] { importText(*text); }, RuleStore::Rehearsal::Apart);
+    perform({.work = [&] { importText(*text); }}, RuleStore::Rehearsal::Apart);
 }
 
 /// What the rules of the file would change, if they were all there is.
@@ -1437,7 +1453,7 @@ void Access::exportRules() {
 
 void Access::renameListener() {
     lookUpServers();
-    perform([&] { renameRules(); });
+    perform({.work = [&] { renameRules(); }});
 }
 
 void Access::renameRules() {

@@ -52,6 +52,8 @@ std::string cookieOf(const std::string& secret, bool is_secure, std::chrono::sec
                        secret, age.count(), is_secure ? "; Secure" : "");
 }
 
+constexpr const char* kNoForms = "Changing anything needs the role operator or admin.";
+
 constexpr std::string_view kLogInPage = "/login", kLogInApi = "/api/v1/session";
 
 bool mayChange(const std::string& method) {
@@ -141,6 +143,13 @@ class Handler final : public net::HTTPRequestHandler {
     void handleRequest(net::HTTPServerRequest& http, net::HTTPServerResponse& http_response) override {
         try {
             respond(http, http_response);
+        } catch (const http::BodyError& error) {
+            reply(http_response,
+                  http.getURI().starts_with("/api/")
+                      ? bodyProblem(error)
+                      : htmlResponse(messagePage({}, "Not possible",
+                                                 "The form has not come as a whole: send it again."),
+                                     error.status));
         } catch (const store::StoreError& error) {
             site_.parts.api.logFailure(error);
             // Anybody may ask, and it has the path of a file.
@@ -177,8 +186,9 @@ class Handler final : public net::HTTPRequestHandler {
                 api::problemResponse(404, "not_found", "the API begins at /api/v1 (docs/openapi.yaml)"));
         const bool changes = mayChange(request->method);
         if (changes && !isJson(http))
-            return reply(http_response,
-                         api::problemResponse(415, "media_type", "expected Content-Type: application/json"));
+            return reply(
+                http_response,
+                api::problemResponse(415, "media_type", "expected Content-Type: application/json, in UTF-8"));
         const Credentials credentials = credentialsOf(http, changes);
         const bool is_session = request->path.size() == 1 && request->path[0] == "session";
         if (is_session && request->method == "POST") return logIn(credentials, http, http_response);
@@ -190,14 +200,15 @@ class Handler final : public net::HTTPRequestHandler {
         const Known& known = std::get<Known>(identity);
         if (is_session) return reply(http_response, session(credentials, known, *request));
         request->who = known.who;
-        const auto place = placeFor(http, known);
+        const auto place = placeFor(http, known, api::Api::mostBody(*request));
         reply(http_response,
               place ? answerTo(site_.parts.api, server_, std::move(*request), http) : tooManyBodies());
     }
 
-    /// Nothing: as many of this account's requests wait for bodies as may. A body that is here needs no place.
-    std::optional<BodyPlaces::Place> placeFor(const net::HTTPServerRequest& http, const Known& known) {
-        if (http::isBodyHere(http)) return std::optional<BodyPlaces::Place>(std::in_place);
+    /// Nothing: as many of this account's requests wait for bodies as may. A body that is here, or is not read, needs no place.
+    std::optional<BodyPlaces::Place> placeFor(const net::HTTPServerRequest& http, const Known& known,
+                                              std::size_t most) {
+        if (most == 0 || http::isBodyHere(http)) return std::optional<BodyPlaces::Place>(std::in_place);
         return site_.bodies.take(known.who.client());
     }
 
@@ -225,9 +236,10 @@ class Handler final : public net::HTTPRequestHandler {
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
         if (is_post) {
-            const auto place = placeFor(http, known);
-            if (!place) return busyPage();
             const std::size_t most = mostForm(*request, known);
+            if (most == 0) return htmlResponse(messagePage({}, "Not possible", kNoForms), 403);
+            const auto place = placeFor(http, known, most);
+            if (!place) return busyPage();
             const std::string body = http::readBody(http, most, server_);
             if (body.size() > most)
                 return htmlResponse(
@@ -330,7 +342,20 @@ class Handler final : public net::HTTPRequestHandler {
         if (http.getMethod() == "DELETE" && !http.has("Content-Type") && !http.has("Transfer-Encoding") &&
             http.get("Content-Length", "0") == "0")
             return true;
-        return hasType(http, "application/json");
+        return hasType(http, "application/json") && isInUtf8(http.get("Content-Type"));
+    }
+
+    /// Whether nothing else is said of the characters: JSON has no others (RFC 8259 8.1).
+    static bool isInUtf8(std::string_view type) {
+        constexpr std::string_view kCharset = "charset=";
+        while (type.find(';') != std::string_view::npos) {
+            type.remove_prefix(type.find(';') + 1);
+            const std::string_view one = trimmed(type.substr(0, type.find(';')));
+            if (!startsWithIgnoreCase(one, kCharset)) continue;
+            const std::string_view value = one.substr(kCharset.size());
+            if (!equalsIgnoreCase(value, "utf-8") && !equalsIgnoreCase(value, "\"utf-8\"")) return false;
+        }
+        return true;
     }
 
     /// Fields of one name are a list (RFC 9110 5.3).

@@ -2,7 +2,6 @@
 #include "gateway/console/exchange.h"
 
 #include "gateway/console/own_name.h"
-#include "gateway/http/body.h"
 #include "protocols/values/text.h"
 
 #include <Poco/ErrorHandler.h>
@@ -84,6 +83,10 @@ std::optional<api::Response> hostRefusalOf(const net::HTTPServerRequest& http) {
     return std::nullopt;
 }
 
+api::Response bodyProblem(const http::BodyError& error) {
+    return api::problemResponse(error.status, "incomplete_body", error.what());
+}
+
 std::optional<std::vector<std::string>> pathOf(std::string_view target) {
     if (!target.starts_with('/') || target.find('#') != std::string_view::npos) return std::nullopt;
     std::vector<std::string> path;
@@ -135,7 +138,9 @@ void send(net::HTTPServerResponse& http, const api::Response& response) {
 api::Response answerTo(api::Api& api, http::Server& server, api::Request request,
                        net::HTTPServerRequest& http) {
     const std::size_t most = api::Api::mostBody(request);
-    if (http.hasContentLength() && http.getContentLength64() > static_cast<Poco::Int64>(most))
+    if (most == 0)
+        request.body.clear();  // whatever comes: nobody waits for it
+    else if (http.hasContentLength() && http.getContentLength64() > static_cast<Poco::Int64>(most))
         request.body.assign(most + 1, ' ');  // too large, whatever is in it
     else
         request.body = http::readBody(http, most, server);
@@ -152,7 +157,11 @@ void answer(api::Api& api, http::Server& server, const std::string& user, net::H
     auto request = requestFrom(http);
     if (!request) return send(response, api::problemResponse(404, "not_found", "there is nothing here"));
     request->who = {user, store::Role::Admin};
-    send(response, answerTo(api, server, std::move(*request), http));
+    try {
+        send(response, answerTo(api, server, std::move(*request), http));
+    } catch (const http::BodyError& error) {
+        send(response, bodyProblem(error));
+    }
 }
 
 }  // namespace mailgate::console

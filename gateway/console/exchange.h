@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/api/api.h"
+#include "gateway/http/body.h"
 #include "gateway/http/server.h"
 
 #include <Poco/Net/HTTPServerRequest.h>
@@ -21,6 +22,9 @@ std::optional<api::Response> refusalOf(const Poco::Net::HTTPServerRequest& http)
 /// Likewise where Host or Origin has no host and port.
 std::optional<api::Response> hostRefusalOf(const Poco::Net::HTTPServerRequest& http);
 
+/// To who has not sent what the request has said.
+api::Response bodyProblem(const http::BodyError& error);
+
 /// The segments of a target's path, decoded; none for "/". Nothing: it is not a path to the letter, and who is in front of us may take
 /// it for another: an empty segment, a slash that is encoded, "." and ".." (encoded or not), a fragment.
 std::optional<std::vector<std::string>> pathOf(std::string_view target);
@@ -35,7 +39,7 @@ void send(Poco::Net::HTTPServerResponse& http, const api::Response& response);
 void answer(api::Api& api, http::Server& server, const std::string& user, Poco::Net::HTTPServerRequest& http,
             Poco::Net::HTTPServerResponse& response);
 
-/// Reads the body, and has the request answered.
+/// Reads the body, where there may be one, and has the request answered. Throws as http::readBody().
 api::Response answerTo(api::Api& api, http::Server& server, api::Request request,
                        Poco::Net::HTTPServerRequest& http);
 

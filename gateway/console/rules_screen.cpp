@@ -5,6 +5,7 @@
 #include "gateway/console/pages.h"
 #include "gateway/console/rules_page.h"
 #include "protocols/values/text.h"
+#include "store/rules/import_export.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -113,12 +114,15 @@ api::Response notFound(const Question& question) {
     return htmlResponse(messagePage(question.viewer(), "Not found", "There is no such page."), kNoSuchPage);
 }
 
+api::Response nothingToChange(const Question& question) {
+    return htmlResponse(
+        messagePage(question.viewer(), "Nothing to change", "The rules are as you want them already."));
+}
+
 /// What was done has a page, from which it can be undone.
 api::Response done(const Question& question, const Answer& answer) {
     const auto changes = objectsOf(*answer.object, "changes");
-    if (changes.empty())
-        return htmlResponse(
-            messagePage(question.viewer(), "Nothing to change", "The rules are as you want them already."));
+    if (changes.empty()) return nothingToChange(question);
     std::string path = "/rules/changes/" + percentEncoded(textOf(*changes.front(), "change"));
     if (answer.object->has("sessions_ended")) path += "?ended=" + textOf(*answer.object, "sessions_ended");
     return redirection(path);
@@ -212,9 +216,8 @@ class Order {
     }
     /// What it would do; `status`: 200, or why it was not done.
     api::Response preview(Pending pending, const Answer& answer, int status) const {
-        if (status == kChangedMeanwhile && !isTrue(*body_, "cut") &&
-            objectsOf(*answer.object, "changes").empty())
-            return done(question_, answer);  // it was pressed twice
+        if (status == kChangedMeanwhile && !isTrue(*body_, "cut") && hasBeenDone(*answer.object))
+            return nothingToChange(question_);  // it was pressed twice
         if (status == kChangedMeanwhile)
             pending.warning =
                 "Nothing was done now: rules that this is about have changed since, by somebody else, or by "
@@ -227,6 +230,14 @@ class Order {
     }
 
   private:
+    /// Times like "7d" begin anew, others do not.
+    bool hasBeenDone(const Object& rehearsed) const {
+        const bool is_span = textOf(*body_, "expires_at").find_first_of("-:") == std::string::npos;
+        return std::ranges::all_of(objectsOf(rehearsed, "changes"), [&](const Object::Ptr& one) {
+            return is_span && isThereAlready(textOf(*one, "before"), textOf(*one, "after"));
+        });
+    }
+
     const Question& question_;
     const std::vector<std::string> path_;
     const Object::Ptr body_;
@@ -508,6 +519,16 @@ Object::Ptr changesFrom(const Fields& form, const Object& rule) {
         body->set(key, valueOf(key, given.front()));
     }
     return body;
+}
+
+bool isThereAlready(const std::string& before, const std::string& after) {
+    constexpr std::int64_t kMoment = 60;
+    auto was = store::parseTrailRule(before);
+    const auto is = store::parseTrailRule(after);
+    if (!was || !is || !was->expires_at || !is->expires_at) return false;
+    if (*is->expires_at - *was->expires_at > kMoment || *is->expires_at < *was->expires_at) return false;
+    was->expires_at = is->expires_at;
+    return *was == *is;
 }
 
 Object::Ptr importFrom(const Fields& form) {

@@ -28,6 +28,9 @@ std::optional<std::vector<std::string_view>> namesOfRulesForm(const std::vector<
 Poco::JSON::Object::Ptr newRulesFrom(const Fields& form);
 /// The body of PATCH /rules/ID: what of the form is another than the rule has it, as the page has shown it.
 Poco::JSON::Object::Ptr changesFrom(const Fields& form, const Poco::JSON::Object& rule);
+/// Whether a rule that was to be in force "for 7 days" is there: it was added a moment ago, and all that would change now is that it goes
+/// that moment later. The rule as the trail has it.
+bool isThereAlready(const std::string& before, const std::string& after);
 /// The body of POST /rules/import.
 Poco::JSON::Object::Ptr importFrom(const Fields& form);
 

@@ -187,9 +187,11 @@ std::optional<api::Response> openResponse(const PageRequest& request) {
 }
 
 std::size_t mostForm(const PageRequest& request, const Known& known) {
+    const bool logs_out = request.path == std::vector<std::string>{"logout"};
+    if (known.who.role < store::Role::Operator && !logs_out) return 0;
     const bool imports = request.path == std::vector<std::string>{"rules", "import"};
     // Of a list that was previewed each end of a line comes as two characters.
-    return imports && known.who.role >= store::Role::Operator ? 2 * kMostList + kUsualForm : kUsualForm;
+    return imports ? 2 * kMostList + kUsualForm : kUsualForm;
 }
 
 bool isOfPart(const PageRequest& request) {

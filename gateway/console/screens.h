@@ -24,7 +24,7 @@ bool isOfOurs(const Poco::Net::HTTPServerRequest& http, const std::string& base_
 
 /// What needs nobody to be known: the files that pages load.
 std::optional<api::Response> openResponse(const PageRequest& request);
-/// How large a form may be that is sent there.
+/// How large a form may be that is sent there; 0: this account sends none.
 std::size_t mostForm(const PageRequest& request, const Known& known);
 /// Whether partFor() has something for it.
 bool isOfPart(const PageRequest& request);

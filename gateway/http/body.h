@@ -7,12 +7,21 @@
 #include <Poco/Net/HTTPServerRequest.h>
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 
 namespace mailgate::http {
 
+/// A body that has not come, or not as one: what to answer.
+struct BodyError : std::runtime_error {
+    BodyError(int the_status, const char* what) : std::runtime_error(what), status(the_status) {}
+
+    int status;  ///< 408: the peer has stopped sending; 400
+};
+
 /// The body of `request`, or its first `most` + 1 bytes: it is too large then. Without a length and chunks there is none
 /// (RFC 9112 6.3). A large one may take long, as long as it goes on: the peer has Server::kPeerLimit for each quarter of a megabyte.
+/// Throws BodyError, and what Poco throws where the connection has failed.
 std::string readBody(Poco::Net::HTTPServerRequest& request, std::size_t most, Server& server);
 
 /// Whether the body is a small one (Server::kMaxSmallBody), which was here before a thread was asked for: readBody() waits for

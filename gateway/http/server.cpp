@@ -46,6 +46,11 @@ constexpr std::string_view kExhausted =
     "53\r\nConnection: close\r\n\r\n"
     "The gateway has hardly any descriptors left just now\n";
 
+constexpr std::string_view kTooManyBodies =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 2\r\nContent-Length: "
+    "68\r\nConnection: close\r\n\r\n"
+    "Too many requests of yours are being sent: send one after the other\n";
+
 /// All peers of a Unix socket are one.
 IpAddress peerOf(int connection) noexcept {
     sockaddr_storage peer{};
@@ -64,6 +69,7 @@ Network around(const IpAddress& address, unsigned v6_prefix) noexcept {
 
 std::vector<Holder> holdersOf(const std::vector<IpAddress>& addresses) {
     std::vector<Holder> holders;
+    holders.reserve(addresses.size());
     for (const IpAddress& address : addresses)
         holders.push_back({address});
     return holders;
@@ -311,7 +317,11 @@ void Server::look(WaitingList::iterator waiting) {
             return refuse(*ready.socket, kMalformed);
         case Head::Complete:
         case Head::AwaitsBody: {
-            const std::lock_guard lock(mutex_);
+            std::unique_lock lock(mutex_);
+            if (seen.head == Head::AwaitsBody && hasTooManyBodies(ready)) {
+                lock.unlock();
+                return refuse(*ready.socket, kTooManyBodies);
+            }
             Lane& lane = laneFor(seen.head, ready);
             return add(lane, std::move(ready));
         }
@@ -385,17 +395,27 @@ bool Server::makeRoomFor(const SlowClient& client) {
     return true;
 }
 
+/// Whether one client has sent both: an account behind a proxy, or an address.
+template <typename One, typename Other>
+bool isOfSameClient(const One& one, const Other& other) {
+    return one.client_behind == other.client_behind &&
+           (!one.client_behind.empty() || around(one.peer, kClientPrefix).contains(other.peer.bytes));
+}
+
 /// Where requests take long, whoever sends them, or whoever reads the answers, leaves a thread for others.
-bool Server::mayBeServed(const Ready& ready) const {
+bool Server::mayBeServed(const Lane& lane, const Ready& ready) const {
     if (ready.peer == IpAddress{}) return true;  // a Unix socket: all are one, and there are no others
-    const Network client = around(ready.peer, kClientPrefix);
-    const auto is_same = [&](const Served& served) {
-        return served.client_behind == ready.client_behind &&
-               (!ready.client_behind.empty() || client.contains(served.peer.bytes));
-    };
-    return std::count_if(served_.begin(), served_.end(), [&](const auto& one) {
-               return one.second.lane == &usual_ && is_same(one.second);
-           }) < static_cast<std::ptrdiff_t>(kMostOfClient);
+    const auto same = std::count_if(served_.begin(), served_.end(), [&](const auto& one) {
+        return one.second.lane == &lane && isOfSameClient(ready, one.second);
+    });
+    return static_cast<std::size_t>(same) < (&lane == &bodies_ ? kMostBodiesOfClient : kMostOfClient);
+}
+
+bool Server::hasTooManyBodies(const Ready& ready) const {
+    if (ready.peer == IpAddress{}) return false;
+    const auto same =
+        std::ranges::count_if(bodies_.ready, [&](const Ready& one) { return isOfSameClient(ready, one); });
+    return static_cast<std::size_t>(same) >= kMaxBodiesWaiting;
 }
 
 std::size_t Server::nextSlow() const {
@@ -409,9 +429,10 @@ std::size_t Server::nextSlow() const {
 std::optional<Server::Ready> Server::takeFrom(Lane& lane) {
     auto place = lane.ready.begin();
     if (lane.ready.empty()) return std::nullopt;
-    if (&lane == &slow_) place += static_cast<std::ptrdiff_t>(nextSlow());
-    if (&lane == &usual_)
-        place = std::find_if(place, lane.ready.end(), [&](const Ready& one) { return mayBeServed(one); });
+    if (&lane == &slow_)
+        place += static_cast<std::ptrdiff_t>(nextSlow());
+    else
+        place = std::ranges::find_if(lane.ready, [&](const Ready& one) { return mayBeServed(lane, one); });
     if (place == lane.ready.end()) return std::nullopt;
     Ready ready = std::move(*place);
     lane.ready.erase(place);

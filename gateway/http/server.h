@@ -51,12 +51,14 @@ class Server {
     static constexpr std::size_t kMaxHead = std::size_t{28} << 10;
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
-    static constexpr unsigned kThreads = 4;
-    /// Of these one client has so many at once, an address or a /64, as long as it may take: one is left for others.
-    static constexpr std::size_t kMostOfClient = kThreads - 1;
+    static constexpr unsigned kThreads = 6;
+    /// Of these one client has so many at once, an address or a /64, as long as it may take: as many are left for others.
+    static constexpr std::size_t kMostOfClient = kThreads / 2;
     /// As much of an answer as that waits in the kernel for who does not take it, for kPeerLimit, and no thread with it.
     static constexpr int kSendBuffer = 512 << 10;
     static constexpr unsigned kBodyThreads = 3;  ///< besides, for requests with a body that is not here
+    /// Of these one client has so many, and so many of its requests wait for one.
+    static constexpr std::size_t kMostBodiesOfClient = kBodyThreads - 1, kMaxBodiesWaiting = 8;
     static constexpr unsigned kSlowThreads = 2;  ///< besides, for slow requests
     static constexpr std::size_t kMaxSlow = 16;  ///< of which so many may wait for a thread
     // Of slow requests, waiting and under way together.
@@ -168,7 +170,8 @@ class Server {
     std::size_t nextSlow() const;
     std::vector<IpAddress> slowWaiting() const;
     std::vector<IpAddress> slowServed() const;
-    bool mayBeServed(const Ready& ready) const;
+    bool mayBeServed(const Lane& lane, const Ready& ready) const;
+    bool hasTooManyBodies(const Ready& ready) const;
     std::optional<Ready> takeFrom(Lane& lane);
     // Without:
     Seen headOf(const Poco::Net::StreamSocket& socket, const IpAddress& peer);

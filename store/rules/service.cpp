@@ -10,6 +10,7 @@
 #include <cmath>
 #include <functional>
 #include <iterator>
+#include <set>
 #include <tuple>
 
 namespace mailgate::rules {
@@ -360,11 +361,6 @@ std::optional<Refusal> Service::hazardOf(std::span<const AccessRule> added) {
     return std::nullopt;
 }
 
-std::variant<PutOutcome, Refusal> Service::put(const PutRequest& request) {
-    if (auto refusal = judge(request)) return std::move(*refusal);
-    return putJudged(request);
-}
-
 std::optional<Refusal> Service::judge(const PutRequest& request) {
     if (auto refusal = refusalOf(request)) return refusal;
     return request.insist ? std::nullopt : hazardOf(rulesOf(request));
@@ -408,12 +404,15 @@ Notes<Overlap> Service::overlaps(const PutOutcome& outcome) {
     Notes<Overlap> found;
     const NameStates states = names();
     std::vector<AccessRule> ours;
-    for (const RuleStore::EditResult& result : outcome.rules)
+    std::set<std::int64_t> gone;  // but where the change was rehearsed
+    for (const RuleStore::EditResult& result : outcome.rules) {
         for (AccessRule& one : eachNetworkOf(result.rule, states))
             ours.push_back(std::move(one));
+        if (result.taken_over) gone.insert(result.taken_over->id);
+    }
     store_().forEachRule(
         [&](const AccessRule& other) {
-            if (!isLive(other, now_)) return;
+            if (!isLive(other, now_) || gone.contains(other.id)) return;
             const auto meet = [&](const AccessRule& theirs) {
                 for (const AccessRule& one : ours)
                     if (const auto standing = standingOf(one, theirs))
@@ -611,11 +610,6 @@ std::variant<store::SetDefaults, Refusal> Service::defineSet(
     if (expires_after) defaults.expires_after = *expires_after;
     if (set == sets.end() || defaults != set->second) store_().defineSet(name, defaults, who_);
     return defaults;
-}
-
-std::variant<RuleStore::UndoResult, Refusal> Service::undo(std::optional<std::int64_t> change, bool insist) {
-    if (auto refusal = judgeUndo(change, insist)) return std::move(*refusal);
-    return undoJudged(change);
 }
 
 std::int64_t Service::numberOf(std::optional<std::int64_t> change) {

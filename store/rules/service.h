@@ -303,10 +303,8 @@ class Service {
     Service(Opener store, const Site& site, std::string who, UnixSeconds now, OnBadRow bad = {})
         : store_(std::move(store)), site_(site), who_(std::move(who)), now_(now), bad_(std::move(bad)) {}
 
-    std::variant<PutOutcome, Refusal> put(const PutRequest& request);
-
-    // put(), import() and undo() in two steps, for who keeps others from writing only as long as it takes. The first one reads all rules,
-    // perhaps, and changes none; what it says holds for as long as nobody changes any. None: it may be done.
+    // Changes in two steps, for who keeps others from writing only as long as it takes. The first one reads all rules, perhaps, and
+    // changes none; what it says holds for as long as nobody changes any. None: it may be done.
 
     std::optional<Refusal> judge(const PutRequest& request);
     PutOutcome putJudged(const PutRequest& request);
@@ -316,6 +314,7 @@ class Service {
     };
     std::variant<JudgedImport, Refusal> judge(const ImportRequest& request);
     ImportOutcome importJudged(const ImportRequest& request, JudgedImport judged);
+    /// Takes a change back, or else the last one that who acts has made: what rules they were is judged as new ones are.
     std::optional<Refusal> judgeUndo(std::optional<std::int64_t> change, bool insist);
     RuleStore::UndoResult undoJudged(std::optional<std::int64_t> change);
 
@@ -329,14 +328,11 @@ class Service {
     std::variant<store::SetDefaults, Refusal> defineSet(
         const std::string& name, const std::optional<std::string>& note,
         const std::optional<std::optional<std::int64_t>>& expires_after);
-    /// Takes a change back, or else the last one that who acts has made: then what rules they were is judged as in
-    /// put().
-    std::variant<RuleStore::UndoResult, Refusal> undo(std::optional<std::int64_t> change, bool insist);
     /// By name; kManualSet is always there.
     std::vector<SetSummary> sets();
     /// A set without rules and defaults is none.
     std::optional<UnknownSet> unknownSet(const std::optional<std::string>& name);
-    /// How many rules were renamed. What they are for the other listener is judged as in put().
+    /// How many rules were renamed. What they are for the other listener is judged as new ones are.
     std::variant<std::size_t, Refusal> renameListener(const std::string& from, const std::string& to,
                                                       bool insist);
 

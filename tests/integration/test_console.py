@@ -511,6 +511,10 @@ class Answers(Console):
         for thread in threads:
             thread.join()
         self.assertEqual(sorted(statuses), [200] + [412] * 7)
+        etag = ask("GET", f"/rules/{number}").headers["ETag"]
+        with contextlib.closing(sqlite3.connect(gateway.database, isolation_level=None)) as shell:
+            shell.execute("UPDATE access_rule SET created_by = 'mallory' WHERE id = ?", (number,))
+        self.assertEqual(ask("PATCH", f"/rules/{number}", {"note": "mine"}, headers={"If-Match": etag}).status, 412, "whose it is has changed")
 
     def test_a_denial_may_end_sessions(self):
         with contextlib.closing(proxyclient.connect(gateway.port("smtp"), proxyclient.header_v2("192.0.2.211"))) as client:
@@ -869,6 +873,7 @@ class Hostile(Console):
                 "length and chunks": post + "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 "two codings": post + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
                 "another coding": post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+                "bare LF between chunks": post + "Transfer-Encoding: chunked\r\n\r\n2\n{}\n0\n\n",
                 "a length with a sign": post + "Content-Length: +2\r\n\r\n{}",
                 "a space before the colon": post + "Transfer-Encoding : chunked\r\nContent-Length: 2\r\n\r\n{}",
                 "a folded field": post + "X: y\r\n Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n{}",
@@ -914,7 +919,9 @@ class Hostile(Console):
         self.change("POST", "/session", '{"user":' * 400, 400, token=None)
         self.change("POST", "/session", {"user": "x", "password": "y", "more": 1}, 400, token=None)
         self.change("POST", "/session", json.dumps({"user": "x", "password": "y" * 10_000}), 413, token=None)
-        self.assertEqual(ask("POST", "/rules", "network=203.0.113.1", headers={"Content-Type": "application/x-www-form-urlencoded"}).status, 415)
+        for other in ("application/x-www-form-urlencoded", "application/json; charset=utf-16", 'application/json;x=y ; Charset="latin1"'):
+            self.assertEqual(ask("POST", "/rules", "{}", headers={"Content-Type": other}).status, 415, other)
+        self.change("POST", "/rules", "{}", 400, headers={"Content-Type": 'application/json; charset="UTF-8"'})
 
     def test_an_endless_body_of_nobody_is_not_read(self):
         with socket.create_connection(("127.0.0.1", console_port), timeout=30) as connection:
@@ -933,21 +940,36 @@ class Hostile(Console):
                     sent += 0x10000
             self.assertLess(sent, 1 << 26)
 
+    def begun(self, role, path, address="127.0.0.1", headers="Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"):
+        one = socket.create_connection(("127.0.0.1", console_port), timeout=60, source_address=(address, 0))
+        self.addCleanup(one.close)
+        one.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {tokens[role]}\r\n{headers}\r\n".encode())
+        return one
+
     def test_bodies_of_one_account_keep_no_thread_from_others(self):
-        def begin(role):
-            one = open_ones.enter_context(socket.create_connection(("127.0.0.1", console_port), timeout=60))
-            one.sendall(f"POST /api/v1/rules/import HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {tokens[role]}\r\n"
-                        f"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
-            return one
-        with contextlib.ExitStack() as open_ones:
-            slow = [begin("operator") for _ in range(12)]
-            refused = [one for one in select.select(slow, [], [], 8 * mailgate.SLACK)[0] if b" 503 " in one.recv(100)]
-            self.assertTrue(refused, "two wait for the operator's bodies, and not all three")
-            begun = time.monotonic()
-            other = begin("admin")
-            other.sendall(b"2\r\n{}\r\n0\r\n\r\n")
-            self.assertRegex(other.recv(100), rb"^HTTP/1\.1 4(00|22) ")
-            self.assertLess(time.monotonic() - begun, 4 * mailgate.SLACK)
+        # Of an address two are read at once, and of an account.
+        slow = [self.begun("operator", "/api/v1/rules/import", f"127.0.0.{31 + number // 2}") for number in range(4)]
+        refused = [one for one in select.select(slow, [], [], 8 * mailgate.SLACK)[0] if b" 503 " in one.recv(100)]
+        self.assertTrue(refused, "two wait for the operator's bodies, and not all three")
+        started = time.monotonic()
+        other = self.begun("admin", "/api/v1/rules/import")
+        other.sendall(b"2\r\n{}\r\n0\r\n\r\n")
+        self.assertRegex(other.recv(100), rb"^HTTP/1\.1 4(00|22) ")
+        self.assertLess(time.monotonic() - started, 4 * mailgate.SLACK)
+
+    def test_bodies_that_nobody_takes_are_not_waited_for(self):
+        form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n"
+        started = time.monotonic()
+        for role, path, status, *headers in (("viewer", "/api/v1/rules/import", 403), ("viewer", "/api/v1/rules", 403), ("admin", "/api/v1/status", 405),
+                                             ("admin", "/api/v1/nothing", 404), ("viewer", "/rules/add", 403, form), ("viewer", "/nothing", 403, form)):
+            with self.subTest(path=path):
+                self.assertRegex(self.begun(role, path, "127.0.0.1", *headers).recv(100), rf"^HTTP/1\.1 {status} ".encode())
+        self.assertLess(time.monotonic() - started, 4 * mailgate.SLACK)
+
+    def test_who_sends_half_is_told(self):
+        cut = self.begun("operator", "/api/v1/rules", headers="Content-Type: application/json\r\nContent-Length: 9000\r\n")
+        cut.shutdown(socket.SHUT_WR)
+        self.assertRegex(cut.recv(100), rb"^HTTP/1\.1 400 ")
 
     def test_the_refusal_of_a_large_body_arrives(self):
         large = b'{"text":"' + b"x" * (16 << 20) + b'"}'

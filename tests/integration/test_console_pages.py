@@ -143,7 +143,9 @@ class Rules(unittest.TestCase):
     def test_what_is_done_is_what_was_shown(self):
         admin = browsers["admin"]
         mine = add(self.operator, networks="192.0.2.24", verdict="deny", note="mine").form("/rules/add")
-        admin.submit(add(admin, networks="192.0.2.24", verdict="deny", note="theirs", expires_at="7d").form("/rules/add"), "Add")
+        theirs = add(admin, networks="192.0.2.24", verdict="deny", note="theirs", expires_at="7d").form("/rules/add")
+        admin.submit(theirs, "Add")
+        self.assertIn("as you want them already", admin.submit(theirs, "Add").words, "pressed twice")
         late = self.operator.submit(mine, "Add", 412)
         self.assertIn("by somebody else, or by this form", late.words)
         self.assertIn("0 rules to be added, 1 changed", late.words)

@@ -182,6 +182,9 @@ class Elsewhere(Rules):
             database.execute("BEGIN EXCLUSIVE")
             end = time.monotonic() + LOCKED_FOR
             self.expect_refused_change("mailgate.db", "locked")
+            refused = self.gateway.run("access", "deny", "0.0.0.0/0", "--dry-run")
+            self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+            self.assertNotIn("locked", refused.stderr, "what is refused is found out before others wait")
             while time.monotonic() < end:
                 self.expect_the_rules()
             database.execute("ROLLBACK")

@@ -114,6 +114,8 @@ TEST(Mask, FindsAnAddressThatIsEncoded) {
              std::pair("u%31%39%32.0.2.7@x", "u192.0.2.0/24@x"),
              {"192%2E0%2e2%2E7", "192.0.2.0/24"},
              {"192%252E0.2.7", "192.0.2.0/24"},
+             {"192.0.2.%EF%BC%91%37%37", "192.0.2.0/24"},
+             {"192%e3%80%820%25EF%25BD%25A12%E2%80%A47", "192.0.2.0/24"},
              {"%5B2001%3Adb8%3A7%3A7%3A%3A1%5D", "[2001:db8:7::/48]"},
              {"192\u30020\uff612\uff0e7", "192.0.2.0/24"},
              {"192\u20240.2.7", "192.0.2.0/24"},
@@ -124,8 +126,9 @@ TEST(Mask, FindsAnAddressThatIsEncoded) {
         EXPECT_EQ(maskedText(left, address("203.0.113.9")), left) << "once more";
         EXPECT_TRUE(tellsAddress(text)) << text;
     }
-    for (const char* other : {"100%", "%", "%2", "a%2Eb", "user%example.net@relay.example", "%41%2E",
-                              "\u3002", "\uff21\uff22", "caf\u00e9 %zz", "\xef\xbc", "\xef"})
+    for (const char* other :
+         {"100%", "%", "%2", "a%2Eb", "user%example.net@relay.example", "%41%2E", "\u3002", "\uff21\uff22",
+          "caf%C3%A9%EF%BC", "%EF%BC%91%E4%BD%A0", "caf\u00e9 %zz", "\xef\xbc", "\xef"})
         EXPECT_EQ(maskedText(other, address("203.0.113.9")), other) << "it stays as it was written";
 }
 
@@ -189,6 +192,9 @@ TEST(Mask, FindsAddressesWithOtherThingsAround) {
           std::tuple("h-42540766411381321800068981371120247159", v6, "h-2001:db8:51::/48"),
           std::tuple("a3221226161", "192.0.2.177", "a192.0.2.0/24"),
           std::tuple("177.128/25.2.0.192.in-addr.arpa", "192.0.2.177", "192.0.2.0/24.in-addr.arpa"),
+          {"177-128/25.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},
+          {"177.128_25.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},
+          {"177.0/25.0/24.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},
           std::tuple("177.128-255.2.0.192.in-addr.arpa", "192.0.2.177", "192.0.2.0/24.in-addr.arpa"),
           std::tuple("1.177.2.0.192", "192.0.2.177", "0.0.0.0/24")}) {
         EXPECT_EQ(maskedText(text, address(client)), left) << text;

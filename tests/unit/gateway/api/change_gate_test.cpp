@@ -36,17 +36,5 @@ TEST(ChangeGate, TurnsAwayWhoHasWaitedUntilTheFirstHasTakenLong) {
     EXPECT_EQ(gate.enter(), nullptr);
 }
 
-TEST(ChangeGate, LetsOneInOfWhoHasAName) {
-    ChangeGate gate(2, 0ms);
-    auto first = gate.enter("alice");
-    EXPECT_EQ(gate.enter("alice"), nullptr) << "though there is room";
-    const auto other = gate.enter("bob");
-    ASSERT_TRUE(first && other);
-    EXPECT_EQ(gate.enter("carol"), nullptr);
-    first.reset();
-    EXPECT_EQ(gate.enter("bob"), nullptr);
-    EXPECT_NE(gate.enter("alice"), nullptr);
-}
-
 }  // namespace
 }  // namespace mailgate::api

@@ -80,6 +80,11 @@ class RulesApiTest : public testing::Test {
         store_->together([&] { response = handle(request); });
         return response;
     }
+    static std::string etagIn(const Response& response) {
+        const auto found = std::find_if(response.headers.begin(), response.headers.end(),
+                                        [](const auto& header) { return header.first == "ETag"; });
+        return found == response.headers.end() ? std::string() : found->second;
+    }
     bool isLocked() {
         try {
             open()->together([] {});
@@ -100,6 +105,7 @@ class RulesApiTest : public testing::Test {
                       return rules::Site{{{"mx", false, {}}}, {}};
                   },
               .log = &log_,
+              .reading_patience = std::chrono::milliseconds(1),
               .most_compared = 2}};
     std::unique_ptr<RuleStore> store_{store::openRules("sqlite:" + folder_.file("rules.db"))};
 };
@@ -201,52 +207,77 @@ TEST_F(RulesApiTest, WhatWasUndoneAlreadyIsSaidToBe) {
     }
 }
 
+TEST_F(RulesApiTest, WhatASetGivesIsPartOfWhatWasShown) {
+    const Request orders[]{
+        denying(R"("203.0.113.0/25")", R"(,"set":"s1")"),
+        of("POST", {"rules", "import"}, R"({"text":"deny 203.0.113.128/25\n","set":"s1"})"),
+    };
+    for (Request order : orders) {
+        store_->defineSet("s1", {"seven", 7 * 86'400}, "bob");
+        Request rehearsal = order;
+        rehearsal.body.insert(1, R"("dry_run":true,)");
+        const auto shown = handle(rehearsal);
+        order.if_match = etagIn(shown);
+        for (const store::SetDefaults& other :
+             {store::SetDefaults{"seven", std::nullopt}, {"x", 7 * 86'400}}) {
+            store_->defineSet("s1", other, "bob");
+            EXPECT_EQ(handle(order).status, 412) << shown.body;
+        }
+        store_->defineSet("s1", {"seven", 7 * 86'400}, "bob");
+        store_->defineSet("s2", {"of another set", std::nullopt}, "bob");
+        EXPECT_LT(handle(order).status, 300) << "as it was shown";
+    }
+}
+
 TEST_F(RulesApiTest, AProgramsRuleIsTakenOverByWhoChangesIt) {
     store::AccessRule rule;
     rule.verdict = store::Verdict::Deny;
     rule.network = network("198.51.100.77");
     const auto banned = store_->put(std::span(&rule, 1), store::programName("fail2ban"));
     const std::string id = fmt::to_string(banned.front().id);
-    const auto etagOf = [](const Response& response) {
-        const auto found = std::find_if(response.headers.begin(), response.headers.end(),
-                                        [](const auto& header) { return header.first == "ETag"; });
-        return found == response.headers.end() ? std::string() : found->second;
-    };
     Request request = of("PATCH", {"rules", id}, R"({"note":"seen by alice"})");
-    request.if_match = etagOf(handle(of("GET", {"rules", id})));
+    request.if_match = etagIn(handle(of("GET", {"rules", id})));
     const auto changed = handle(request);
     EXPECT_EQ(changed.status, 200) << changed.body;
     const auto rules = store_->find({.limit = 9}).rules;
     ASSERT_EQ(rules.back().note, "seen by alice");
     EXPECT_NE(rules.back().id, banned.front().id);
-    EXPECT_EQ(etagOf(changed), etagOf(handle(of("GET", {"rules", fmt::to_string(rules.back().id)}))));
+    EXPECT_EQ(etagIn(changed), etagIn(handle(of("GET", {"rules", fmt::to_string(rules.back().id)}))));
 }
 
 TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
-    const auto ask = [&](const char* who, std::function<bool()> seen = {}) {
-        Request request = of("GET", {"rules"});
-        request.who.name = who;
+    const auto ask = [&](const char* who, store::Role role, std::vector<std::string> path = {"rules"},
+                         const char* parameter = "overlapping", std::function<bool()> seen = {}) {
+        Request request = of("GET", std::move(path));
+        request.who = {who, role};
+        if (*parameter != 0) request.query = {{parameter, std::string(parameter) == "match" ? "::" : "true"}};
         return handle(std::move(request), std::move(seen));
     };
-    int looks = 0;
-    const auto first = ask("alice", [&] {
-        if (++looks != 2) return false;  // it is its turn
-        const auto second = ask("alice");
-        EXPECT_EQ(second.status, 503);
-        EXPECT_THAT(second.body, HasSubstr(R"("code":"busy")"));
-        EXPECT_THAT(second.headers, testing::Contains(testing::Pair("Retry-After", "2")));
-        int others = 0;
-        const auto other = ask("bob", [&] {
-            if (++others == 2) {
-                EXPECT_EQ(ask("carol").status, 503) << "there are two turns";
-            }
-            return false;
-        });
-        EXPECT_EQ(other.status, 200);
+    const auto expectBusy = [](const Response& response) {
+        EXPECT_EQ(response.status, 503);
+        EXPECT_THAT(response.body, HasSubstr(R"("code":"busy")"));
+        EXPECT_THAT(response.headers, testing::Contains(testing::Pair("Retry-After", "2")));
+    };
+    using enum store::Role;
+    int looks = 0, others = 0;
+    const auto third = [&] {
+        if (++others != 2) return false;
+        expectBusy(ask("carol", Viewer));
+        expectBusy(ask("carol", Viewer, {"rules"}, "match"));
+        expectBusy(ask("carol", Viewer, {"rules", "sets"}, ""));
+        EXPECT_EQ(ask("carol", Viewer, {"rules"}, "").status, 200) << "reads few";
+        EXPECT_EQ(ask("carol", Viewer, {"rules", "history"}, "").status, 200);
+        EXPECT_EQ(ask("dave", Operator).status, 200) << "one turn is kept for him";
         return false;
-    });
-    EXPECT_EQ(first.status, 200);
-    EXPECT_EQ(ask("alice").status, 200);
+    };
+    const auto second = [&] {
+        if (++looks != 2) return false;  // it is its turn
+        expectBusy(ask("alice", Viewer));
+        EXPECT_EQ(ask("bob", Viewer, {"rules"}, "shadowed", third).status, 200);
+        return false;
+    };
+    EXPECT_EQ(ask("alice", Viewer, {"rules"}, "overlapping", second).status, 200);
+    EXPECT_EQ(ask("alice", Viewer).status, 200);
 }
 
 TEST_F(RulesApiTest, OfVeryManyRulesNoneAreCompared) {

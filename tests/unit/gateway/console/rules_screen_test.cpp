@@ -74,6 +74,18 @@ TEST(RuleForms, SayOnlyWhatIsDifferent) {
     EXPECT_EQ(asText(changesFrom({{"note", "a"}, {"note", "b"}}, rule)), "{}") << "which of them";
 }
 
+TEST(RuleForms, ThatWereSentTwiceAreKnownThoughASpanBeginsAnew) {
+    const std::string rule = "deny 192.0.2.0/24 set=spam expires=2026-12-04T10:00:00Z why";
+    EXPECT_TRUE(isThereAlready(rule, "deny 192.0.2.0/24 set=spam expires=2026-12-04T10:00:02Z why"));
+    for (const char* other :
+         {"deny 192.0.2.0/24 set=spam expires=2026-12-04T10:00:02Z other", "deny 192.0.2.0/24 set=spam why",
+          "", "deny 192.0.2.0/24 set=spam expires=2026-12-04T10:02:00Z why",
+          "deny 192.0.2.0/24 set=spam expires=2026-12-04T09:59:59Z why"}) {
+        EXPECT_FALSE(isThereAlready(rule, other)) << other;
+        EXPECT_FALSE(isThereAlready("", other)) << "it was not there";
+    }
+}
+
 TEST(RuleForms, BecomeImports) {
     EXPECT_EQ(asText(importFrom({{"text", "deny 192.0.2.1\r\n"}, {"replace", "all"}, {"verdict", ""}})),
               R"({"all_sets":true,"replace":true,"text":"deny 192.0.2.1\r\n"})");

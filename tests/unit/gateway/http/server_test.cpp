@@ -11,6 +11,7 @@
 #include <Poco/Net/HTTPServerRequest.h>
 #include <Poco/Net/HTTPServerResponse.h>
 #include <Poco/Net/SocketAddress.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -42,7 +43,9 @@ namespace mailgate::http {
 namespace {
 
 namespace net = Poco::Net;
+using testing::AllOf;
 using testing::EndsWith;
+using testing::HasSubstr;
 using testing::StartsWith;
 
 /// How many requests are under way at once.
@@ -64,7 +67,11 @@ class Echo final : public net::HTTPRequestHandler {
         }
         if (request.getURI() == "/unread") return response.setContentLength(0), void(response.send());
         std::string text = request.getMethod() + " " + request.getURI() + " ";
-        text += readBody(request, 1'000'000, server_);
+        try {
+            text += readBody(request, 1'000'000, server_);
+        } catch (const BodyError& error) {
+            text += fmt::format("{}", error.status);
+        }
         server_.suspendPeerLimit();
         if (request.getURI() == "/slow") text += server_.mayTakeLong() ? "gladly " : "not here ";
         if (request.getURI() == "/wait" || (request.getURI() == "/slow" && server_.mayTakeLong())) {
@@ -145,7 +152,7 @@ class ServerTest : public testing::Test {
     std::vector<Descriptor> takeAllThreads() {
         std::vector<Descriptor> taken;
         for (unsigned i = 0; i < Server::kThreads; ++i) {
-            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n", i == 0 ? "127.0.0.2" : "127.0.0.1"));
+            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n", i % 2 == 0 ? "127.0.0.2" : "127.0.0.1"));
             waiting_.acquire();
         }
         return taken;
@@ -250,6 +257,7 @@ TEST_F(ServerTest, WhoeverIsSlowDelaysNobody) {
 }
 
 TEST_F(ServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
+    const Descriptor late = sent("POST /a HTTP/1.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n12");
     const auto dripUntilClosed = [this](std::string_view bytes) {
         const auto begun = std::chrono::steady_clock::now();
         const Descriptor socket = sent(bytes);
@@ -265,6 +273,7 @@ TEST_F(ServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
     EXPECT_LT(head.get(), 2 * Server::kHeadLimit);
     EXPECT_LT(body.get(), 2 * Server::kPeerLimit);
     EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
+    EXPECT_THAT(answerTo(late), EndsWith("POST /a 408")) << "nothing has come for a while";
 }
 
 TEST_F(ServerTest, TheOldestOfTooManyConnectionsGoes) {
@@ -498,6 +507,39 @@ TEST_F(ServerTest, BodiesThatComeSlowlyKeepNoThreadFromOthers) {
     }
     EXPECT_LT(std::chrono::steady_clock::now() - begun, Server::kPeerLimit)
         << "they waited for the slow ones";
+}
+
+TEST_F(ServerTest, TellsWhoDoesNotSendAllOfABody) {
+    const Descriptor cut = sent("POST /b HTTP/1.1\r\nContent-Length: 60000\r\n\r\n12", "127.0.0.2");
+    const Descriptor bare =
+        sent("POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n", "127.0.0.3");
+    ::shutdown(cut.get(), SHUT_WR);
+    EXPECT_THAT(answerTo(cut), EndsWith("POST /b 400left "));
+    EXPECT_THAT(answerTo(bare), EndsWith("POST /c 400"));
+}
+
+TEST_F(ServerTest, BodiesOfOneClientLeaveAThreadToThoseOfOthers) {
+    std::vector<Descriptor> slow;
+    for (std::size_t i = 0; i < Server::kMostBodiesOfClient + Server::kMaxBodiesWaiting; ++i) {
+        slow.push_back(sent("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        ask(kHealth);  // it has been seen
+    }
+    const auto begun = std::chrono::steady_clock::now();
+    constexpr const char* kBody = "POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (int i = 0; i < 2; ++i) {
+        const Descriptor other = sent(kBody, "127.0.0.2");
+        ask(kHealth);
+        add(other, "1\r\nx\r\n0\r\n\r\n");
+        EXPECT_THAT(answerTo(other), EndsWith("POST /b x"));
+    }
+    EXPECT_THAT(ask(kBody), AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("\r\nRetry-After: "),
+                                  EndsWith("one after the other\n")));
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(4))
+        << "as nobody has begun to wait";
+    for (const Descriptor& one : slow)
+        add(one, "0\r\n\r\n");
+    for (const Descriptor& one : slow)
+        EXPECT_THAT(answerTo(one), EndsWith("POST /a ")) << "each when it is its turn";
 }
 
 TEST_F(ServerTest, RestsWhileThereIsNoDescriptorForAClient) {

@@ -134,16 +134,14 @@ class ServiceTest : public testing::Test {
             .verdict = verdict, .networks = {network(text)}, .listeners = std::move(listeners), .edit = {}};
     }
     PutOutcome put(const PutRequest& request, std::string who = "alice") {
-        auto answer = service(std::move(who)).put(request);
-        EXPECT_TRUE(std::holds_alternative<PutOutcome>(answer));
-        return std::get<PutOutcome>(std::move(answer));
+        Service made = service(std::move(who));
+        EXPECT_FALSE(made.judge(request));
+        return made.putJudged(request);
     }
     template <typename Kind>
     Kind refusal(const PutRequest& request) {
-        auto answer = service().put(request);
-        const auto* refused = std::get_if<Refusal>(&answer);
-        if (refused == nullptr || !std::holds_alternative<Kind>(*refused))
-            throw std::logic_error("not refused so");
+        const auto refused = service().judge(request);
+        if (!refused || !std::holds_alternative<Kind>(*refused)) throw std::logic_error("not refused so");
         return std::get<Kind>(*refused);
     }
     std::vector<std::string> networks(const ListFilter& filter = {}) {
@@ -307,10 +305,11 @@ TEST_F(ServiceTest, UndoingLetsNobodyInInPieces) {
     remove({.networks = {network("0.0.0.0/2")}});
     put(request(Verdict::Allow, "64.0.0.0/2"));
     const auto removal = store_->history(network("0.0.0.0/2")).back().change;
-    auto answer = service().undo(removal, false);
-    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(std::get<Refusal>(answer)));
-    EXPECT_EQ(std::get<RuleStore::UndoResult>(service().undo(removal, true)).kind,
-              RuleStore::UndoResult::Kind::Done);
+    const auto refused = service().judgeUndo(removal, false);
+    ASSERT_TRUE(refused);
+    EXPECT_TRUE(std::holds_alternative<TooMuchTogether>(*refused));
+    EXPECT_FALSE(service().judgeUndo(removal, true));
+    EXPECT_EQ(service().undoJudged(removal).kind, RuleStore::UndoResult::Kind::Done);
 }
 
 TEST_F(ServiceTest, PuttingSaysWhatBecameOfEachRule) {
