@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is read of HTTP requests before Poco does, or beside it: whether one is whole, cookies, what proxies say of the client.
+// What is read of HTTP requests before Poco does, or beside it: whether one is whole, its chunks, cookies, what proxies say of the client.
 
 #include "gateway/answers/mask.h"
 #include "gateway/console/authenticator.h"
 #include "gateway/console/forms.h"
 #include "gateway/console/html.h"
 #include "gateway/console/screens.h"
+#include "gateway/http/chunks.h"
 #include "gateway/http/request_head.h"
 
 #include <cstddef>
@@ -28,6 +29,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         std::abort();
     }
     if (http::isProbe(head) && state != http::RequestState::Whole) std::abort();
+
+    // However the network cuts it, it is the same body.
+    http::ChunkDecoder at_once, in_pieces;
+    std::string body, same_body;
+    const auto end = at_once.take(text, body);
+    auto end_in_pieces = http::ChunkDecoder::State::Incomplete;
+    for (std::size_t at = 0; at < size && end_in_pieces == http::ChunkDecoder::State::Incomplete; ++at)
+        end_in_pieces = in_pieces.take(std::string_view(text).substr(at, 1), same_body);
+    if (end_in_pieces != end || same_body != body || body.size() > size) std::abort();
 
     for (const auto& [name, field] : console::multipartFields(text, "x"))
         if (text.find(field) == std::string::npos) std::abort();
