@@ -48,6 +48,7 @@ Next HeaderPhase::onClient(std::uint32_t /*events*/) {
             return complete(std::move(*header), in_pieces ? std::string_view{} : input.substr(header->size));
         }
         if (!in_pieces && !relay().hold(Side::Client, input)) return next::Close{CloseReason::GatewayError};
+        context_.client()->acknowledge();  // the rest may wait for that
     }
     if (!broken && !relay().sourceEnded(Side::Client)) return next::Stay{};
     return ended();

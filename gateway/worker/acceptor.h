@@ -45,7 +45,10 @@ class Acceptor final : private Timer {
 
     const Endpoint& local() const noexcept { return listening_.local; }
     /// The same address, as listener `index` of its owner's new configuration.
-    void moveTo(std::size_t index) noexcept { listening_.listener = index; }
+    void moveTo(std::size_t index, const ListenerConfig& listener) noexcept {
+        listening_.listener = index;
+        setInheritable(listening_.descriptor.get(), listener);
+    }
 
   private:
     using Observer = Poco::NObserver<Acceptor, Poco::Net::ReadableNotification>;

@@ -63,13 +63,15 @@ bool v6Only(const Config& config, const Endpoint& endpoint) {
            });
 }
 
-void enable(int fd, int level, int option, int value = 1) {
+void enable(int fd, int level, int option, int value = 1) noexcept {
     ::setsockopt(fd, level, option, &value, sizeof value);
 }
 
-/// What accepted connections inherit, so that it costs them no system call.
-void setInheritable(int fd) {
-    enable(fd, IPPROTO_TCP, TCP_NODELAY);
+/// The gateway or its server. Elsewhere a client's next words may wait until its first ones are acknowledged (Nagle's
+/// algorithm).
+bool speaksFirst(const ListenerConfig& listener) {
+    return listener.protocol != Protocol::Tcp &&
+           (listener.tls == ListenerTls::Off || listener.tls == ListenerTls::StartTls);
 }
 
 /// Why nobody here can listen there, whoever else does; 0: somebody can.
@@ -90,14 +92,20 @@ Descriptor openOne(const Config& config, const ListenerConfig& listener, const E
     enable(fd, SOL_SOCKET, SO_REUSEADDR);
     if (!first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
     if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config, at) ? 1 : 0);
-    setInheritable(fd);
+    enable(fd, IPPROTO_TCP, TCP_NODELAY);  // which no client may be accepted without
     if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kBacklog) < 0)
         fail(listener, at, errno, inherited);
+    setInheritable(fd, listener);
     if (first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
     return socket;
 }
 
 }  // namespace
+
+void setInheritable(int fd, const ListenerConfig& listener) noexcept {
+    enable(fd, IPPROTO_TCP, TCP_NODELAY);
+    enable(fd, IPPROTO_TCP, TCP_QUICKACK, speaksFirst(listener) ? 0 : 1);  // listen() forgets it
+}
 
 std::vector<std::string> addressesNotHere(const Config& config) {
     std::vector<std::string> sentences;
@@ -181,7 +189,7 @@ ListeningSockets openListeners(const Config& config, unsigned workers, const Inh
         for (const Endpoint& at : listener.addresses) {
             if (std::find(kept.begin(), kept.end(), at) != kept.end()) continue;
             const int shared = inherited.find(listener.name, at);
-            if (shared >= 0) setInheritable(shared);
+            if (shared >= 0) setInheritable(shared, listener);
             for (unsigned worker = 0; worker < workers; ++worker) {
                 Descriptor socket = shared >= 0 ? Descriptor(::fcntl(shared, F_DUPFD_CLOEXEC, 0))
                                                 : openOne(config, listener, at, worker == 0, inherited);

@@ -19,13 +19,17 @@ namespace mailgate {
 /// that only another user may bind, are not reported. Nothing listens meanwhile.
 std::vector<std::string> addressesNotHere(const Config& config);
 
-/// One socket that listens: non-blocking; TCP_NODELAY and keep-alive are inherited by what it accepts.
+/// One socket that listens, non-blocking.
 struct ListeningSocket {
     Descriptor descriptor;
     std::size_t listener = 0;  ///< index into Config::listeners
     Endpoint local;            ///< as configured
     bool wildcard = false;     ///< the address that a client connected to has to be asked for
 };
+
+/// What the connections inherit that `fd`, which listens, accepts from now on, so that it costs them no system call: TCP_NODELAY,
+/// and, where the gateway or its server speaks first, that what a client has sent first is acknowledged with those words.
+void setInheritable(int fd, const ListenerConfig& listener) noexcept;
 
 /// [worker][address].
 using ListeningSockets = std::vector<std::vector<ListeningSocket>>;

@@ -123,7 +123,7 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     generation_ = std::move(generation);
     table_ = {};
     for (std::size_t i = 0; i < acceptors_.size(); ++i)
-        acceptors_[i]->moveTo(indices[i]);
+        acceptors_[i]->moveTo(indices[i], listeners[indices[i]]);
     std::move(opened.begin(), opened.end(), std::back_inserter(acceptors_));
 }
 

@@ -8,6 +8,7 @@
     tests/bench/compare.py --tls                TLS that ends at the gateway: handshakes, download, idle sessions, a flood
     tests/bench/compare.py --journal            what mailgate's journal costs: with it and without
     tests/bench/compare.py --before OLD-MAILGATE     another build of mailgate beside it
+    tests/bench/compare.py --rules 1000000      what so many rules cost mailgate: importing, starting, one more of them
     tests/bench/compare.py --strace smtp-sessions
 """
 
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 
+import million_rules
 from gateways import GATEWAYS, HAProxy, Mailgate, MailgateBefore, MailgateWithoutJournal
 from load_tool import Run, Sink
 
@@ -225,6 +227,18 @@ def compare(workload, arguments, scratch):
     return {"count": count, "values": {name: values[name] for name in bench.names}}
 
 
+def compare_rules(count, arguments, scratch):
+    """As compare()."""
+    values = collections.defaultdict(lambda: collections.defaultdict(list))
+    for round_number in range(arguments.rounds):
+        for name in arguments.gateways:
+            folder = pathlib.Path(scratch) / f"round-{round_number}"
+            for measure, value in million_rules.measure(name, GATEWAYS[name], count, arguments.mailload, folder).items():
+                values[name][measure].append(value)
+        print(f"rules: round {round_number + 1} of {arguments.rounds}", file=sys.stderr)
+    return {"count": count, "values": values}
+
+
 def ratios(values, baseline):
     """Round by round; None where the baseline is zero."""
     return [value / base for value, base in zip(values, baseline)] if all(baseline) else None
@@ -322,6 +336,7 @@ def parse_arguments():
     parser.add_argument("--tls", action="store_true", help="the workloads within TLS")
     parser.add_argument("--journal", action="store_true",
                         help="mailgate with its journal and without, the small sessions; the ratio is to without")
+    parser.add_argument("--rules", type=int, metavar="NUMBER", help="what so many rules cost mailgate instead")
     parser.add_argument("--strace", choices=WORKLOADS, help="count the gateways' system calls instead")
     parser.add_argument("--json", metavar="FILE", help="write every round's values there")
     parser.add_argument("--mailgate", default=str(ROOT / "build/release/gateway/mailgate"), help="default: %(default)s")
@@ -334,6 +349,8 @@ def parse_arguments():
     if arguments.journal:
         arguments.gateways, arguments.baseline = f"{MailgateWithoutJournal.name},{Mailgate.name}", MailgateWithoutJournal.name
         arguments.only = arguments.only or ["smtp-sessions", "connect-quit"]
+    if arguments.rules:
+        arguments.gateways, arguments.baseline = Mailgate.name, MailgateBefore.name
     if arguments.before:
         arguments.gateways += f",{MailgateBefore.name}"
     arguments.gateways = arguments.gateways.split(",")
@@ -353,7 +370,9 @@ def main():
         print_setting(arguments)
         results = {}
         try:
-            for name in arguments.only or WORKLOADS:
+            if arguments.rules:
+                results["rules"] = compare_rules(arguments.rules, arguments, scratch)
+            for name in [] if arguments.rules else arguments.only or WORKLOADS:
                 results[name] = compare(WORKLOADS[name], arguments, scratch)
         finally:
             print_table(results, arguments.gateways, arguments.baseline)

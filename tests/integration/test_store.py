@@ -99,8 +99,8 @@ def overwrite(path):
 
 def overwrite_a_page(path):
     with open(path, "r+b") as file:
-        file.seek(4096)
-        file.write(os.urandom(4096))
+        file.seek(8192)
+        file.write(os.urandom(8192))
 
 
 def replace_by_garbage(path):

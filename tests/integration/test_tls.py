@@ -265,7 +265,7 @@ class BadHandshakes(unittest.TestCase):
         with proxyclient.connect(gateway.port(listener)) as client:
             port = client.getsockname()[1]
             client.sendall(sent)
-            self.assertNotIn(b"OK", proxyclient.read_to_end(client))
+            self.assertNotIn(b"* OK", proxyclient.read_to_end(client))
         line = gateway.wait_event("session.tls_failed", client_port=port)
         self.assertEqual(line["reason"], reason)
         self.assertEqual(gateway.events("session.end", client_port=port), [])

@@ -591,6 +591,7 @@ std::string differenceOf(const Triggers& found, const Triggers& expected) {
 
 constexpr sqlite::Migrator kMigrator{{.application_id = kApplicationId,
                                       .migrations = kMigrations,
+                                      .page_size = 8'192,  // fewer to write and to copy for an import
                                       .empty_kind = StoreError::Kind::Damaged,
                                       .empty = "the database is empty: restore the rules from a backup",
                                       .foreign = "belongs to another program",

@@ -61,11 +61,13 @@ TEST_F(HeaderPhaseTest, AHeaderWithoutAClientIsABalancersProbe) {
 
 TEST_F(HeaderPhaseTest, ClosesWithoutAWordOnWhatIsNoHeader) {
     expectRejection(clientSends(begin(), "EHLO mx.example\r\n"), "not_proxy");
+    EXPECT_EQ(client_->acknowledgements, 0);
 }
 
 TEST_F(HeaderPhaseTest, AnEndInMidHeaderIsARejection) {
     HeaderPhase& phase = begin();
     expectStep<next::Stay>(clientSends(phase, "PROXY TCP4 "));
+    EXPECT_EQ(client_->acknowledgements, 1) << "the balancer may wait for that with the rest";
     expectRejection(clientCloses(phase), "incomplete");
 }
 

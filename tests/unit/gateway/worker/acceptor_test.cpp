@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -161,10 +163,16 @@ TEST_F(AcceptorTest, AcceptsMoreThanOneTurnTakes) {
 }
 
 TEST_F(AcceptorTest, IsAnotherListenersAfterAReload) {
-    run([&] { acceptor_->moveTo(7); });
+    ListenerConfig listener;
+    listener.protocol = Protocol::Smtp;
+    run([&] { acceptor_->moveTo(7, listener); });
     const Descriptor client = connect();
     ASSERT_TRUE(eventually([&] { return listeners_.size() == 1; }));
     EXPECT_EQ(listeners_[0], 7U);
+    int at_once = -1;
+    socklen_t size = sizeof at_once;
+    ::getsockopt(clients_[0].get(), IPPROTO_TCP, TCP_QUICKACK, &at_once, &size);
+    EXPECT_EQ(at_once, 0) << "what it accepts now inherits what that listener's should";
 }
 
 TEST_F(AcceptorTest, RestsWithoutDescriptorsAndTakesWhoWaitedLater) {

@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +42,18 @@ int connectTo(const Endpoint& to) {
     const SocketAddress address(to);
     const Descriptor socket(::socket(address.family(), SOCK_STREAM, 0));
     return ::connect(socket.get(), address.get(), address.size());
+}
+
+/// Of a client that `listening` lets in now.
+int optionOfNext(int listening, const Endpoint& at, int option) {
+    const SocketAddress address(at);
+    const Descriptor client(::socket(address.family(), SOCK_STREAM, 0));
+    EXPECT_EQ(::connect(client.get(), address.get(), address.size()), 0);
+    const Descriptor accepted(::accept(listening, nullptr, nullptr));
+    int value = -1;
+    socklen_t size = sizeof value;
+    ::getsockopt(accepted.get(), IPPROTO_TCP, option, &value, &size);
+    return value;
 }
 
 TEST(ListeningSockets, GivesEachWorkerItsOwnSocketOnTheSameAddress) {
@@ -138,6 +152,28 @@ TEST(ListeningSocketsDeathTest, AnInheritedSocketOfAnotherFamilyIsNamedAsTheOneT
     EXPECT_EXIT(start(), testing::ExitedWithCode(1),
                 "the port is held by smtp \\(\\[::\\]:[0-9]+\\), a socket that systemd passed: .* "
                 "ListenStream=0.0.0.0:");
+}
+
+TEST(ListeningSockets, WhatAClientSaysFirstIsAcknowledgedWithTheAnswerWhereItGetsOne) {
+    const Endpoint at{*IpAddress::parse("127.0.0.1"), freePort("127.0.0.1")};
+    Config config = listeningOn({at});
+    config.listeners[0].protocol = Protocol::Smtp;
+    const auto sockets = openListeners(config, 1);
+    const int listening = sockets[0][0].descriptor.get();
+    const auto acknowledgesAtOnce = [&](Protocol protocol, ListenerTls tls) {
+        ListenerConfig listener;
+        listener.protocol = protocol;
+        listener.tls = tls;
+        setInheritable(listening, listener);
+        return optionOfNext(listening, at, TCP_QUICKACK);
+    };
+    EXPECT_EQ(optionOfNext(listening, at, TCP_QUICKACK), 0) << "as it was opened";
+    EXPECT_EQ(optionOfNext(listening, at, TCP_NODELAY), 1);
+    EXPECT_EQ(acknowledgesAtOnce(Protocol::Imap, ListenerTls::StartTls), 0);
+    // What comes behind the first bytes of these may wait for the acknowledgement.
+    EXPECT_EQ(acknowledgesAtOnce(Protocol::Tcp, ListenerTls::Off), 1);
+    EXPECT_EQ(acknowledgesAtOnce(Protocol::Smtp, ListenerTls::Implicit), 1);
+    EXPECT_EQ(acknowledgesAtOnce(Protocol::Smtp, ListenerTls::Passthrough), 1);
 }
 
 TEST(ListeningSockets, OnlyAddressesOfOtherMachinesAreNotHere) {

@@ -19,6 +19,7 @@ using testing::HasSubstr;
 using Kind = StoreError::Kind;
 using Use = RuleStore::Use;
 constexpr std::chrono::milliseconds kNoWait{0};
+constexpr std::streamoff kPageBytes = 8'192;
 
 class Opening : public testing::Test {
   protected:
@@ -61,6 +62,7 @@ TEST_F(Opening, AMissingFileIsCreated) {
     EXPECT_EQ(shell.value("PRAGMA application_id"), std::to_string(schema::kApplicationId));
     EXPECT_EQ(shell.value("PRAGMA user_version"), std::to_string(schema::currentVersion()));
     EXPECT_EQ(shell.value("PRAGMA journal_mode"), "wal");
+    EXPECT_EQ(shell.value("PRAGMA page_size"), std::to_string(kPageBytes));
     EXPECT_EQ(shell.value("SELECT count(*) FROM access_rule"), "0");
 }
 
@@ -278,7 +280,7 @@ TEST_F(Opening, AnOverwrittenPage) {
     create(file_, 2'000);
     std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
     const auto size = static_cast<std::streamoff>(std::filesystem::file_size(file_));
-    for (std::streamoff page = 4'096; page < size; page += 4'096) {
+    for (std::streamoff page = kPageBytes; page < size; page += kPageBytes) {
         file.seekp(page);
         file << std::string(200, '\xEE');
     }
@@ -291,7 +293,7 @@ TEST_F(Opening, WhatIsDamagedWhereNoRuleIsServesNobodyEither) {
     const auto page = Shell(file_).value(
         "SELECT min(pageno) FROM dbstat WHERE name = 'access_audit' AND pagetype = 'leaf'");
     std::fstream file(file_, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(std::stoll(page) * 4'096 - 4'096);
+    file.seekp((std::stoll(page) - 1) * kPageBytes);
     file << std::string(200, '\xEE');
     file.close();
     EXPECT_EQ(openRules("sqlite:" + file_, {.use = Use::Assist})->load({})->size(), 2'000u) << "of the rules";
