@@ -19,10 +19,14 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
+#include <string_view>
 
 namespace mailgate::admin {
 namespace {
@@ -35,6 +39,15 @@ using Kind = ClientError::Kind;
 ClientError hangs(const std::string& path, bool is_order) {
     return {Kind::Silent, fmt::format("the gateway on {} does not answer: it is stopped, or hangs{}", path,
                                       is_order ? "; the order was not given" : "")};
+}
+
+ClientError exhausted(const std::string& path) {
+    constexpr int kUnavailable = 503;
+    return {
+        kUnavailable,
+        fmt::format("the gateway on {} has hardly any descriptors left for now, and answers nothing (503): "
+                    "raise LimitNOFILE",
+                    path)};
 }
 
 ClientError unreachable(const std::string& path, int error) {
@@ -88,6 +101,16 @@ struct Answer {
     std::string body;
 };
 
+Poco::JSON::Object::Ptr parseObject(const std::string& text) {
+    constexpr bool kPreserveOrder = true;
+    try {
+        Poco::JSON::Parser parser(new Poco::JSON::ParseHandler(kPreserveOrder));
+        return parser.parse(text).extract<Poco::JSON::Object::Ptr>();
+    } catch (const Poco::Exception&) {
+        return nullptr;
+    }
+}
+
 /// Throws what Poco throws, or a ClientError.
 Answer exchange(const std::string& path, const std::string& method, const std::string& target,
                 const std::string& body, std::chrono::milliseconds patience) {
@@ -102,19 +125,25 @@ Answer exchange(const std::string& path, const std::string& method, const std::s
         request.setContentLength64(static_cast<Poco::Int64>(body.size()));
     }
     Answer answer;
-    session.sendRequest(request) << body;
-    Poco::StreamCopier::copyToString(session.receiveResponse(answer.head), answer.body);
-    return answer;
-}
-
-Poco::JSON::Object::Ptr parseObject(const std::string& text) {
-    constexpr bool kPreserveOrder = true;
+    // Poco closes what it cannot send to.
+    const Descriptor same(::dup(socket.impl()->sockfd()));
     try {
-        Poco::JSON::Parser parser(new Poco::JSON::ParseHandler(kPreserveOrder));
-        return parser.parse(text).extract<Poco::JSON::Object::Ptr>();
+        session.sendRequest(request) << body;
+        Poco::StreamCopier::copyToString(session.receiveResponse(answer.head), answer.body);
     } catch (const Poco::Exception&) {
-        return nullptr;
+        // One that has no descriptors left does not wait for the request.
+        constexpr std::string_view kUnavailable = "HTTP/1.1 503 ";
+        std::array<char, kUnavailable.size()> head{};
+        const ssize_t got = ::recv(same.get(), head.data(), head.size(), MSG_DONTWAIT);
+        if (std::string_view(head.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))) ==
+            kUnavailable)
+            throw exhausted(path);
+        throw;
     }
+    // Whoever refuses an order does so in JSON.
+    if (answer.head.getStatus() == HTTPResponse::HTTP_SERVICE_UNAVAILABLE && !parseObject(answer.body))
+        throw exhausted(path);
+    return answer;
 }
 
 }  // namespace

@@ -184,13 +184,23 @@ std::string smtpdLines(const ServerConfig& server, const SmtpService& service) {
     return lines;
 }
 
+/// A name that no other postscreen of the machine has: its cache can be open in one process alone.
+std::string cacheName(std::string name) {
+    name.erase(std::remove_if(name.begin(), name.end(), [](char c) { return c == '[' || c == ']'; }),
+               name.end());
+    std::replace(name.begin(), name.end(), ':', '_');
+    return name;
+}
+
 /// postscreen is for strangers, and knows no TLS from the first byte.
 std::string postscreenLines(const ServerConfig& server, const SmtpService& service) {
     if (service.submission || service.tls) return smtpdLines(server, service);
+    const std::string address = bindAddress(server);
     return fmt::format(
         "{} inet n - n - 1 postscreen\n"
-        "  -o postscreen_upstream_proxy_protocol=haproxy\n",
-        bindAddress(server));
+        "  -o postscreen_upstream_proxy_protocol=haproxy\n"
+        "  -o postscreen_cache_map=btree:$data_directory/postscreen_cache_{}\n",
+        address, cacheName(address));
 }
 
 // What Postfix cannot check itself, said where it is pasted.

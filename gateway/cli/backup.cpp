@@ -14,6 +14,8 @@
 #include <fmt/format.h>
 
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -157,6 +159,11 @@ std::string listOf(const Backup& backup) {
         row.set("origin", file.origin);
         row.set("bytes", file.bytes);
         row.set("sha256", file.sha256);
+        if (file.kind == Kind::Configuration) {
+            row.set("user", file.user);
+            row.set("group", file.group);
+            row.set("mode", file.mode);
+        }
         files.add(row);
     }
     Object list = ordered();
@@ -189,6 +196,9 @@ BackupFile fileFrom(const Object& row) {
     file.origin = row.getValue<std::string>("origin");
     file.bytes = row.getValue<std::uint64_t>("bytes");
     file.sha256 = row.getValue<std::string>("sha256");
+    file.user = row.optValue<std::string>("user", "");
+    file.group = row.optValue<std::string>("group", "");
+    file.mode = row.optValue<std::uint32_t>("mode", 0);
     if (!isNameOfOurs(file.name))
         throw BackupError(fmt::format("{} is no name of a file in a backup", inQuotes(file.name)));
     return file;
@@ -238,6 +248,14 @@ void addDatabase(Backup& backup, const fs::path& folder, Kind kind, const std::s
     backup.files.push_back(std::move(file));
 }
 
+void noteOwner(BackupFile& file) {
+    struct stat status {};
+    if (::stat(file.origin.c_str(), &status) != 0) failedAt(file.origin, "cannot be examined");
+    if (const passwd* user = ::getpwuid(status.st_uid)) file.user = user->pw_name;
+    if (const group* group = ::getgrgid(status.st_gid)) file.group = group->gr_name;
+    file.mode = status.st_mode & 0777;
+}
+
 void addConfiguration(Backup& backup, const fs::path& folder, const Config& config,
                       const BackupReport& report) {
     makeFolder(folder / "configuration");
@@ -247,6 +265,7 @@ void addConfiguration(Backup& backup, const fs::path& folder, const Config& conf
                         fmt::format("configuration/{:02}-{}", i, origin.filename().string()), origin.string(),
                         0, ""};
         copyFile(origin, folder / file.name, report, "copying the configuration, bytes");
+        noteOwner(file);
         const Summed sum = summed(folder / file.name, report, "reading it back, bytes");
         file.bytes = sum.bytes;
         file.sha256 = sum.sha256;
@@ -272,10 +291,10 @@ class Exchange {
     Exchange& operator=(const Exchange&) = delete;
 
     /// `check` throws if the copy is of no use.
-    void bring(const fs::path& from, const fs::path& target, const BackupReport& report,
+    void bring(const fs::path& from, const Replacement& replacement, const BackupReport& report,
                const std::function<void(const std::string& copy)>& check) {
-        std::error_code ignored;
-        fs::create_directories(target.parent_path(), ignored);  // the copy says why it cannot be there
+        const fs::path& target = replacement.target;
+        makeFolders(target.parent_path());
         const std::string copy = target.string() + ".restoring", aside = target.string() + ".before-restore";
         // A log beside the database is of the one that goes: read into the new one it would destroy it.
         for (const char* log : {"-wal", "-shm"})
@@ -284,14 +303,16 @@ class Exchange {
         steps_.push_back({target.string(), copy, aside});
         copyFile(from, copy, report, "copying, bytes");
         check(copy);
-        likeBefore(target, copy);
+        likeBefore(replacement, copy);
     }
-    void place() {
+    /// Whether anything was there.
+    bool place() {
+        bool any = false;
         for (Step& step : steps_) {
             std::error_code ignored;
             if (fs::exists(fs::symlink_status(step.target, ignored))) {
                 if (!putAside(step)) failedAt(step.target, "cannot be put aside");
-                step.is_aside = true;
+                any = step.is_aside = true;
             } else if (step.copy.empty()) {
                 ::unlink(step.aside.c_str());  // of an earlier one, whose database is not kept any longer
             }
@@ -302,6 +323,7 @@ class Exchange {
             sync(fs::path(step.target).parent_path());
         }
         steps_.clear();
+        return any;
     }
 
   private:
@@ -317,16 +339,35 @@ class Exchange {
         return ::rename(step.target.c_str(), step.aside.c_str()) == 0;
     }
 
-    /// Who may use what is there may use what takes its place; the folder's owner may use what is new.
-    static void likeBefore(const fs::path& target, const std::string& copy) {
+    /// Who may look into the folder above may look into one that is missing, whatever the umask. Where one cannot be made,
+    /// the copy says why it cannot be there.
+    static void makeFolders(const fs::path& path) {
+        std::error_code ignored;
+        if (fs::exists(path, ignored)) return;
+        makeFolders(path.parent_path());
+        struct stat above {};
+        if (::stat(path.parent_path().c_str(), &above) != 0 || ::mkdir(path.c_str(), 0700) != 0) return;
+        if (::geteuid() == 0 && ::chown(path.c_str(), above.st_uid, above.st_gid) != 0) return;
+        ::chmod(path.c_str(), above.st_mode & 0755);
+    }
+
+    /// Who may use what is there may use what takes its place; who could use it where it was may use what is new, or
+    /// else the folder's owner.
+    static void likeBefore(const Replacement& replacement, const std::string& copy) {
+        const fs::path& target = replacement.target;
         struct stat before {};
-        const bool known = ::stat(target.c_str(), &before) == 0;
-        if (!known && ::stat(target.parent_path().c_str(), &before) != 0)
-            failedAt(target, "cannot be examined");
+        if (::stat(target.c_str(), &before) != 0) {
+            if (::stat(target.parent_path().c_str(), &before) != 0) failedAt(target, "cannot be examined");
+            const BackupFile& file = *replacement.file;
+            const passwd* user = ::getpwnam(file.user.c_str());
+            const group* group = ::getgrnam(file.group.c_str());
+            if (user != nullptr) before.st_uid = user->pw_uid;
+            if (group != nullptr) before.st_gid = group->gr_gid;
+            before.st_mode = file.mode != 0 ? file.mode : 0640;
+        }
         if (::geteuid() == 0 && ::chown(copy.c_str(), before.st_uid, before.st_gid) != 0)
             failedAt(copy, "cannot be given to its owner");
-        if (::chmod(copy.c_str(), known ? before.st_mode & 0777 : 0640) != 0)
-            failedAt(copy, "cannot be given its mode");
+        if (::chmod(copy.c_str(), before.st_mode & 0777) != 0) failedAt(copy, "cannot be given its mode");
     }
 
     std::vector<Step> steps_;
@@ -408,15 +449,15 @@ void requireUsable(Kind kind, const std::string& copy, const fs::path& from) {
 
 }  // namespace
 
-void putInPlace(const std::vector<Replacement>& replacements, const fs::path& folder,
+bool putInPlace(const std::vector<Replacement>& replacements, const fs::path& folder,
                 const BackupReport& report) {
     Exchange exchange;
     for (const Replacement& replacement : replacements) {
         const fs::path from = folder / replacement.file->name;
-        exchange.bring(from, replacement.target, report,
+        exchange.bring(from, replacement, report,
                        [&](const std::string& copy) { requireUsable(replacement.file->kind, copy, from); });
     }
-    exchange.place();
+    return exchange.place();
 }
 
 fs::path placeOf(const BackupFile& file, const BackupFile& main, const fs::path& new_main) {

@@ -31,6 +31,9 @@ struct BackupFile {
     std::string origin;  ///< absolute
     std::uint64_t bytes = 0;
     std::string sha256;
+    /// Of the configuration: whose the file was, and its mode. Empty, 0: not known.
+    std::string user{}, group{};
+    std::uint32_t mode = 0;
 };
 
 /// Beside those files: a database that is not there yet.
@@ -61,8 +64,10 @@ struct Replacement {
     std::filesystem::path target;
 };
 /// Puts files of a verified backup in their places: all of them, or none. What is there is kept as NAME.before-restore, in
-/// place of an earlier one; the new file has its owner and mode. The databases among them must be out of use. Throws BackupError.
-void putInPlace(const std::vector<Replacement>& replacements, const std::filesystem::path& folder,
+/// place of an earlier one; the new file has its owner and mode. What is new has those of the backup where there are such users
+/// here, else those of its folder. The databases among them must be out of use. Returns whether anything was there. Throws
+/// BackupError.
+bool putInPlace(const std::vector<Replacement>& replacements, const std::filesystem::path& folder,
                 const BackupReport& report);
 
 /// Where a file of the configuration goes if the main one goes to `main`: it stays in its place relative to that.

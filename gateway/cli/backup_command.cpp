@@ -16,6 +16,7 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -133,19 +134,39 @@ void requireOutOfUse(const fs::path& database) {
     }
 }
 
-/// Where everything goes: with the configuration beside it as it was, else where the present one says.
-std::vector<Replacement> replacementsFor(const Context& context, const Backup& backup, const Parts& parts) {
+/// The configuration of the backup as it will be at `new_main`.
+Config comingConfig(const fs::path& folder, const Backup& backup, const BackupFile& main,
+                    const fs::path& new_main) {
+    ComingFiles coming;
+    for (const BackupFile& file : backup.files)
+        if (file.kind == Kind::Configuration) coming[placeOf(file, main, new_main)] = folder / file.name;
+    try {
+        return loadReadable(new_main, coming).config;
+    } catch (const ConfigError& error) {
+        throw BackupError(fmt::format(
+            "{}\nmailgate: this configuration does not tell where rules and journal go: restore it "
+            "alone (--parts configuration), mend it, then restore these",
+            error.what()));
+    }
+}
+
+/// Where everything goes: the configuration where it was, or where --config says, the databases where the one says that will
+/// be in force.
+std::vector<Replacement> replacementsFor(const Context& context, const fs::path& folder, const Backup& backup,
+                                         const Parts& parts) {
     std::vector<Replacement> all;
     const auto main = std::find_if(backup.files.begin(), backup.files.end(),
                                    [](const BackupFile& file) { return file.kind == Kind::Configuration; });
-    std::optional<Config> present;
+    std::optional<Config> config;
     fs::path new_main;
     if (parts.configuration) {
         if (main == backup.files.end()) throw BackupError("the backup has no configuration");
-        new_main = context.config_file.empty() ? fs::path(main->origin) : fs::absolute(context.config_file);
+        new_main = context.config_file.empty() ? fs::path(main->origin)
+                                               : fs::absolute(context.config_file).lexically_normal();
+        if (parts.rules || parts.journal) config = comingConfig(folder, backup, *main, new_main);
     } else {
-        present = chosenConfig(context);
-        requireStopped(*present);
+        config = chosenConfig(context);
+        requireStopped(*config);
     }
     // The file itself, where a link leads to it.
     const auto pathOf = [](const std::string& url) {
@@ -156,11 +177,11 @@ std::vector<Replacement> replacementsFor(const Context& context, const Backup& b
     };
     for (const BackupFile& file : backup.files) {
         if (!parts.has(file.kind)) continue;
-        if (!present)
+        if (file.kind == Kind::Configuration)
             all.push_back({&file, placeOf(file, *main, new_main)});
         else
             all.push_back(
-                {&file, pathOf(file.kind == Kind::Rules ? present->store_url : present->journal.url)});
+                {&file, pathOf(file.kind == Kind::Rules ? config->store_url : config->journal.url)});
     }
     return all;
 }
@@ -169,18 +190,22 @@ void restore(const Context& context, const std::string& folder, const Parts& par
     requireName(folder);
     const Interrupts interrupts;
     const Backup backup = readBackup(folder);
-    const std::vector<Replacement> replacements = replacementsFor(context, backup, parts);
-    if (replacements.empty()) throw BackupError(fmt::format("{}: has nothing of that", printable(folder)));
     std::optional<Reporter> reporter(std::in_place);
     // Of a damaged one, what is whole can still be had.
-    Backup wanted = backup;
-    wanted.files.erase(std::remove_if(wanted.files.begin(), wanted.files.end(),
-                                      [&parts](const BackupFile& file) { return !parts.has(file.kind); }),
-                       wanted.files.end());
-    verifyBackup(wanted, folder, reporter->callback());
+    const auto verify = [&](auto isWanted) {
+        Backup wanted = backup;
+        std::erase_if(wanted.files,
+                      [&](const BackupFile& file) { return !parts.has(file.kind) || !isWanted(file); });
+        verifyBackup(wanted, folder, reporter->callback());
+    };
+    const auto isText = [](const BackupFile& file) { return file.kind == Kind::Configuration; };
+    verify(isText);  // which is read to find the places
+    const std::vector<Replacement> replacements = replacementsFor(context, folder, backup, parts);
+    if (replacements.empty()) throw BackupError(fmt::format("{}: has nothing of that", printable(folder)));
+    verify(std::not_fn(isText));
     for (const Replacement& replacement : replacements)
         if (replacement.file->kind != Kind::Configuration) requireOutOfUse(replacement.target);
-    putInPlace(replacements, folder, reporter->callback());
+    const bool any_before = putInPlace(replacements, folder, reporter->callback());
     reporter.reset();
     for (const Replacement& replacement : replacements)
         fmt::print("{:<14} {}\n", wordFor(replacement.file->kind),
@@ -189,8 +214,9 @@ void restore(const Context& context, const std::string& folder, const Parts& par
         if (parts.has(kind) && std::none_of(backup.files.begin(), backup.files.end(),
                                             [&](const BackupFile& file) { return file.kind == kind; }))
             fmt::print("{:<14} none in this backup: what is there stays\n", wordFor(kind));
-    fmt::print("restored the backup of {} of {}; what was there is beside it as *.before-restore\n",
-               printable(backup.gateway), formatUtc(backup.created_ms / 1000));
+    fmt::print("restored the backup of {} of {}{}\n", printable(backup.gateway),
+               formatUtc(backup.created_ms / 1000),
+               any_before ? "; what was there is beside it as *.before-restore" : "");
 }
 
 }  // namespace

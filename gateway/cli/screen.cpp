@@ -145,13 +145,18 @@ bool shownBy(std::vector<std::string> argv, std::string_view text) {
     return !WIFEXITED(status) || WEXITSTATUS(status) < kNotRun;
 }
 
-/// Whether a pager has shown it.
+/// Of a dumb terminal, or one of which nothing is known, pagers complain.
+bool isDumb() {
+    return variable("TERM").empty() || variable("TERM") == "dumb";
+}
+
+/// Whether a pager has shown it. On a dumb terminal only one that was asked for does.
 bool isPaged(std::string_view text) {
     if (const char* pager = std::getenv("PAGER")) {
         if (std::string_view(pager).empty() || std::string_view(pager) == "cat") return false;
         return shownBy({"sh", "-c", pager}, text);
     }
-    return shownBy({"less"}, text) || shownBy({"more"}, text);
+    return !isDumb() && (shownBy({"less"}, text) || shownBy({"more"}, text));
 }
 
 }  // namespace
@@ -164,7 +169,7 @@ Screen standardOutput() {
     screen.terminal = true;
     screen.columns = size.ws_col > 0 ? size.ws_col : numberOr(variable("COLUMNS"), 80);
     screen.rows = size.ws_row > 0 ? size.ws_row : numberOr(variable("LINES"), 24);
-    screen.colours = variable("NO_COLOR").empty() && variable("TERM") != "dumb" && !variable("TERM").empty();
+    screen.colours = variable("NO_COLOR").empty() && !isDumb();
     screen.letters = localeIsUtf8() ? Letters::Utf8 : Letters::Ascii;
     return screen;
 }

@@ -52,8 +52,8 @@ void addViewOptions(CLI::App& command, ViewOptions& options, Prints prints);
 /// What was typed on the command line, for a message: letters as they are, nothing that controls a terminal.
 std::string asTyped(std::string_view text);
 
-/// Prints to standard output; on a terminal that has not so many lines through $PAGER, else less(1), unless the
-/// options say otherwise. Returns when the pager has ended.
+/// Prints to standard output; on a terminal that has not so many lines through $PAGER, else less(1) where the
+/// terminal is not dumb, unless the options say otherwise. Returns when the pager has ended.
 void print(std::string_view text, const ViewOptions& options);
 
 /// The same with a remark: at the end on a terminal, otherwise on standard error, where no program reads it.

@@ -4,8 +4,11 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/config/load.h"
 #include "gateway/daemon/gateway.h"
+#include "gateway/daemon/privileges.h"
 
 #include <CLI/CLI.hpp>
+
+#include <utility>
 
 namespace mailgate::cli {
 
@@ -15,7 +18,9 @@ void addServeCommand(CLI::App& root, Context& context) {
                                           "SIGUSR1 reopens the log, SIGTERM drains and stops");
     serve->callback([&context] {
         Gateway::holdSignals();
-        Gateway(loadConfig(chosenFile(context))).run();
+        Config config = loadConfig(chosenFile(context));
+        if (config.user.empty()) requireServiceUser(config.file);
+        Gateway(std::move(config)).run();
     });
 }
 

@@ -551,6 +551,24 @@ ReadableConfig loadReadable(const fs::path& file) {
     }
 }
 
+ReadableConfig loadReadable(const fs::path& file, const ComingFiles& coming) {
+    const auto list = [&](const fs::path& folder) {
+        auto names = filesOf(folder);
+        for (const auto& [target, text] : coming) {
+            if (target.parent_path() != folder) continue;
+            if (!names) names.emplace();
+            const std::string name = target.filename().string();
+            if (std::find(names->begin(), names->end(), name) == names->end()) names->push_back(name);
+        }
+        return names;
+    };
+    const auto read = [&](const fs::path& included) {
+        const auto text = coming.find(included);
+        return text == coming.end() ? readIncluded(included) : readFile(text->second);
+    };
+    return parseReadable(readMain(coming.at(file)), file, {list, read});
+}
+
 ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const config::FileSource& source) {
     const auto readable = [](std::string_view text) {
         auto part = readablePart(text);

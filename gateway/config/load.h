@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -57,6 +58,12 @@ struct ReadableConfig {
 /// stands in front of the table with the error counts, provided that none of those tables can be behind it. Otherwise throws
 /// ConfigError.
 ReadableConfig loadReadable(const std::filesystem::path& file);
+
+/// By the place that a file is to have, absolute and normal, where its text is for now.
+using ComingFiles = std::map<std::filesystem::path, std::filesystem::path>;
+
+/// The same of a file that is one of `coming`, as if all of these were in their places.
+ReadableConfig loadReadable(const std::filesystem::path& file, const ComingFiles& coming);
 
 /// Without a folder or file: for texts that include nothing.
 inline const config::FileSource kNoFiles{

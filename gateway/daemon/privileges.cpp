@@ -15,7 +15,9 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <stdexcept>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace mailgate {
@@ -80,6 +82,18 @@ void dropPrivileges(const ServiceUser& service) {
         groups.push_back(groupOf("SupplementaryGroups", each));
     if (::setgroups(groups.size(), groups.data()) != 0 || ::setgid(group) != 0 || ::setuid(user) != 0)
         throw failed("User", service.user);
+}
+
+void requireServiceUser(const std::filesystem::path& config, const std::filesystem::path& root) {
+    std::error_code ignored;
+    // sd_booted(3). In a container nobody but root may be there to serve.
+    if (::geteuid() != 0 || !std::filesystem::exists(root / "run/systemd/system", ignored)) return;
+    const auto service = serviceUser(config, root);
+    if (!service) return;
+    throw std::runtime_error(fmt::format(
+        "mailgate.service serves with {} as {}, to whom files that root makes now would be closed: "
+        "systemctl start mailgate; what it says: journalctl -u mailgate",
+        config.string(), service->user));
 }
 
 bool actsAs(const std::string& user) {

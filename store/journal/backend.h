@@ -49,14 +49,14 @@ struct JournalFilter {
     std::optional<std::int64_t> since_ms, until_ms;
 };
 
-/// Sums over a time for one client, sender, user and so on.
+/// Sums over a time for one client, sender, user and so on. Mails are what the server accepted or refused, not what a client gave up.
 struct JournalSums {
     std::string name;                 ///< the null sender is ""
     std::uint64_t sessions = 0;       ///< admitted and refused; of a sender or recipient: those with its mail
     std::uint64_t refused = 0;        ///< of these, the refused ones
     std::uint64_t failed_logins = 0;  ///< of these, those in which the server refused a login
     std::uint64_t mails = 0;
-    /// That the server did not accept: the sender, all recipients or the message; of a recipient those not for it.
+    /// Of these, those that it refused: the sender, all recipients or the message; of a recipient those not for it.
     std::uint64_t mails_refused = 0;
     std::uint64_t bytes_in = 0, bytes_out = 0;
 };

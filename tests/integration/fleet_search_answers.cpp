@@ -120,7 +120,8 @@ JournalMail mail(Dice& dice) {
     mail.recipient_count = static_cast<std::uint32_t>(mail.recipients.size());
     mail.refused_count = static_cast<std::uint32_t>(mail.refused.size());
     mail.size = dice.below(100'000);
-    mail.reply = dice.of(kReplies);
+    // Without a message the first refusal stands in for the final reply.
+    mail.reply = mail.refused.empty() || dice.one(2) ? dice.of(kReplies) : mail.refused.front().reply;
     mail.queue_id = dice.of(kIds);
     if (dice.one(2)) mail.message_id = dice.text(kMessageIds);
     if (dice.one(5) && mail.recipients.size() > 1) mail.replies = {"250 ok", dice.of(kReplies) + "!"};

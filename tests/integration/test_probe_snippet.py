@@ -196,13 +196,15 @@ class Snippet(unittest.TestCase):
     def test_postfix_and_postscreen(self):
         for kind in ("postfix", "postscreen"):
             with self.subTest(kind=kind):
-                port = reserve_port()
-                settings = mailgate.upstream("mx", port)
+                port, second = reserve_port(), reserve_port()
+                settings = mailgate.upstream("mx", port, second)
                 snippet = self.snippet(kind, [mailgate.listener("smtp", "mx")], [settings])
                 pasted = scratch.start(PastedPostfix(scratch, f"pasted-{kind}", snippet))
-                wait_until(lambda: is_listening(port), "the pasted service")
-                report = probe(settings)
-                self.assertIn("=> as configured", report)
+                wait_until(lambda: is_listening(port) and is_listening(second), "the pasted services")
+                # Whoever is there already goes on, and all of them greet, whoever comes first.
+                for mine in (mailgate.upstream("mx", pasted.postscreen_port), settings, mailgate.upstream("mx", pasted.postscreen_port)):
+                    report = probe(mine)
+                    self.assertEqual(report.count("=> as configured"), len(mine["server"]), report)
                 with proxyclient.SMTP(port, proxyclient.header_v2("2001:db8::5", 5005)) as client:
                     client.ehlo()
                 pasted.wait_log(r"connect from unknown\[2001:db8::5\]:5005")

@@ -97,6 +97,11 @@ class Summing {
 constexpr std::string_view kSummed =
     "greatest(s.repeated, 1) AS number, s.failed_logins, s.mail_count, s.bytes_in, s.bytes_out,"
     " s.client, s.\"user\", s.helo, s.\"end\"";
+/// Of a mail that was not accepted: no reply was negative, or only those to some recipients, and the client gave up. So
+/// has store/journal/sqlite/reader.cpp it.
+constexpr std::string_view kAbandoned =
+    "(NOT m.accepted AND (m.reply = '' OR m.recipient_count > 0 AND m.reply IS NOT DISTINCT FROM "
+    "m.refused_replies[1]))";
 constexpr std::string_view kSums =
     "sum(number)::bigint AS sessions, coalesce(sum(number) FILTER (WHERE refused), 0)::bigint AS refused,"
     " count(*) FILTER (WHERE failed_logins > 0) AS failed_logins, sum(mail_count)::bigint AS mails,"
@@ -145,9 +150,11 @@ std::string Summing::refusedMails(Conditions& conditions, SumsOf what) {
     const std::string from = sessions(conditions, fmt::format("{}, s.journal, s.key, s.at_ms", kSummed),
                                       JournalKind::Session, JournalKind::Mail);
     return fmt::format(
-        "SELECT name, count(*) AS mails_refused FROM (SELECT {} AS name, journal, key, at_ms FROM {}) n"
+        "SELECT name, count(*) FILTER (WHERE NOT {1}) AS mails_refused, count(*) FILTER (WHERE {1}) AS "
+        "abandoned"
+        " FROM (SELECT {0} AS name, journal, key, at_ms FROM {2}) n"
         " JOIN mailgate.mail m USING (journal, key, at_ms) WHERE NOT m.accepted AND name <> '' GROUP BY name",
-        nameOf(what), from);
+        nameOf(what), kAbandoned, from);
 }
 
 std::vector<JournalSums> Summing::sumsOfSessions(SumsOf what) {
@@ -161,7 +168,8 @@ std::vector<JournalSums> Summing::sumsOfSessions(SumsOf what) {
     const Rows rows = heaviest(
         conditions,
         fmt::format("SELECT name, coalesce(sessions, 0) AS sessions, coalesce(refused, 0) AS refused,"
-                    " coalesce(failed_logins, 0) AS failed_logins, coalesce(mails, 0) AS mails,"
+                    " coalesce(failed_logins, 0) AS failed_logins,"
+                    " greatest(coalesce(mails, 0) - coalesce(abandoned, 0), 0) AS mails,"
                     " coalesce(mails_refused, 0) AS mails_refused, coalesce(bytes_in, 0) AS bytes_in,"
                     " coalesce(bytes_out, 0) AS bytes_out"
                     " FROM ({}) a FULL JOIN ({}) b USING (name)",
@@ -190,19 +198,21 @@ std::vector<JournalSums> Summing::sumsOfMail(SumsOf what) {
         sessions(conditions, "s.id, s.journal, s.key, s.at_ms", JournalKind::Session, JournalKind::Mail);
     const std::string mails = fmt::format(
         "{} JOIN mailgate.mail m ON m.journal = r.journal AND m.key = r.key AND m.at_ms = r.at_ms", from);
-    std::string named =
-        fmt::format("SELECT m.sender AS name, r.id, NOT m.accepted AS refused, m.size FROM {}", mails);
+    std::string named = fmt::format(
+        "SELECT m.sender AS name, r.id, NOT m.accepted AS refused, {} AS abandoned, m.size FROM {}",
+        kAbandoned, mails);
     if (what == SumsOf::Recipients)
         named = fmt::format(
-            "SELECT t.name, r.id, t.refused, m.size FROM {} CROSS JOIN LATERAL (SELECT unnest(m.recipients) "
-            "AS name,"
-            " NOT m.accepted AS refused UNION ALL SELECT unnest(m.refused), true) t",
-            mails);
+            "SELECT t.name, r.id, t.refused, t.abandoned, m.size FROM {} CROSS JOIN LATERAL ("
+            "SELECT unnest(m.recipients) AS name, NOT m.accepted AS refused, {} AS abandoned"
+            " UNION ALL SELECT unnest(m.refused), true, false) t",
+            mails, kAbandoned);
     const Rows rows = heaviest(
         conditions,
         fmt::format(
-            "SELECT name, count(DISTINCT id) AS sessions, count(*) AS mails,"
-            " count(*) FILTER (WHERE refused) AS mails_refused, sum(size)::bigint AS bytes_in FROM ({}) n"
+            "SELECT name, count(DISTINCT id) AS sessions, count(*) FILTER (WHERE NOT abandoned) AS mails,"
+            " count(*) FILTER (WHERE refused AND NOT abandoned) AS mails_refused, sum(size)::bigint AS "
+            "bytes_in FROM ({}) n"
             " GROUP BY name",
             named),
         weightOf(query_.by, true));

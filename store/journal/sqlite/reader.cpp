@@ -456,7 +456,8 @@ namespace {
 class Sums {
   public:
     struct Entry : JournalSums {
-        std::int64_t seen_in = -1;  ///< the key of the session that was counted last
+        std::int64_t seen_in = -1;    ///< the key of the session that was counted last
+        std::uint64_t abandoned = 0;  ///< transactions among `mails` that are none
     };
     Entry& operator[](std::string_view name);
     std::vector<JournalSums> heaviest(SumsBy by, std::size_t limit);
@@ -516,8 +517,11 @@ std::uint64_t weight(const JournalSums& sums, SumsBy by) noexcept {
 
 std::vector<JournalSums> Sums::heaviest(SumsBy by, std::size_t limit) {
     std::vector<JournalSums*> sorted;
-    for (Entry& entry : entries_)
+    for (Entry& entry : entries_) {
+        // A session that is not over has such, and no sum of its mails yet.
+        entry.mails -= std::min(entry.mails, entry.abandoned);
         if (weight(entry, by) > 0) sorted.push_back(&entry);
+    }
     const auto kept = sorted.begin() + static_cast<std::ptrdiff_t>(std::min(limit, sorted.size()));
     std::partial_sort(sorted.begin(), kept, sorted.end(),
                       [&](const JournalSums* one, const JournalSums* other) {
@@ -529,6 +533,14 @@ std::vector<JournalSums> Sums::heaviest(SumsBy by, std::size_t limit) {
         heaviest.push_back(std::move(**entry));
     return heaviest;
 }
+
+/// What became of a mail, of those that the server did not accept.
+enum class Outcome : std::uint8_t { Accepted, Refused, Abandoned };
+/// As store/fleet/postgres/journal_sums.cpp has it: abandoned where no reply was negative, or only those to some recipients,
+/// and the client gave up: a sender verification, RSET, a lost connection.
+constexpr std::string_view kOutcome =
+    "CASE WHEN accepted THEN 0 WHEN reply = '' OR recipient_count > 0 AND (reply = refused_replies OR "
+    "substr(refused_replies, 1, length(reply) + 1) = reply || char(10)) THEN 2 ELSE 1 END";
 
 /// Adds up segment by segment, in three passes over what each table holds of it: a row is looked at for the
 /// few columns that count.
@@ -549,9 +561,8 @@ class Adder {
         const bool recipients = of(SumsOf::Recipients) != nullptr;
         select_mail_.emplace(
             database,
-            fmt::format(
-                "SELECT key, sender, size, accepted, {} FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
-                recipients ? "recipients, refused" : "'', ''"));
+            fmt::format("SELECT key, sender, size, {}, {} FROM mail WHERE key BETWEEN ?1 AND ?2 ORDER BY key",
+                        kOutcome, recipients ? "recipients, refused" : "'', ''"));
     }
 
     void add(const Segment& segment) {
@@ -575,7 +586,7 @@ class Adder {
     void addSession(const sqlite::RawStatement& row, Kind kind, std::string_view client,
                     std::string_view helo);
     void addMail(const Segment& segment);
-    void addMailTo(Sums::Entry& sums, std::int64_t session, bool refused);
+    void addMailTo(Sums::Entry& sums, std::int64_t session, Outcome outcome);
 
     sqlite::Database& database_;
     const JournalTopQuery& query_;
@@ -585,7 +596,7 @@ class Adder {
         database_, "SELECT key, client, helo FROM client_address WHERE key BETWEEN ?1 AND ?2 ORDER BY key"};
     std::vector<bool> counted_;  ///< by row: the session is one that is asked for
     /// Likewise, of those what they are summed up in; null: they have no such name.
-    std::vector<std::array<JournalSums*, kSumsOf>> sums_of_row_;
+    std::vector<std::array<Sums::Entry*, kSumsOf>> sums_of_row_;
     std::unordered_map<std::int64_t, std::string>
         divided_;  ///< by key: the id, where mails have records of their own
     std::set<std::pair<std::string, const JournalSums*>>
@@ -637,7 +648,7 @@ void Adder::addSession(const sqlite::RawStatement& row, Kind kind, std::string_v
     const auto addTo = [&](SumsOf what, std::string_view name) {
         Sums* const all = of(what);
         if (all == nullptr) return;
-        JournalSums& sums = (*all)[name];
+        Sums::Entry& sums = (*all)[name];
         sums_of_row_[rowOf(row.number(0))][static_cast<std::size_t>(what)] = &sums;
         if (kind == Kind::Mail) return;
         sums.sessions += number;
@@ -660,12 +671,12 @@ void Adder::addSession(const sqlite::RawStatement& row, Kind kind, std::string_v
 }
 
 /// A session counts once for each.
-void Adder::addMailTo(Sums::Entry& sums, std::int64_t session, bool refused) {
+void Adder::addMailTo(Sums::Entry& sums, std::int64_t session, Outcome outcome) {
     const bool first = std::exchange(sums.seen_in, session) != session;
     const auto divided = divided_.find(session);
     if (divided == divided_.end() ? first : seen_.emplace(divided->second, &sums).second) ++sums.sessions;
-    ++sums.mails;
-    sums.mails_refused += refused ? 1 : 0;
+    sums.mails += outcome == Outcome::Abandoned ? 0 : 1;
+    sums.mails_refused += outcome == Outcome::Refused ? 1 : 0;
     sums.bytes_in += static_cast<std::uint64_t>(select_mail_->number(2));
 }
 
@@ -676,17 +687,20 @@ void Adder::addMail(const Segment& segment) {
     while (mail.step()) {
         const std::int64_t session = mail.number(0) >> kMailBits;
         if (!counted_[rowOf(session)]) continue;
-        const bool refused = mail.number(3) == 0;
-        for (JournalSums* const sums : sums_of_row_[rowOf(session)])
-            if (sums != nullptr && refused) ++sums->mails_refused;
-        if (Sums* const senders = of(SumsOf::Senders)) addMailTo((*senders)[mail.text(1)], session, refused);
+        const auto outcome = static_cast<Outcome>(mail.number(3));
+        for (Sums::Entry* const sums : sums_of_row_[rowOf(session)]) {
+            if (sums == nullptr) continue;
+            sums->mails_refused += outcome == Outcome::Refused ? 1 : 0;
+            sums->abandoned += outcome == Outcome::Abandoned ? 1 : 0;
+        }
+        if (Sums* const senders = of(SumsOf::Senders)) addMailTo((*senders)[mail.text(1)], session, outcome);
         Sums* const recipients = of(SumsOf::Recipients);
         if (recipients == nullptr) continue;
-        const auto addRecipient = [&](bool not_for_it) {
-            return [=, this](std::string_view to) { addMailTo((*recipients)[to], session, not_for_it); };
+        const auto addRecipient = [&](Outcome for_it) {
+            return [=, this](std::string_view to) { addMailTo((*recipients)[to], session, for_it); };
         };
-        eachLine(mail.text(4), addRecipient(refused));
-        eachLine(mail.text(5), addRecipient(true));
+        eachLine(mail.text(4), addRecipient(outcome));
+        eachLine(mail.text(5), addRecipient(Outcome::Refused));
     }
     mail.reset();
 }

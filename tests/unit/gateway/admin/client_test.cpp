@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <string>
+#include <thread>
 
 namespace mailgate::admin {
 namespace {
@@ -48,6 +49,24 @@ TEST(AdminClient, WaitsNoLongerThanItIsPatient) {
     const ClientError error = errorOf([&] { Client(path, std::chrono::milliseconds(20)).get("/v1/status"); });
     EXPECT_EQ(error.kind(), ClientError::Kind::Silent);
     EXPECT_THAT(error.what(), HasSubstr("no answer from mailgate on " + path));
+}
+
+/// It does not read what is asked, and the client may find the connection closed before it has asked.
+TEST(AdminClient, OneWithoutDescriptorsIsNotTakenForOneThatHangs) {
+    const TemporaryFolder folder;
+    const std::string path = folder.file("exhausted.sock");
+    Poco::Net::ServerSocket gateway;
+    gateway.bind(Poco::Net::SocketAddress(Poco::Net::SocketAddress::UNIX_LOCAL, path));
+    gateway.listen();
+    const std::string refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nnone";
+    for (int round = 0; round < 10; ++round) {
+        std::thread refusing(
+            [&] { gateway.acceptConnection().sendBytes(refusal.data(), static_cast<int>(refusal.size())); });
+        const ClientError error = errorOf([&] { Client(path).get("/v1/status"); });
+        refusing.join();
+        EXPECT_EQ(error.status(), 503);
+        EXPECT_THAT(error.what(), HasSubstr("has hardly any descriptors left"));
+    }
 }
 
 TEST(AdminClient, AnErrorIsTheGatewaysSentence) {

@@ -3,9 +3,12 @@
 #include "tests/support/command_line.h"
 
 #include <Poco/SHA2Engine.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <grp.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -18,6 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::Not;
 
 std::string contentOf(const fs::path& file) {
     std::ifstream stream(file, std::ios::binary);
@@ -224,12 +228,68 @@ TEST_F(BackupCommandTest, TheConfigurationComesBackWithTheRest) {
     // As on another machine.
     fs::create_directory(folder_.file("new"));
     const std::string moved = folder_.file("new/mailgate.toml");
-    const test::Ran done =
-        test::ran({"--config", moved, "restore", backup_, "--parts", "rules,journal,configuration"});
+    const auto restore = [&] {
+        return test::ran({"--config", moved, "restore", backup_, "--parts", "rules,journal,configuration"});
+    };
+    const test::Ran done = restore();
     ASSERT_EQ(done.exit_code, kDone) << done.errors;
     EXPECT_EQ(contentOf(moved), kSite);
     EXPECT_EQ(test::ran({"--config", moved, "access", "export"}).output, before);
+    EXPECT_THAT(done.output, Not(HasSubstr("before-restore"))) << "nothing was there";
+    EXPECT_THAT(restore().output, HasSubstr("; what was there is beside it as *.before-restore\n"));
     EXPECT_EQ(run({"restore", backup_, "--parts", "everything"}).exit_code, kUsage);
+}
+
+TEST_F(BackupCommandTest, TheDatabasesGoWhereTheRestoredConfigurationHasThem) {
+    const fs::path old_place = folder_.file("old"), new_place = folder_.file("new");
+    fs::create_directories(old_place / "etc/conf.d");
+    fs::create_directory(old_place / "state");
+    fs::permissions(folder_.path(), fs::perms(0755));
+    std::ofstream(old_place / "etc/mailgate.toml") << "include = \"conf.d/*.toml\"\n" << kSite;
+    std::ofstream(old_place / "etc/conf.d/10-store.toml") << "[store]\nurl = \"sqlite:../state/rules.db\"\n";
+    const auto call = [](const fs::path& place, std::vector<std::string> words) {
+        words.insert(words.begin(), {"--config", place / "etc/mailgate.toml"});
+        const test::Ran done = test::ran(words);
+        EXPECT_EQ(done.exit_code, kDone) << done.errors;
+        return done.output;
+    };
+    // A group that is another than the folder's, where one can be given.
+    const gid_t group = ::geteuid() == 0 ? ::getgrnam("nogroup")->gr_gid : ::getegid();
+    ASSERT_EQ(::chown((old_place / "etc/conf.d/10-store.toml").c_str(), ::geteuid(), group), 0);
+    ASSERT_EQ(::chmod((old_place / "etc/conf.d/10-store.toml").c_str(), 0604), 0);
+    call(old_place, {"access", "allow", "192.0.2.0/24"});
+    call(old_place, {"backup", backup_});
+    call(old_place, {"access", "allow", "198.51.100.0/24"});
+    const std::string later = call(old_place, {"access", "export"});
+    const mode_t before = ::umask(077);
+    call(new_place, {"restore", backup_, "--parts", "rules,journal,configuration"});
+    ::umask(before);
+    EXPECT_EQ(call(old_place, {"access", "export"}), later) << "not touched";
+    EXPECT_TRUE(fs::exists(new_place / "state/rules.db"));
+    EXPECT_THAT(call(new_place, {"access", "export"}), HasSubstr("192.0.2.0/24"));
+    struct stat status {};
+    ASSERT_EQ(::stat((new_place / "etc/conf.d/10-store.toml").c_str(), &status), 0);
+    EXPECT_EQ(status.st_gid, group);
+    EXPECT_EQ(status.st_mode & 0777, 0604U);
+    ASSERT_EQ(::stat((new_place / "etc/conf.d").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0755U) << "as the folder above, whatever the umask";
+}
+
+TEST_F(BackupCommandTest, AConfigurationThatCannotBeReadElsewhereComesBackByItself) {
+    const std::string included = folder_.file("more.toml");
+    configure(fmt::format("include = \"{}\"\n{}", included, kSite));
+    std::ofstream(included) << "[journal]\nkeep = \"7d\"\n";
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    fs::remove(included);
+    const std::string moved = folder_.file("new/mailgate.toml");
+    const test::Ran done =
+        test::ran({"--config", moved, "restore", backup_, "--parts", "rules,configuration"});
+    EXPECT_EQ(done.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(done.errors, HasSubstr("restore it alone (--parts configuration)"));
+    EXPECT_FALSE(fs::exists(moved));
+    EXPECT_EQ(test::ran({"--config", moved, "restore", backup_, "--parts", "configuration"}).exit_code,
+              kDone);
 }
 
 TEST(BackupPlaces, FilesStayInTheirPlaceRelativeToTheMainOne) {

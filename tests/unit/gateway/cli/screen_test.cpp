@@ -140,6 +140,13 @@ TEST(ScreenTest, WithoutAPagerItIsPrinted) {
         print("1\n2\n3\n", {});
         EXPECT_EQ(terminal.screen(), "1\r\n2\r\n3\r\n") << pager;
     }
+    // less would warn first.
+    for (const std::map<std::string, std::string>& dumb :
+         {std::map<std::string, std::string>{}, {{"TERM", "dumb"}}}) {
+        const OnTerminal terminal(80, 3, dumb);
+        print("1\n2\n3\n", {});
+        EXPECT_EQ(terminal.screen(), "1\r\n2\r\n3\r\n");
+    }
 }
 
 TEST(ScreenTest, APagerThatIsLeftEarlyIsNoError) {

@@ -77,6 +77,7 @@ TEST_F(SnippetCommandTest, PostfixGetsAnSmtpdThatReadsTheHeader) {
     EXPECT_THAT(snippet(site, {"postscreen"}),
                 AllOf(HasSubstr("permit_mynetworks, cidr:{ { 127.0.0.1 permit } }\n"),
                       HasSubstr("127.0.0.1:10025 inet n - n - 1 postscreen\n"),
+                      HasSubstr("=btree:$data_directory/postscreen_cache_127.0.0.1_10025\n"),
                       HasSubstr("smtpd pass - - n - - smtpd\n")));
 }
 

@@ -2,7 +2,9 @@
 #include "gateway/daemon/privileges.h"
 
 #include "gateway/base/config_error.h"
+#include "tests/support/temporary_folder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <grp.h>
@@ -11,7 +13,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <stdexcept>
 #include <string>
 
 namespace mailgate {
@@ -83,6 +88,22 @@ TEST(Privileges, RootBecomesTheUserOfAServiceWithTheGroupsThatItNames) {
                    std::find(groups, groups + count, adm) != groups + count && ::setuid(0) != 0;
         })) << service.user;
     }
+}
+
+TEST(Privileges, RootDoesNotServeInPlaceOfTheUnitsUser) {
+    if (::geteuid() != 0) GTEST_SKIP() << "is about root";
+    namespace fs = std::filesystem;
+    const TemporaryFolder folder;
+    const auto served = [&](const char* file) { requireServiceUser(file, folder.path()); };
+    fs::create_directories(folder.path() / "etc/systemd/system");
+    std::ofstream(folder.path() / "etc/systemd/system/mailgate.service")
+        << "[Service]\nExecStart=/usr/bin/mailgate serve --config "
+           "/etc/mailgate/mailgate.toml\nUser=mailgate\n";
+    EXPECT_NO_THROW(served("/etc/mailgate/mailgate.toml")) << "systemd does not run: a container";
+    fs::create_directories(folder.path() / "run/systemd/system");
+    EXPECT_THAT([&] { served("/etc/mailgate/mailgate.toml"); },
+                testing::ThrowsMessage<std::runtime_error>(testing::HasSubstr("systemctl start mailgate")));
+    EXPECT_NO_THROW(served("/srv/mine.toml"));
 }
 
 }  // namespace

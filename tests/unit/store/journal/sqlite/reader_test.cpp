@@ -62,7 +62,19 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
     if (!session.mail.empty())
         session.mail.front().message_id = fmt::format(
             "{}@{}", number, number % 997 == 5 ? clientNetwork(session).toString() : "partner.example");
-    if (number % 211 == 1 && !session.mail.empty()) session.mail.front().accepted = false;
+    if (number % 211 == 1 && !session.mail.empty()) {
+        JournalMail& mail = session.mail.front();
+        mail.accepted = false;
+        constexpr std::uint64_t kCases = 4;
+        const std::uint64_t which =
+            number % kCases;  // refused as a message, abandoned twice, refused in all recipients
+        if (which != 0) mail.reply = which == 1 ? "" : "550 5.1.1 no";
+        if (which > 1)
+            mail.refused = {{"carol@example.net", "550 5.1.1 no"}, {"dave@example.net", "550 5.1.1 no more"}};
+        mail.refused_count = static_cast<std::uint32_t>(mail.refused.size());
+        if (which == 3) mail.recipients.clear();
+        mail.recipient_count = static_cast<std::uint32_t>(mail.recipients.size());
+    }
     if (number % 7'001 == 1 && !session.mail.empty()) {
         session.mail.push_back(session.mail.front());
         session.mail.back().from = "";
@@ -403,8 +415,11 @@ TEST_F(JournalReaderTest, SumsUpByWhatIsAskedFor) {
     });
     expectSessions(SumsOf::Recipients, [](const JournalSession& session) {
         Names names;
-        for (const JournalMail& mail : session.mail)
+        for (const JournalMail& mail : session.mail) {
             names.insert(mail.recipients.begin(), mail.recipients.end());
+            for (const JournalRefusal& refusal : mail.refused)
+                names.insert(refusal.to);
+        }
         return names;
     });
 }
@@ -420,6 +435,14 @@ TEST_F(JournalReaderTest, SumsUpOneClientOrListener) {
     EXPECT_THAT(top.of(SumsOf::Senders), IsEmpty());
 }
 
+/// As sample() has made it.
+bool wasAbandoned(const JournalMail& mail) {
+    return !mail.accepted && (mail.reply.empty() || (!mail.refused.empty() && !mail.recipients.empty()));
+}
+bool wasRefused(const JournalMail& mail) {
+    return !mail.accepted && !wasAbandoned(mail);
+}
+
 /// By looking at each session, with maps.
 TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
     const std::int64_t since = begin_ms_ + 2'500'000, until = begin_ms_ + 3'500'000;
@@ -430,11 +453,12 @@ TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
         ++sessions;
         auto& sums = clients[clientNetwork(session).toString()];
         const auto mails_refused =
-            static_cast<std::uint64_t>(std::ranges::count(session.mail, false, &JournalMail::accepted));
+            static_cast<std::uint64_t>(std::ranges::count_if(session.mail, wasRefused));
+        const auto abandoned = static_cast<std::uint64_t>(std::ranges::count_if(session.mail, wasAbandoned));
         const std::array<std::uint64_t, 7> own{1,
                                                session.refused(),
                                                session.authenticated == false,
-                                               session.mail_count,
+                                               session.mail_count - abandoned,
                                                session.bytes_in,
                                                session.bytes_out,
                                                mails_refused};
@@ -443,9 +467,9 @@ TEST_F(JournalReaderTest, SumsAreThoseOfTheSessions) {
         for (const JournalMail& mail : session.mail) {
             auto& of_sender = senders[mail.from];
             of_sender[0] += seen.insert(mail.from).second;
-            ++of_sender[3];
+            of_sender[3] += wasAbandoned(mail) ? 0 : 1;
             of_sender[4] += mail.size;
-            of_sender[6] += mail.accepted ? 0 : 1;
+            of_sender[6] += wasRefused(mail) ? 1 : 0;
         }
     }
     const auto top = journal::Reader(url()).top(test::during(since, until, kSessions));
