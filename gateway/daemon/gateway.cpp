@@ -96,6 +96,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     inherited_ = InheritedSockets::take();
     const unsigned worker_count = config.workers ? config.workers : usableCpus();
     ListeningSockets listening = openListeners(config, worker_count, inherited_);
+    if (const auto user = userToBecome(config.user)) giveListeners(listening, *user);
     TlsListeners::Row certificates = tls_.make(config);
     const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
     TlsUpstreams::Row server_tls = server_tls_.make(config);

@@ -43,8 +43,13 @@ void requireUser(const std::string& user) {
     if (!user.empty()) entryOf(user);
 }
 
+std::optional<uid_t> userToBecome(const std::string& user) {
+    if (user.empty() || ::geteuid() != 0) return std::nullopt;
+    return entryOf(user).pw_uid;
+}
+
 void dropPrivileges(const std::string& user) {
-    if (user.empty() || ::geteuid() != 0) return;
+    if (!userToBecome(user)) return;
     const passwd& entry = entryOf(user);
     if (::initgroups(user.c_str(), entry.pw_gid) != 0 || ::setgid(entry.pw_gid) != 0 ||
         ::setuid(entry.pw_uid) != 0) {

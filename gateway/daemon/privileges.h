@@ -4,13 +4,19 @@
 
 #include "gateway/daemon/service_unit.h"
 
+#include <sys/types.h>
+
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace mailgate {
 
 /// Throws ConfigError unless there is such a user, or `user` (gateway.user) is empty.
 void requireUser(const std::string& user);
+
+/// Whom dropPrivileges(user) will make of this process; none: it stays who it is. Throws ConfigError.
+std::optional<uid_t> userToBecome(const std::string& user);
 
 /// Becomes `user`, with that user's groups, if this process runs as root; does nothing otherwise, nor for an empty
 /// name. Throws ConfigError.

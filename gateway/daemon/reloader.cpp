@@ -67,14 +67,6 @@ std::vector<std::string> drainChanges(const Generation& before, const Generation
     return changes;
 }
 
-std::vector<Endpoint> addressesOf(const Config& config) {
-    std::vector<Endpoint> all;
-    for (const ListenerConfig& listener : config.listeners) {
-        all.insert(all.end(), listener.addresses.begin(), listener.addresses.end());
-    }
-    return all;
-}
-
 }  // namespace
 
 Reloader::Reloader(Site site) : site_(std::move(site)) {}
@@ -196,10 +188,7 @@ Reloader::Successor Reloader::prepareNext() {
     auto changes = describeChanges(before->config, config);
     TlsListeners::Row tls = site_.tls.make(config);
     TlsUpstreams::Row server_tls = site_.server_tls.make(config);
-    ListeningSockets added = openListeners(config, static_cast<unsigned>(site_.workers.size()),
-                                           site_.inherited, addressesOf(before->config));
-    Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), std::move(added),
-                                   before.get());
+    Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), before.get());
     next.changes = std::move(changes);
     for (std::string& change : drainChanges(*before, *next.generation))
         next.changes.push_back(std::move(change));
@@ -207,18 +196,20 @@ Reloader::Successor Reloader::prepareNext() {
     for (std::string& warning : site_.inherited.unusedWarnings(next.generation->config))
         if (std::find(known.begin(), known.end(), warning) == known.end())
             next.changes.push_back(std::move(warning));
+    // Late, since new sockets may draw to themselves whom the ones in force would let in.
+    giveSockets(next, openListeners(next.generation->config, static_cast<unsigned>(site_.workers.size()),
+                                    site_.inherited, &before->config));
     site_.log.apply(next.generation->config.log);
     return next;
 }
 
 Reloader::Successor Reloader::prepare(Config config, TlsListeners::Row tls, TlsUpstreams::Row server_tls) {
-    return makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), {}, nullptr);
+    return makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), nullptr);
 }
 
 /// Threads are asked for here, the name watcher's last: from then on it works for the new pools.
 Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls,
-                                            TlsUpstreams::Row server_tls, ListeningSockets added,
-                                            const Generation* before) {
+                                            TlsUpstreams::Row server_tls, const Generation* before) {
     Successor next;
     next.generation = makeGeneration(std::move(config), std::move(tls), std::move(server_tls), before);
     const Config& now = next.generation->config;
@@ -227,6 +218,16 @@ Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls
     next.plan.name = now.name;
     next.plan.connect = now.timeouts.connect;
     next.plan.greeting = now.timeouts.greeting;
+    std::vector<UpstreamPool*> pools;
+    pools.reserve(next.generation->upstreams.size());
+    for (const auto& pool : next.generation->upstreams)
+        pools.push_back(pool.get());
+    next.names = std::make_unique<NameWatcher>(pools, nameEvents(site_.log));
+    next.names->start();
+    return next;
+}
+
+void Reloader::giveSockets(Successor& next, ListeningSockets added) {
     for (std::size_t i = 0; i < site_.workers.size(); ++i) {
         auto sockets = std::make_shared<std::vector<ListeningSocket>>(std::move(added[i]));
         auto task = site_.workers[i]->package([generation = next.generation, sockets](Worker& worker) {
@@ -235,13 +236,6 @@ Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls
         next.tasks.push_back(std::move(task.first));
         next.done.push_back(std::move(task.second));
     }
-    std::vector<UpstreamPool*> pools;
-    pools.reserve(next.generation->upstreams.size());
-    for (const auto& pool : next.generation->upstreams)
-        pools.push_back(pool.get());
-    next.names = std::make_unique<NameWatcher>(pools, nameEvents(site_.log));
-    next.names->start();
-    return next;
 }
 
 std::shared_ptr<Generation> Reloader::makeGeneration(Config config, TlsListeners::Row tls,

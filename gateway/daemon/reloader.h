@@ -94,7 +94,8 @@ class Reloader {
     admin::Outcome carryOut();
     Successor prepareNext();
     Successor makeSuccessor(Config config, TlsListeners::Row tls, TlsUpstreams::Row server_tls,
-                            ListeningSockets added, const Generation* before);
+                            const Generation* before);
+    void giveSockets(Successor& next, ListeningSockets added);
     std::shared_ptr<Generation> makeGeneration(Config config, TlsListeners::Row tls,
                                                TlsUpstreams::Row server_tls, const Generation* before);
     void pollCertificates() noexcept;

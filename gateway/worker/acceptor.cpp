@@ -34,9 +34,16 @@ void Acceptor::onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>&)
     owner_.onTurnOver();  // nothing of this may be needed any more
 }
 
-void Acceptor::acceptClients() {
+void Acceptor::acceptWaiting() {
+    // No more than a queue holds: a flood of new clients is no reason to keep it open.
+    for (int turn = 0; turn < kListenBacklog / kAcceptsPerTurn && acceptClients(); ++turn) {
+    }
+}
+
+/// Whether there may be more who wait.
+bool Acceptor::acceptClients() {
     set_.readClock();
-    if (memory_reserve::low()) return pause(ENOMEM);
+    if (memory_reserve::low()) return pause(ENOMEM), false;
     for (int count = 0; count < kAcceptsPerTurn; ++count) {
         sockaddr_storage from{};
         socklen_t size = sizeof from;
@@ -46,14 +53,16 @@ void Acceptor::acceptClients() {
         try {
             owner_.onAccepted(listening_, Descriptor(fd), SocketAddress::toEndpoint(from));
         } catch (const std::bad_alloc&) {
-            return pause(ENOMEM);
+            return pause(ENOMEM), false;
         }
     }
+    return true;
 }
 
-void Acceptor::failed(int error) {
-    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) return pause(error);
+bool Acceptor::failed(int error) {
+    if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) return pause(error), false;
     // The client was gone before we came; the next turn sees whether there are others.
+    return error != EAGAIN;
 }
 
 void Acceptor::pause(int error) {

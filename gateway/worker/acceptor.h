@@ -49,14 +49,16 @@ class Acceptor final : private Timer {
         listening_.listener = index;
         setInheritable(listening_.descriptor.get(), listener);
     }
+    /// Accepts those who wait, as the kernel resets them once the socket is closed.
+    void acceptWaiting();
 
   private:
     using Observer = Poco::NObserver<Acceptor, Poco::Net::ReadableNotification>;
 
     void onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>& notification);
-    void acceptClients();
+    bool acceptClients();
     void onTimer() override;
-    void failed(int error);
+    bool failed(int error);
     void pause(int error);
     bool begin();
     void rest();

@@ -3,6 +3,7 @@
 
 #include "gateway/config/values.h"
 #include "gateway/io/socket_address.h"
+#include "gateway/worker/port_listeners.h"
 
 #include <fmt/format.h>
 
@@ -17,11 +18,10 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 namespace mailgate {
 namespace {
-
-constexpr int kBacklog = 4096;  // the kernel caps it at net.core.somaxconn
 
 std::string causeOf(int error) {
     std::string cause = std::strerror(error);
@@ -30,23 +30,8 @@ std::string causeOf(int error) {
     return cause;
 }
 
-std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, int error,
-                         const InheritedSockets& inherited = {}) {
-    std::string cause = causeOf(error);
-    const std::string ours = error == EADDRINUSE ? inherited.holding(at) : std::string();
-    if (!ours.empty())
-        cause += fmt::format(
-            "; the port is held by {}, a socket that systemd passed: for this listener the socket unit needs "
-            "ListenStream={} and FileDescriptorName={}, or change `address`",
-            ours, at.toString(), listener.name);
-    else if (error == EADDRINUSE)
-        cause += "; another mailgate or mail server is already listening there";
+std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, const std::string& cause) {
     return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
-}
-
-[[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error,
-                       const InheritedSockets& inherited = {}) {
-    throw ListenError(cannotListen(listener, at, error, inherited));
 }
 
 bool isWildcard(const Endpoint& endpoint) {
@@ -61,6 +46,28 @@ bool v6Only(const Config& config, const Endpoint& endpoint) {
                return std::find(listener.addresses.begin(), listener.addresses.end(), v4) !=
                       listener.addresses.end();
            });
+}
+
+/// Whether a socket on `at` of `config` takes connections to `address`.
+bool covers(const Config& config, const Endpoint& at, const IpAddress& address) {
+    if (!isWildcard(at)) return at.address == address;
+    return at.address.isV4() == address.isV4() || (address.isV4() && !v6Only(config, at));
+}
+
+/// Whether the kernel keeps one from being bound while the other is.
+bool collide(const Config& one, const Endpoint& at, const Config& other, const Endpoint& there) {
+    return at.port == there.port && (covers(one, at, there.address) || covers(other, there, at.address));
+}
+
+std::vector<Endpoint> addressesOf(const Config& config) {
+    std::vector<Endpoint> all;
+    for (const ListenerConfig& listener : config.listeners)
+        all.insert(all.end(), listener.addresses.begin(), listener.addresses.end());
+    return all;
+}
+
+bool contains(const std::vector<Endpoint>& addresses, const Endpoint& at) {
+    return std::find(addresses.begin(), addresses.end(), at) != addresses.end();
 }
 
 void enable(int fd, int level, int option, int value = 1) noexcept {
@@ -83,22 +90,84 @@ int wantOfAddress(const Endpoint& at) {
     return errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT || errno == EINVAL ? errno : 0;
 }
 
-Descriptor openOne(const Config& config, const ListenerConfig& listener, const Endpoint& at, bool first,
-                   const InheritedSockets& inherited) {
-    const SocketAddress address(at);
-    Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    const int fd = socket.get();
-    if (fd < 0) fail(listener, at, errno);
-    enable(fd, SOL_SOCKET, SO_REUSEADDR);
-    if (!first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
-    if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config, at) ? 1 : 0);
-    enable(fd, IPPROTO_TCP, TCP_NODELAY);  // which no client may be accepted without
-    if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kBacklog) < 0)
-        fail(listener, at, errno, inherited);
-    setInheritable(fd, listener);
-    if (first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
-    return socket;
-}
+/// Opens what one configuration needs beside another that is in force, or beside none.
+class Opening {
+  public:
+    Opening(const Config& config, const InheritedSockets& inherited, const Config* before)
+        : config_(config), inherited_(inherited), before_(before) {
+        if (before) in_force_ = addressesOf(*before);
+    }
+
+    bool isOpen(const Endpoint& at) const {
+        return contains(in_force_, at) && staysBound(*before_, config_, at);
+    }
+    Descriptor open(const ListenerConfig& listener, const Endpoint& at, bool first) const {
+        const SocketAddress address(at);
+        Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        const int fd = socket.get();
+        if (fd < 0) fail(listener, at, errno);
+        enable(fd, SOL_SOCKET, SO_REUSEADDR);
+        if (!first || mayOverlap(at)) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+        if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config_, at) ? 1 : 0);
+        enable(fd, IPPROTO_TCP, TCP_NODELAY);  // which no client may be accepted without
+        if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kListenBacklog) < 0)
+            fail(listener, at, errno);
+        setInheritable(fd, listener);
+        if (first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+        return socket;
+    }
+
+    [[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error) const {
+        std::string cause = causeOf(error);
+        if (error == EADDRINUSE) cause += holderOf(listener, at);
+        throw ListenError(cannotListen(listener, at, cause));
+    }
+
+  private:
+    /// The address in force, soon to be closed, that keeps `at` from being bound; null: none.
+    const Endpoint* inTheWay(const Endpoint& at) const {
+        const auto found = std::find_if(in_force_.begin(), in_force_.end(), [&](const Endpoint& own) {
+            return !staysBound(*before_, config_, own) && collide(config_, at, *before_, own);
+        });
+        return found == in_force_.end() ? nullptr : &*found;
+    }
+    /// With SO_REUSEPORT the kernel would let another gateway of the same user listen beside this one, too: that
+    /// must go on to be refused, and so must what a start with this configuration would refuse.
+    bool mayOverlap(const Endpoint& at) const {
+        if (!inTheWay(at)) return false;
+        const std::vector<Endpoint> next = addressesOf(config_);
+        const bool with_another = std::any_of(next.begin(), next.end(), [&](const Endpoint& other) {
+            return other != at && collide(config_, at, config_, other);
+        });
+        return !with_another && strangersOn(at) == std::optional(false);
+    }
+    /// None: it cannot be known.
+    std::optional<bool> strangersOn(const Endpoint& at) const {
+        const auto listening = addressesListening(at.port);
+        if (!listening) return std::nullopt;
+        return std::any_of(listening->begin(), listening->end(), [&](const IpAddress& address) {
+            return !contains(in_force_, {address, at.port}) && covers(config_, at, address);
+        });
+    }
+    std::string holderOf(const ListenerConfig& listener, const Endpoint& at) const {
+        if (const std::string passed = inherited_.holding(at); !passed.empty())
+            return fmt::format(
+                "; the port is held by {}, a socket that systemd passed: for this listener the socket unit "
+                "needs "
+                "ListenStream={} and FileDescriptorName={}, or change `address`",
+                passed, at.toString(), listener.name);
+        const Endpoint* const own = inTheWay(at);
+        if (own && !strangersOn(at).value_or(false))
+            return fmt::format("; the gateway itself is listening on {} until then: restart it",
+                               own->toString());
+        return "; another mailgate or mail server is already listening there";
+    }
+
+    const Config& config_;
+    const InheritedSockets& inherited_;
+    const Config* before_;
+    std::vector<Endpoint> in_force_;
+};
 
 }  // namespace
 
@@ -112,7 +181,7 @@ std::vector<std::string> addressesNotHere(const Config& config) {
     for (const ListenerConfig& listener : config.listeners)
         for (const Endpoint& at : listener.addresses)
             if (const int error = wantOfAddress(at); error != 0)
-                sentences.push_back(cannotListen(listener, at, error));
+                sentences.push_back(cannotListen(listener, at, causeOf(error)));
     const auto http = parseHostPort(config.admin.http);
     const auto address = http ? IpAddress::parse(http->host) : std::nullopt;
     if (!address) return sentences;
@@ -181,24 +250,36 @@ std::string InheritedSockets::Inherited::text() const {
     return fmt::format("{} ({})", name, local.toString());
 }
 
+bool staysBound(const Config& before, const Config& next, const Endpoint& at) {
+    return contains(addressesOf(next), at) && v6Only(before, at) == v6Only(next, at);
+}
+
 ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited,
-                               const std::vector<Endpoint>& kept) {
+                               const Config* before) {
+    const Opening opening(config, inherited, before);
     ListeningSockets sockets(workers);
     for (std::size_t index = 0; index < config.listeners.size(); ++index) {
         const ListenerConfig& listener = config.listeners[index];
         for (const Endpoint& at : listener.addresses) {
-            if (std::find(kept.begin(), kept.end(), at) != kept.end()) continue;
+            if (opening.isOpen(at)) continue;
             const int shared = inherited.find(listener.name, at);
             if (shared >= 0) setInheritable(shared, listener);
             for (unsigned worker = 0; worker < workers; ++worker) {
                 Descriptor socket = shared >= 0 ? Descriptor(::fcntl(shared, F_DUPFD_CLOEXEC, 0))
-                                                : openOne(config, listener, at, worker == 0, inherited);
-                if (socket.get() < 0) fail(listener, at, errno);
+                                                : opening.open(listener, at, worker == 0);
+                if (socket.get() < 0) opening.fail(listener, at, errno);
                 sockets[worker].push_back({std::move(socket), index, at, isWildcard(at)});
             }
         }
     }
     return sockets;
+}
+
+void giveListeners(const ListeningSockets& sockets, uid_t user) noexcept {
+    for (const auto& worker : sockets)
+        for (const ListeningSocket& socket : worker)
+            // Where that is not allowed, a reload that would need it says so.
+            static_cast<void>(::fchown(socket.descriptor.get(), user, static_cast<gid_t>(-1)) == 0);
 }
 
 }  // namespace mailgate

@@ -7,6 +7,8 @@
 #include "gateway/io/listen_error.h"
 #include "protocols/values/address.h"
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <stdexcept>
 #include <string>
@@ -18,6 +20,9 @@ namespace mailgate {
 /// A sentence for each address of `config` that this machine does not have at present; addresses in use, and those
 /// that only another user may bind, are not reported. Nothing listens meanwhile.
 std::vector<std::string> addressesNotHere(const Config& config);
+
+/// How many may wait to be accepted; the kernel caps it at net.core.somaxconn.
+constexpr int kListenBacklog = 4096;
 
 /// One socket that listens, non-blocking.
 struct ListeningSocket {
@@ -63,11 +68,20 @@ class InheritedSockets {
     std::vector<Inherited> sockets_;
 };
 
-/// Binds what `config` names, but for the addresses in `kept` (of listeners that go on as they are). The
+/// Whether a socket that listens there for the configuration `before` goes on for `next` as it is.
+bool staysBound(const Config& before, const Config& next, const Endpoint& at);
+
+/// Binds what `config` names, but for what goes on as it is for the configuration in force (`before`). The
 /// kernel spreads connections over a listener's sockets (SO_REUSEPORT), yet no other process can join them:
 /// the first socket is bound and listens without the option, which fails when anybody holds the address, and
-/// gets it only then. An inherited socket is shared by the workers instead. Throws ListenError.
+/// gets it only then. Where nobody holds it but sockets of `before` that will be closed (a wildcard takes the
+/// place of an address, or the other way round), it has the option from the beginning, as they do. An inherited
+/// socket is shared by the workers instead. Throws ListenError.
 ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited = {},
-                               const std::vector<Endpoint>& kept = {});
+                               const Config* before = nullptr);
+
+/// Makes them those of the user whose process will open the later ones: where sockets of two users would collide,
+/// the kernel lets neither have SO_REUSEPORT.
+void giveListeners(const ListeningSockets& sockets, uid_t user) noexcept;
 
 }  // namespace mailgate

@@ -110,12 +110,15 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     // Closing comes next, while the acceptors' indices still mean the old generation.
     const std::vector<ListenerConfig>& listeners = generation->config.listeners;
     for (auto& acceptor : acceptors_) {
+        if (!staysBound(generation_->config, generation->config, acceptor->local())) {
+            acceptor->acceptWaiting();
+            continue;
+        }
         const auto found =
             std::find_if(listeners.begin(), listeners.end(), [&](const ListenerConfig& listener) {
                 return std::find(listener.addresses.begin(), listener.addresses.end(), acceptor->local()) !=
                        listener.addresses.end();
             });
-        if (found == listeners.end()) continue;
         kept.push_back(std::move(acceptor));
         indices.push_back(static_cast<std::size_t>(found - listeners.begin()));
     }

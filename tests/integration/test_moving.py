@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import smtplib
+import socket
 import subprocess
 import unittest
 
@@ -102,8 +103,8 @@ def run_as_printed(lines):
 
 class SevenSteps(unittest.TestCase):
     def test_from_a_second_port_to_refusals_and_back(self):
-        for step in (self.step_1_a_second_port, self.step_2_beside, self.step_3_ports, self.step_3_and_4_mail, self.step_5_watch,
-                     self.step_6_soft, self.step_7_enforce, self.the_way_back):
+        for step in (self.step_1_a_second_port, self.step_2_beside, self.step_3_ports, self.step_4_ports, self.step_3_and_4_mail,
+                     self.step_5_watch, self.step_6_soft, self.step_7_enforce, self.the_way_back):
             with self.subTest(step=step.__name__):
                 step()
 
@@ -162,6 +163,44 @@ class SevenSteps(unittest.TestCase):
         self.assertEqual(gateway.run("reload").returncode, 0)
         with self.assertRaises(OSError):
             smtplib.SMTP("127.0.0.26", port_25, timeout=30)
+
+    def step_4_ports(self):
+        """Port 25 is another one here, and a socket stands for the Postfix that has it."""
+        [settings] = [settings for settings in gateway.listeners if settings["name"] == "mx"]
+        second_port, smtp = settings["address"], reserve_port()
+        beside = [second_port.replace("127.0.0.1", "0.0.0.0"), f"127.0.0.26:{smtp}"]
+        self.assertIn('`address = ["0.0.0.0:2525", "192.0.2.26:25"]`', PAGE)
+        with socket.create_server(("127.0.0.25", smtp)):
+            settings["address"] = beside
+            gateway.write_config()
+            self.reload()
+            self.greets("127.0.0.26", smtp)
+            settings["address"] = f"0.0.0.0:{smtp}"
+            gateway.write_config()
+            refused = gateway.run("reload")
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn("another mailgate or mail server is already listening there", refused.stderr)
+            self.greets("127.0.0.26", smtp)
+        self.reload()
+        self.greets("127.0.0.25", smtp)
+        self.greets("127.0.0.26", smtp)
+        settings["address"] = beside
+        gateway.write_config()
+        self.reload()
+        with socket.create_server(("127.0.0.25", smtp)):
+            self.greets("127.0.0.26", smtp)
+        settings["address"] = second_port
+        gateway.write_config()
+        self.reload()
+
+    def reload(self):
+        done = gateway.run("reload")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def greets(self, address, port):
+        """A balancer that asks; a client would be in the reports."""
+        with proxyclient.connect(port, b"PROXY UNKNOWN\r\n", address=address) as client:
+            self.assertTrue(proxyclient.read_line(client).startswith(b"220 "))
 
     def step_3_and_4_mail(self):
         for client, envelope_from in ((PARTNER, "billing@acme.example"), (PARTNER, "billing@acme.example"),
@@ -268,8 +307,7 @@ class SevenSteps(unittest.TestCase):
         [sed] = re.findall(r"(?m)^    (sed -i .*) /etc/mailgate/mailgate\.toml && mailgate reload$", PAGE)
         subprocess.run(["/bin/sh", "-ec", f"{sed} {gateway.config}"], check=True)
         self.assertNotIn("enforce", gateway.config.read_text())
-        done = gateway.run("reload")
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.reload()
         self.assertEqual(self.status("mx")["mode"], "monitor")
         self.assertEqual(swaks(STRANGER, "x@spam.example").returncode, 0)
 

@@ -152,6 +152,18 @@ class AllOrNothing(Reloaded):
         wait_until(lambda: len(new.connections) >= 3, "checks of the new server")
         with proxyclient.connect(int(second.rsplit(":", 1)[1]), proxyclient.header_v2("198.51.100.7")) as client:
             self.assertEqual(proxyclient.read_line(client), b"220 new\r\n")
+        self.wildcards_come_and_go(gateway, int(second.rsplit(":", 1)[1]))
+
+    def wildcards_come_and_go(self, gateway, port):
+        """Its own sockets, opened as root or as the user whom it became, are not in its way."""
+        for addresses in (["127.0.0.2"], ["0.0.0.0"], ["127.0.0.2", "127.0.0.1"], ["[::]"], ["[::]", "0.0.0.0"], ["[::]"], ["127.0.0.1"]):
+            gateway.listeners[0]["address"] = [f"{address}:{port}" for address in addresses]
+            gateway.write_config()
+            done = gateway.run("reload")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            local = "127.0.0.2" if addresses[0] == "127.0.0.2" else "127.0.0.1"
+            with proxyclient.connect(port, proxyclient.header_v2("198.51.100.7"), address=local) as client:
+                self.assertEqual(proxyclient.read_line(client), b"220 new\r\n", addresses)
 
     def test_a_reload_needs_no_thread_where_nothing_new_is_watched(self):
         old, new = self.serve(checked_smtp), self.serve(lambda c: checked_smtp(c, b"220 new\r\n"))

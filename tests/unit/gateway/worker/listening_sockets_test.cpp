@@ -13,7 +13,10 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace mailgate {
 namespace {
@@ -97,6 +100,94 @@ TEST(ListeningSockets, TheIpv6WildcardTakesIpv4TooUnlessThatIsBoundItself) {
     const auto both = openListeners(listeningOn({v4, v6}), 2);
     EXPECT_EQ(connectTo(v4_loopback), 0);
     EXPECT_EQ(connectTo({*IpAddress::parse("::1"), port}), 0);
+}
+
+/// Connects, and says whether the kernel has let it in.
+bool isTaken(const char* address, std::uint16_t port) {
+    return connectTo({*IpAddress::parse(address), port}) == 0;
+}
+
+TEST(ListeningSockets, AWildcardAndAnAddressTakeEachOthersPlace) {
+    struct Step {
+        std::vector<std::string> addresses;
+        std::vector<std::string> taken, refused;
+    };
+    const Step steps[] = {{{"127.0.0.2"}, {"127.0.0.2"}, {"127.0.0.3", "::1"}},
+                          {{"0.0.0.0"}, {"127.0.0.2", "127.0.0.3"}, {"::1"}},
+                          {{"127.0.0.3"}, {"127.0.0.3"}, {"127.0.0.2"}},
+                          {{"::"}, {"127.0.0.2", "127.0.0.3", "::1"}, {}},
+                          {{"::", "0.0.0.0"}, {"127.0.0.2", "::1"}, {}},
+                          {{"::"}, {"127.0.0.2", "::1"}, {}},
+                          {{"0.0.0.0"}, {"127.0.0.2"}, {"::1"}},
+                          {{"::"}, {"127.0.0.2", "::1"}, {}},
+                          {{"127.0.0.2", "::1"}, {"127.0.0.2", "::1"}, {"127.0.0.3"}}};
+    const std::uint16_t port = freePort("::");
+    Config before;
+    ListeningSockets open(2);
+    for (const Step& step : steps) {
+        std::vector<Endpoint> addresses;
+        for (const std::string& address : step.addresses)
+            addresses.push_back({*IpAddress::parse(address), port});
+        const Config next = listeningOn(addresses);
+        ListeningSockets added = openListeners(next, 2, {}, &before);
+        // As the workers do.
+        for (std::size_t worker = 0; worker < open.size(); ++worker) {
+            std::erase_if(open[worker], [&](const ListeningSocket& socket) {
+                return !staysBound(before, next, socket.local);
+            });
+            std::move(added[worker].begin(), added[worker].end(), std::back_inserter(open[worker]));
+            EXPECT_EQ(open[worker].size(), addresses.size());
+        }
+        for (const std::string& address : step.taken)
+            EXPECT_TRUE(isTaken(address.c_str(), port)) << address << " of " << step.addresses.front();
+        for (const std::string& address : step.refused)
+            EXPECT_FALSE(isTaken(address.c_str(), port)) << address << " of " << step.addresses.front();
+        before = next;
+    }
+}
+
+TEST(ListeningSockets, TheOwnOnesInTheWayAreNoReasonToJoinAnotherGateway) {
+    const std::uint16_t port = freePort("0.0.0.0");
+    const Config ours = listeningOn({{*IpAddress::parse("127.0.0.2"), port}});
+    const Config wildcard = listeningOn({{*IpAddress::parse("0.0.0.0"), port}});
+    const auto own = openListeners(ours, 2);
+    {
+        const auto others = openListeners(listeningOn({{*IpAddress::parse("127.0.0.3"), port}}), 2);
+        try {
+            openListeners(wildcard, 2, {}, &ours);
+            FAIL() << "the port was shared";
+        } catch (const ListenError& error) {
+            EXPECT_THAT(error.what(), ::testing::HasSubstr("another mailgate"));
+        }
+    }
+    EXPECT_NO_THROW(openListeners(wildcard, 2, {}, &ours));
+    // What a start with that file would refuse.
+    EXPECT_THROW(openListeners(listeningOn({{IpAddress{}, port}, {*IpAddress::parse("127.0.0.3"), port}}), 2,
+                               {}, &ours),
+                 ListenError);
+}
+
+/// Sockets of a user who is not the one that reloads.
+void reloadAsAnother(bool given) {
+    const std::uint16_t port = freePort("0.0.0.0");
+    const Config ours = listeningOn({{*IpAddress::parse("127.0.0.2"), port}});
+    const auto own = openListeners(ours, 2);
+    if (given) giveListeners(own, 1);
+    if (::setuid(1) != 0) ::_exit(2);
+    try {
+        openListeners(listeningOn({{*IpAddress::parse("0.0.0.0"), port}}), 2, {}, &ours);
+    } catch (const ListenError& error) {
+        ::fprintf(stderr, "%s\n", error.what());
+        ::_exit(1);
+    }
+    ::_exit(0);
+}
+
+TEST(ListeningSocketsDeathTest, SocketsOfAnotherUserAreInTheWayUnlessTheyWereGiven) {
+    if (::geteuid() != 0) GTEST_SKIP() << "root alone can become somebody else";
+    EXPECT_EXIT(reloadAsAnother(true), testing::ExitedWithCode(0), "");
+    EXPECT_EXIT(reloadAsAnother(false), testing::ExitedWithCode(1),
+                "the gateway itself is listening on 127.0.0.2:[0-9]+ until then: restart it");
 }
 
 TEST(ListeningSockets, NamesTheCauseOfAnAddressThatIsNotOurs) {

@@ -250,6 +250,27 @@ TEST_F(WorkerTest, DrainsAServerAndPutsItBack) {
     EXPECT_TRUE(goesOn(begun)) << "the drain was called off";
 }
 
+TEST_F(WorkerTest, WhoWaitsAtASocketThatIsClosedIsLetInBefore) {
+    const Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const SocketAddress to(endpoints_[0]);
+    auto without = makeGeneration();
+    for (ListenerConfig& listener : without->config.listeners)
+        listener.addresses.clear();
+    ask([&](Worker& worker) {
+        // On its own thread, so that it accepts nobody in between.
+        EXPECT_EQ(::connect(client.get(), to.get(), to.size()), 0);
+        worker.apply(without, {});
+    });
+    EXPECT_NE(
+        ::connect(Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)).get(), to.get(), to.size()),
+        0);
+    send(client, "PROXY TCP4 198.51.100.7 203.0.113.10 55555 25\r\n");
+    const Descriptor server = server_.accept();
+    send(server, "220 mx1\r\n");
+    EXPECT_EQ(receive(client, "\r\n"), "220 mx1\r\n");
+    without->access->stop();
+}
+
 TEST_F(WorkerTest, AbortEndsAllOfThem) {
     const Talk first = talk("198.51.100.7"), second = talk("198.51.100.8");
     ask([](Worker& worker) { worker.abort(); });
