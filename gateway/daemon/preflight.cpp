@@ -16,6 +16,7 @@
 #include "store/backends/fleet.h"
 #include "store/backends/journal.h"
 #include "store/backends/rules.h"
+#include "store/journal/journal.h"
 
 #include <fmt/format.h>
 
@@ -250,15 +251,12 @@ class Examination {
     /// One that cannot be written is no reason not to start: its records wait in memory.
     void examineJournal() {
         attempt([&] {
-            const bool is_there = store::examineDatabase(config_.journal.url);
+            const bool exists = store::examineDatabase(config_.journal.url);
             try {
                 store::requireRoom(config_.journal.url);
-                if (is_there) store::journal::openSource(config_.journal.url);
+                if (exists) store::journal::inspectSink(config_.journal.url);
             } catch (const store::StoreError& error) {
-                // As store::Journal::start() has it. Who only asks may find it locked, or of an older version.
-                using Kind = store::StoreError::Kind;
-                if (error.kind() == Kind::Locked || error.kind() == Kind::Other) return;
-                if (error.kind() != Kind::DiskFull && error.kind() != Kind::Damaged) throw;
+                if (!store::Journal::startsWithout(error)) throw;
                 found_.warnings.push_back(fmt::format("the journal cannot be written: {}", error.what()));
             }
         });

@@ -153,8 +153,7 @@ class Opening {
         if (const std::string passed = inherited_.holding(at); !passed.empty())
             return fmt::format(
                 "; the port is held by {}, a socket that systemd passed: for this listener the socket unit "
-                "needs "
-                "ListenStream={} and FileDescriptorName={}, or change `address`",
+                "needs ListenStream={} and FileDescriptorName={}, or change `address`",
                 passed, at.toString(), listener.name);
         const Endpoint* const own = inTheWay(at);
         if (own && !strangersOn(at).value_or(false))

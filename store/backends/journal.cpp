@@ -3,6 +3,7 @@
 
 #include "protocols/values/text.h"
 #include "store/journal/sqlite/reader.h"
+#include "store/journal/sqlite/schema.h"
 #include "store/journal/sqlite/spool.h"
 #include "store/journal/sqlite/writer.h"
 #include "store/store_error.h"
@@ -21,6 +22,7 @@ struct Backend {
     std::string_view scheme;
     std::string_view form;  ///< of its URLs, for people
     std::unique_ptr<Sink> (*sink)(const JournalOptions& options);
+    void (*inspect)(const std::string& url);
     std::unique_ptr<Source> (*source)(const std::string& url);
     std::unique_ptr<Spool> (*spool)(const std::string& url, bool masked);
 };
@@ -30,6 +32,7 @@ constexpr std::array<Backend, 1> kBackends{
       [](const JournalOptions& options) -> std::unique_ptr<Sink> {
           return std::make_unique<Writer>(options);
       },
+      inspect,
       [](const std::string& url) -> std::unique_ptr<Source> { return std::make_unique<Reader>(url); },
       [](const std::string& url, bool masked) -> std::unique_ptr<Spool> {
           return std::make_unique<SpoolReader>(url, masked);
@@ -51,6 +54,10 @@ const Backend& backendOf(const std::string& url) {
 
 std::unique_ptr<Sink> openSink(const JournalOptions& options) {
     return backendOf(options.url).sink(options);
+}
+
+void inspectSink(const std::string& url) {
+    backendOf(url).inspect(url);
 }
 
 std::unique_ptr<Source> openSource(const std::string& url) {

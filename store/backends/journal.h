@@ -12,6 +12,9 @@ namespace mailgate::store::journal {
 /// To write to: opens, creates or upgrades. Throws StoreError: BadInput for a URL of no known scheme.
 std::unique_ptr<Sink> openSink(const JournalOptions& options);
 
+/// Whether openSink() could open what is there, as far as can be seen without changing it. Throws StoreError as that does.
+void inspectSink(const std::string& url);
+
 /// To ask. Throws StoreError: BadInput as above, Open when there is no journal yet.
 std::unique_ptr<Source> openSource(const std::string& url);
 

@@ -335,14 +335,16 @@ void Journal::start() {
         impl_->bytes = impl_->sink->bytes();
         impl_->oldest_ms = impl_->sink->oldestMs();
     } catch (const StoreError& error) {
-        using Kind = StoreError::Kind;
-        // A damaged file too, once it has been moved away: what is only a record is not to keep mail out.
-        const bool passes = error.kind() == Kind::DiskFull || error.kind() == Kind::Locked ||
-                            error.kind() == Kind::Damaged || error.kind() == Kind::Other;
-        if (!passes) throw;
+        if (!startsWithout(error)) throw;
         impl_->trouble(error.what());
     }
     impl_->thread = std::thread([this] { impl_->run(); });
+}
+
+bool Journal::startsWithout(const StoreError& error) noexcept {
+    using Kind = StoreError::Kind;
+    return error.kind() == Kind::DiskFull || error.kind() == Kind::Locked || error.kind() == Kind::Damaged ||
+           error.kind() == Kind::Other;
 }
 
 void Journal::stop() {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "store/journal/backend.h"
+#include "store/store_error.h"
 
 #include <chrono>
 #include <cstddef>
@@ -37,10 +38,12 @@ class Journal {
     Journal(JournalOptions options, journal::OpenSink open, Events events);
     ~Journal();  ///< stop()
 
-    /// Opens, creates or migrates the database, starts the writer. Throws StoreError, except for errors that may pass
-    /// by themselves (a full disk, an I/O error, another process's lock): these are reported by `failed`, and opening
-    /// is tried again.
+    /// Opens, creates or migrates the database, starts the writer. Throws StoreError, except where startsWithout():
+    /// that is reported by `failed`, and opening is tried again.
     void start();
+    /// What is no reason to keep mail out: what may pass by itself (a full disk, an I/O error, another process's lock),
+    /// and a damaged file, in whose place there is a new one as soon as somebody has moved it away.
+    static bool startsWithout(const StoreError& error) noexcept;
     /// Writes what is queued (bounded by five seconds) and joins. What could not be written is lost.
     void stop();
 

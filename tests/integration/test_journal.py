@@ -513,6 +513,23 @@ class Accidents(unittest.TestCase):
     def test_a_folder_in_its_place(self):
         self.goes_on_without_its_journal(lambda: self.put_a_folder_there())
 
+    def test_a_damaged_file_at_a_start(self):
+        self.gateway.journal.write_bytes(b"no database\n" * 4000)
+        self.gateway.write_config()
+        checked = self.gateway.run("check")
+        self.assertEqual(checked.returncode, 0, checked.stderr)
+        self.assertIn("the journal cannot be written: ", checked.stdout)
+        scratch.start(self.gateway)
+        self.assertIn("is not an SQLite database", self.gateway.wait_event("journal.failed")["detail"])
+        self.mail(1)
+        wait_until(lambda: self.gateway.status()["journal"]["queued"] == 1, "a session that waits")
+        self.assertIn("not an SQLite database", self.gateway.status()["journal"]["failure"])
+        judged = self.gateway.run("status", "--check")
+        self.assertEqual(judged.returncode, 1, judged.stdout)
+        self.gateway.journal.rename(self.gateway.folder / "moved.db")
+        self.gateway.wait_event("journal.recovered")
+        self.assertEqual(self.gateway.session()["client"], "198.51.100.1")
+
     def test_what_is_lost_is_counted(self):
         scratch.start(self.gateway)
         self.mail(1)

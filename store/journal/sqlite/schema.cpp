@@ -179,4 +179,12 @@ void requireKnown(sqlite::Database& database) {
     kMigrator.requireKnown(database);
 }
 
+void inspect(const std::string& url) {
+    sqlite::Database database(
+        sqlite::pathOf(url),
+        {.create = false, .durability = sqlite::Durability::Process, .when_damaged = kWhenDamaged});
+    requireKnown(database);
+    readSegments(database);
+}
+
 }  // namespace mailgate::store::journal

@@ -70,4 +70,7 @@ void migrate(sqlite::Database& database, bool create);
 /// Throws StoreError as migrate() does; changes nothing.
 void requireKnown(sqlite::Database& database);
 
+/// Reads what a writer begins with. Throws StoreError likewise, and Damaged.
+void inspect(const std::string& url);
+
 }  // namespace mailgate::store::journal

@@ -2,6 +2,7 @@
 #include "gateway/daemon/preflight.h"
 
 #include "gateway/daemon/service_unit.h"
+#include "store/backends/journal.h"
 #include "store/backends/rules.h"
 
 #include <gmock/gmock.h>
@@ -18,6 +19,7 @@
 namespace mailgate {
 namespace {
 
+using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -104,15 +106,22 @@ TEST_F(PreflightTest, NamesADatabaseThatIsNone) {
     EXPECT_THAT(examineSite(config_).errors, Contains(HasSubstr("rules.db")));
 }
 
-TEST_F(PreflightTest, WarnsOfAJournalThatIsDamagedAndNamesAnothersDatabase) {
+TEST_F(PreflightTest, WarnsOfAJournalThatIsDamagedAndNamesOneThatIsNone) {
+    const fs::path journal = folder_ / "journal.db";
     config_.journal.enabled = true;
-    config_.journal.url = "sqlite:" + (folder_ / "journal.db").string();
-    std::ofstream(folder_ / "journal.db") << std::string(5'000, 'x');
-    const Preflight damaged = examineSite(config_);
-    EXPECT_THAT(damaged.errors, IsEmpty()) << "the gateway starts without it";
-    EXPECT_THAT(damaged.warnings, ElementsAre(HasSubstr("the journal cannot be written: ")));
-    fs::remove(folder_ / "journal.db");
-    store::openRules("sqlite:" + (folder_ / "journal.db").string());
+    config_.journal.url = "sqlite:" + journal.string();
+    store::JournalOptions options;
+    options.url = config_.journal.url;
+    store::journal::openSink(options);
+    EXPECT_THAT(examineSite(config_).warnings, IsEmpty());
+    std::fstream(journal, std::ios::in | std::ios::out).seekp(8192)
+        << std::string(fs::file_size(journal) - 8192, 'x');
+    Preflight found = examineSite(config_);
+    EXPECT_THAT(found.errors, IsEmpty());
+    EXPECT_THAT(found.warnings,
+                ElementsAre(AllOf(HasSubstr("the journal cannot be written: "), HasSubstr("damaged"))));
+    fs::remove(journal);
+    store::openRules(config_.journal.url);
     EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("is not a journal")));
 }
 

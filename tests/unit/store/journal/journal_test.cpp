@@ -10,6 +10,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 
 namespace mailgate::store {
 namespace {
@@ -26,16 +27,18 @@ struct Database {
     std::condition_variable changed;
     std::vector<std::string> ids;
     int opened = 0;
-    bool refuses_to_open = false, refuses_records = false, is_replaced = false;
+    std::optional<StoreError::Kind> refuses_to_open;
+    bool refuses_records = false, is_replaced = false;
 
     template <typename Condition>
     bool wait(Condition condition) {
         std::unique_lock lock(mutex);
         return changed.wait_for(lock, kPatience, condition);
     }
-    void set(bool& flag, bool value) {
+    template <typename Value>
+    void set(Value& what, Value value) {
         const std::lock_guard lock(mutex);
-        flag = value;
+        what = value;
     }
 };
 
@@ -65,7 +68,7 @@ class JournalQueueTest : public testing::Test {
     journal::OpenSink open() {
         return [this](const JournalOptions&) -> std::unique_ptr<journal::Sink> {
             const std::lock_guard lock(database_.mutex);
-            if (database_.refuses_to_open) throw StoreError(StoreError::Kind::Locked, "locked");
+            if (database_.refuses_to_open) throw StoreError(*database_.refuses_to_open, "not now");
             ++database_.opened;
             database_.changed.notify_all();
             return std::make_unique<MemorySink>(database_);
@@ -124,15 +127,26 @@ TEST_F(JournalQueueTest, KeepsABatchThatCouldNotBeWrittenAndTriesAgainWithANewSi
     EXPECT_GE(database_.opened, 2);
 }
 
-TEST_F(JournalQueueTest, StartsThoughTheDatabaseIsLockedNow) {
-    database_.refuses_to_open = true;
+TEST_F(JournalQueueTest, StartsThoughTheDatabaseIsLockedNowOrDamaged) {
+    using Kind = StoreError::Kind;
+    for (const Kind kind : {Kind::Locked, Kind::Damaged}) {
+        database_.refuses_to_open = kind;
+        Journal journal({}, open(), events());
+        journal.start();
+        EXPECT_EQ(journal.trouble().what, "not now");
+        ASSERT_TRUE(journal.record(session(1)));
+        database_.set(database_.refuses_to_open, {});
+        ASSERT_TRUE(journal.flush(kPatience));
+    }
+    EXPECT_THAT(failures_, ElementsAre("not now", "not now"));
+    EXPECT_THAT(database_.ids, SizeIs(2));
+}
+
+TEST_F(JournalQueueTest, DoesNotStartWithAFileOfSomethingElse) {
+    database_.refuses_to_open = StoreError::Kind::Open;
     Journal journal({}, open(), events());
-    journal.start();
-    EXPECT_THAT(failures_, ElementsAre("locked"));
-    ASSERT_TRUE(journal.record(session(1)));
-    database_.set(database_.refuses_to_open, false);
-    ASSERT_TRUE(journal.flush(kPatience));
-    EXPECT_THAT(database_.ids, SizeIs(1));
+    EXPECT_THROW(journal.start(), StoreError);
+    EXPECT_THAT(failures_, SizeIs(0));
 }
 
 TEST_F(JournalQueueTest, OpensAnewWhatWasReplaced) {
