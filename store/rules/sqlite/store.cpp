@@ -220,6 +220,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     bool fileReplaced() const { return identityOf(path_) != identity_; }
     bool fileWritten() const { return lastWritten(path_) != written_; }
     bool sleepUntil(steady_clock::time_point time);
+    std::optional<News> lookCarefully();
     std::optional<News> look();
     template <typename Work>
     auto paced(const Work& work);
@@ -302,12 +303,12 @@ void SqliteRuleStore::open(Use use) {
     looked_at_ = dataVersion();
 }
 
-/// What is opened next may be another file.
+/// What is opened next may be another file, and counts its versions anew.
 void SqliteRuleStore::close() noexcept {
     check_ = {};
     database_.reset();
+    seen_.reset();
     reader_.forget();
-    seen_.reset();  // of that connection: the next one counts from the same number on
 }
 
 /// A file that was there once has to be there.
@@ -501,7 +502,7 @@ RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
         const bool failed = failure_ != nullptr;
         std::optional<News> news;
         try {
-            news = paced([this] { return look(); });
+            news = paced([this] { return lookCarefully(); });
         } catch (...) {
             failure_ = std::current_exception();
             throw;
@@ -513,8 +514,25 @@ RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
     return News::None;
 }
 
+/// Where something is wrong with the file, all of it is read again before that is over: what has happened to it need not
+/// have raised the version.
+std::optional<RuleStore::News> SqliteRuleStore::lookCarefully() {
+    try {
+        return look();
+    } catch (const StoreError& error) {
+        if (error.kind() == StoreError::Kind::Locked) throw;
+        stale_ = true;
+        reader_.forget();
+        if (error.kind() != StoreError::Kind::Damaged) throw;
+        finishCheck();  // in its words from the beginning, so that it is told once
+        // SQLite would go by what it has in memory, whatever is put right in the file.
+        close();
+        throw;
+    }
+}
+
 std::optional<RuleStore::News> SqliteRuleStore::look() {
-    if (database_ && fileReplaced()) {
+    if (fileReplaced()) {
         close();
         stale_ = replaced_ = true;
     }
@@ -527,13 +545,7 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
         now = dataVersion();
     }
     looked_at_ = now;
-    try {
-        checkTrail();
-    } catch (const StoreError&) {
-        stale_ = true;  // what was changed without them has not raised the version
-        reader_.forget();
-        throw;
-    }
+    checkTrail();
     if (stale_ || version() != loaded_) {
         stale_ = true;
         return std::exchange(replaced_, false) ? News::Replaced : News::Changed;
