@@ -552,8 +552,9 @@ ReadableConfig loadReadable(const fs::path& file) {
 }
 
 ReadableConfig loadReadable(const fs::path& file, const ComingFiles& coming) {
+    const config::FileSource there = config::filesOnDisk();
     const auto list = [&](const fs::path& folder) {
-        auto names = filesOf(folder);
+        auto names = there.list(folder);
         for (const auto& [target, text] : coming) {
             if (target.parent_path() != folder) continue;
             if (!names) names.emplace();
@@ -564,7 +565,7 @@ ReadableConfig loadReadable(const fs::path& file, const ComingFiles& coming) {
     };
     const auto read = [&](const fs::path& included) {
         const auto text = coming.find(included);
-        return text == coming.end() ? readIncluded(included) : readFile(text->second);
+        return text == coming.end() ? there.read(included) : config::readFile(text->second);
     };
     return parseReadable(readMain(coming.at(file)), file, {list, read});
 }
