@@ -11,6 +11,7 @@ ChangeGate::Pass ChangeGate::enter() {
         left_.wait_until(lock, until);
     }
     const auto mine = inside_.insert(inside_.end(), Clock::now());
+    lock.unlock();  // who finds no memory for what is returned leaves by the same way
     return {this, [mine](ChangeGate* gate) {
                 const std::lock_guard guard(gate->mutex_);
                 gate->inside_.erase(mine);

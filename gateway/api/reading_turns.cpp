@@ -54,6 +54,7 @@ ReadingTurns::Turn ReadingTurns::enter(const Reader& reader) {
     }
     inside_.splice(inside_.end(), waiting_, mine);
     changed_.notify_all();  // who is behind may have been kept by this one alone
+    lock.unlock();          // who finds no memory for what is returned leaves by the same way
     return {this, [mine](ReadingTurns* turns) {
                 const std::lock_guard guard(turns->mutex_);
                 turns->inside_.erase(mine);
