@@ -47,7 +47,8 @@ std::string oneLine(const char* message) {
 
 /// Of an SQLSTATE (PostgreSQL's manual, appendix A).
 Kind kindOf(std::string_view state) {
-    if (state == "55P03") return Kind::Locked;
+    // Others were in the way: of a lock, of two that wait for each other, of what may not be done at once.
+    if (state == "55P03" || state == "40P01" || state == "40001") return Kind::Locked;
     // Values that are none of their type, or too large for an index.
     if (state.starts_with("22") || state.starts_with("54")) return Kind::BadRow;
     return Kind::Other;
