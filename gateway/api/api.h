@@ -45,7 +45,7 @@ class Api {
     static std::vector<Asked> allAsked();
 
     /// How large the body may be, which need not be there yet. Larger ones are a problem for handle(). 0: whatever it is, the request is
-    /// refused, or answered all the same.
+    /// refused, or, a GET or HEAD, answered all the same.
     static std::size_t mostBody(const Request& request);
 
   private:

@@ -138,11 +138,10 @@ void send(net::HTTPServerResponse& http, const api::Response& response) {
 api::Response answerTo(api::Api& api, http::Server& server, api::Request request,
                        net::HTTPServerRequest& http) {
     const std::size_t most = api::Api::mostBody(request);
-    if (most == 0)
-        request.body.clear();  // whatever comes: nobody waits for it
-    else if (http.hasContentLength() && http.getContentLength64() > static_cast<Poco::Int64>(most))
+    // Else nobody waits for what comes.
+    if (most > 0 && http.hasContentLength() && http.getContentLength64() > static_cast<Poco::Int64>(most))
         request.body.assign(most + 1, ' ');  // too large, whatever is in it
-    else
+    else if (most > 0)
         request.body = http::readBody(http, most, server);
     request.has_left = [&server] { return server.hasPeerLeft(); };
     server.suspendPeerLimit();

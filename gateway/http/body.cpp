@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mailgate::http {
@@ -22,23 +23,26 @@ namespace net = Poco::Net;
 class Incoming {
   public:
     Incoming(net::HTTPServerRequest& request, Server& server)
-        : request_(static_cast<net::HTTPServerRequestImpl&>(request)), server_(server), block_(kBlock) {}
+        : request_(static_cast<net::HTTPServerRequestImpl&>(request)), server_(server) {}
 
-    /// One byte at least, which are there until the next call.
-    std::string_view next() {
+    static constexpr std::size_t kBlock = std::size_t{256} << 10;
+
+    /// One byte at least, which are there until the next call; of what did not come with the head `most` at the most.
+    std::string_view next(std::size_t most = kBlock) {
         if (!std::exchange(has_begun_, true)) {
             server_.restartPeerLimit();
             request_.session().drainBuffer(came_with_head_);
             if (came_with_head_.size() > 0) return {came_with_head_.begin(), came_with_head_.size()};
         }
-        if (since_restart_ == block_.size()) {
+        if (since_restart_ == kBlock) {
             since_restart_ = 0;
             server_.restartPeerLimit();
         }
+        most = std::min(most, kBlock - since_restart_);
+        if (block_.size() < most) block_.resize(most);
         int got = 0;
         try {
-            got = request_.socket().receiveBytes(block_.data(),
-                                                 static_cast<int>(block_.size() - since_restart_));
+            got = request_.socket().receiveBytes(block_.data(), static_cast<int>(most));
         } catch (const Poco::TimeoutException&) {
             throw BodyError(408, "the rest of the request has not come");
         }
@@ -48,8 +52,6 @@ class Incoming {
     }
 
   private:
-    static constexpr std::size_t kBlock = std::size_t{256} << 10;
-
     net::HTTPServerRequestImpl& request_;
     Server& server_;
     Poco::Buffer<char> came_with_head_{0};
@@ -67,8 +69,9 @@ std::string readBody(net::HTTPServerRequest& request, std::size_t most, Server& 
     Incoming incoming(request, server);
     if (!request.getChunkedTransferEncoding()) {
         const auto wanted = std::min<std::size_t>(request.getContentLength64(), most + 1);
+        body.reserve(std::min(wanted, Incoming::kBlock));
         while (body.size() < wanted)
-            body += incoming.next().substr(0, wanted - body.size());
+            body += incoming.next(wanted - body.size()).substr(0, wanted - body.size());
         return body;
     }
     ChunkDecoder decoder;

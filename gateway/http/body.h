@@ -16,7 +16,7 @@ namespace mailgate::http {
 struct BodyError : std::runtime_error {
     BodyError(int the_status, const char* what) : std::runtime_error(what), status(the_status) {}
 
-    int status;  ///< 408: the peer has stopped sending; 400
+    int status;  ///< 408: the peer has stopped sending; 400: it has ended before, or its chunks are none
 };
 
 /// The body of `request`, or its first `most` + 1 bytes: it is too large then. Without a length and chunks there is none

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  A body that comes in chunks, to the letter (RFC 9112 7.1): who is in front of us may take anything else for another body.
+/// \file  A body that comes in chunks, to the letter (RFC 9112 7.1), but with no blanks around its sizes: who is in front of us may take anything else for another body.
 /// Pure functions.
 #pragma once
 
