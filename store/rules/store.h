@@ -312,8 +312,8 @@ class RuleStore {
             Unreadable,    ///< an earlier version of mailgate has written it, or it concerns no rules
             Undone,        ///< already: all is as it was before it
             LaterChanges,  ///< stand on it; those that were taken back since do not
-            Renumbered,    ///< another rule has the number that one of its rules had: the fleet needed it
-            InTheWay,      ///< rules are, of the same set, network, listener and verdict
+            Renumbered,  ///< another rule has, or had, the number of one of its rules, which has another one now, or is gone
+            InTheWay,  ///< rules are, of the same set, network, listener and verdict
         };
         Kind kind = Kind::NotFound;
         std::int64_t change = 0;

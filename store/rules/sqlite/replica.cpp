@@ -143,8 +143,8 @@ void absorb(Database& database) {
     seeTrail(database);
 }
 
-/// What the table's constraints do not say.
-/// The file counts on from its rules' numbers: one that nobody can have reached would leave it no more.
+/// What the table's constraints do not say. The file counts on from its rules' numbers: one that nobody can have reached would leave it
+/// no more.
 bool isReadable(const SharedRule& rule) {
     constexpr std::int64_t kMost = std::int64_t{1} << 53;
     if (rule.id <= 0 || rule.id > kMost) return false;
@@ -152,9 +152,11 @@ bool isReadable(const SharedRule& rule) {
     return std::holds_alternative<Network>(parseNetwork(rule.network));
 }
 
-/// One of the file's own has the number of another rule, of the fleet's.
+/// One of the file's own, whose number the fleet has for another rule, gets one that no rule has had: what is kept of rules that are
+/// gone is kept by their numbers. WithoutTriggers, as nothing of the rule changes.
 void giveWay(Database& database, std::int64_t id) {
-    raiseNumbers(database, database.number("SELECT max(id) FROM access_rule") + 1);
+    const std::int64_t greatest = database.number("SELECT max(id) FROM access_rule");
+    raiseNumbers(database, std::max(greatest, lastNumber(database, "access_rule")) + 1);
     database.run(
         fmt::format("UPDATE access_rule SET id = {0} WHERE id = {1};"
                     "UPDATE access_name SET rule_id = {0} WHERE rule_id = {1};"

@@ -1374,20 +1374,22 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::laterThan(const std::vector<
 
 namespace {
 
-/// `later`, which is laterThan() the change, has made another rule with the number of one of its rules.
+/// `later`, which is laterThan() the change, is of another rule with the number of one of its rules: it has made it, or it has removed it.
 bool areOfOthers(const std::vector<RuleStore::AuditEntry>& change,
                  const std::vector<RuleStore::AuditEntry>& later) {
     using Identity = std::tuple<std::string, std::string, Verdict, std::string>;
     std::map<std::int64_t, std::set<Identity>> known;  // by number
-    const auto isNew = [&](std::int64_t id, const std::string& line) {
+    /// Whether that is news.
+    const auto learns = [&](std::int64_t id, const std::string& line) {
         const auto rule = parseTrailRule(line);
         return rule && known[id].emplace(subjectIn(line), rule->listener, rule->verdict, rule->set).second;
     };
     for (const RuleStore::AuditEntry& entry : change)
         for (const std::string* line : {&entry.before, &entry.after})
-            isNew(entry.rule_id, *line);
+            learns(entry.rule_id, *line);
     return std::ranges::any_of(later, [&](const RuleStore::AuditEntry& entry) {
-        return isNew(entry.rule_id, entry.after) && entry.before.empty();
+        if (entry.after.empty()) return learns(entry.rule_id, entry.before);
+        return learns(entry.rule_id, entry.after) && entry.before.empty();
     });
 }
 
@@ -1481,10 +1483,10 @@ RuleStore::UndoResult SqliteRuleStore::undo(std::int64_t change_id, std::string_
                 return;
             result.kind = Kind::LaterChanges;
             result.entries = laterThan(entries);
-            if (isUndone(entries, result.entries))
-                result.kind = Kind::Undone;
-            else if (areOfOthers(entries, result.entries))
+            if (areOfOthers(entries, result.entries))  // first: that another rule is gone undoes nothing
                 result.kind = Kind::Renumbered;
+            else if (isUndone(entries, result.entries))
+                result.kind = Kind::Undone;
             if (!result.entries.empty()) return;
             const std::int64_t before = endOfTrail();
             takeBack(std::move(entries), who, result);

@@ -312,11 +312,44 @@ TEST_F(FleetSharingTest, AChangeWhoseNumberAnotherRuleHasIsNotTakenBackForThat) 
     a_.rules()->put(std::vector{denied("192.0.2.2/32", "other")}, "alice");
     b_.follow();
     EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.2 other", "2 192.0.2.1 own"));
-    EXPECT_EQ(b_.alone()->undo(change, "bob").kind, RuleStore::UndoResult::Kind::Renumbered);
+    using Kind = RuleStore::UndoResult::Kind;
+    EXPECT_EQ(b_.alone()->undo(change, "bob").kind, Kind::Renumbered);
+    a_.rules()->remove(std::vector<std::int64_t>{1}, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("2 192.0.2.1 own"));
+    EXPECT_EQ(b_.alone()->undo(change, "bob").kind, Kind::Renumbered) << "that one is there";
+    // The trail may tell only that the other one went.
+    Shell shell(b_.file());
+    const std::string guard =
+        shell.value("SELECT sql FROM sqlite_master WHERE name = 'access_audit_no_delete'");
+    shell.run(
+        "DROP TRIGGER access_audit_no_delete;"
+        "DELETE FROM access_audit WHERE after = 'deny 192.0.2.2 other';" +
+        guard);
+    EXPECT_EQ(b_.alone()->undo(change, "bob").kind, Kind::Renumbered);
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "other")}, "alice");
     // One that was changed since is the same one.
     const auto first = a_.alone()->history({}).back().change;
     a_.rules()->put(std::vector{denied("192.0.2.2/32", "changed")}, "alice");
     EXPECT_EQ(a_.rules()->undo(first, "alice").kind, RuleStore::UndoResult::Kind::LaterChanges);
+}
+
+TEST_F(FleetSharingTest, WhatGivesWayGetsANumberThatNoRuleHasHad) {
+    AccessRule first = denied("::/0", "first"), second = denied("::/0", "second");
+    first.set = second.set = kHereSet;
+    first.name = "host:a.example";
+    second.name = "host:b.example";
+    b_.alone()->put(std::vector{first, second}, "bob");
+    for (const std::int64_t id : {1, 2})
+        b_.alone()->keepName(id, {{network("192.0.2.1/32")}, 1, 1, 60, ""});
+    b_.alone()->remove(std::vector<std::int64_t>{2}, "bob");
+    const auto removal = b_.alone()->history({}).back().change;
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "other")}, "alice");
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.2 other", "3 host:a.example first"));
+    EXPECT_EQ(b_.alone()->undo(removal, "bob").kind, RuleStore::UndoResult::Kind::Done);
+    EXPECT_THAT(b_.lines(),
+                ElementsAre("1 192.0.2.2 other", "2 host:b.example second", "3 host:a.example first"));
 }
 
 TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleIsNotGivenToTheFleetUnseen) {
