@@ -664,8 +664,8 @@ void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool b
         case Kind::Renumbered:
             throw since_shown(
                 {409, "renumbered",
-                 fmt::format("change {} was not undone: another rule has the number that one of its rules "
-                             "had, as the fleet needed it: remove it by its network, or make it again",
+                 fmt::format("change {} was not undone: another rule has, or had, the number of one of its "
+                             "rules: remove that by its network, or make it again",
                              result.change),
                  withoutBraces(answers::historyAsJson(result.entries))});
         case Kind::InTheWay:
@@ -677,20 +677,21 @@ void requireUndone(const Call& call, const RuleStore::UndoResult& result, bool b
 
 Response undoChange(const Call& call) {
     BodyValues body(call.request);
-    const auto number = body.number("change");
+    const auto named = body.number("change");
     const bool insist = body.flag("force"), dry_run = body.flag("dry_run");
     body.rejectOthers();
     Rules access(call);
     const bool as_shown = !dry_run && !call.request.if_match.empty();
-    std::int64_t undone = 0;  // the last one, perhaps, which says what comes back
-    const auto judge = [&] { requireNone(access.service().judgeUndo(number, insist)); };
+    std::int64_t number = 0;  // of the last one, perhaps: it says what comes back
+    const auto judge = [&] {
+        number = named ? *named : access.service().lastChange();
+        requireNone(access.service().judgeUndo(number, insist));
+    };
     const auto work = [&] {
-        const auto result = access.service().undoJudged(number);
-        requireUndone(call, result, number.has_value(), as_shown);
-        undone = result.change;
+        requireUndone(call, access.service().undoJudged(number), named.has_value(), as_shown);
     };
     return access.performAsShown(dry_run, 200, {.judge = judge, .work = work},
-                                 [&] { return fmt::to_string(undone); });
+                                 [&] { return fmt::to_string(number); });
 }
 
 }  // namespace mailgate::api

@@ -327,7 +327,7 @@ class Access {
     void showSet();
     void defineSet();
     void removeSet();
-    std::optional<std::int64_t> changeToUndo();
+    std::int64_t changeToUndo();
     std::optional<std::int64_t> ownChangeToUndo();
     void tellOfReturned(const RuleStore::UndoResult& result);
     void undo();
@@ -955,8 +955,9 @@ void Access::removeSet() {
 }
 
 /// What is only looked at is not a fleet's change, and its own last one is found by the name that the fleet knows.
-std::optional<std::int64_t> Access::changeToUndo() {
-    if (arguments_.change || !arguments_.dry_run || config_.fleet.url.empty()) return arguments_.change;
+std::int64_t Access::changeToUndo() {
+    if (arguments_.change) return *arguments_.change;
+    if (!arguments_.dry_run || config_.fleet.url.empty()) return service().lastChange();
     return std::max(store().lastChangeBy(author()),
                     store().lastChangeBy(store::actorAt(author(), config_.name)));
 }
@@ -1008,13 +1009,13 @@ void Access::undo() {
     using Kind = RuleStore::UndoResult::Kind;
     if (arguments_.here) requireOwn();
     lookUpServers();
-    std::optional<std::int64_t> change;
+    std::optional<std::int64_t> change;  // as it is judged, so it is taken back
     const auto judge = [&] {
         change = arguments_.here ? ownChangeToUndo() : changeToUndo();
-        return (!arguments_.here || change) && mayBe(service().judgeUndo(change, arguments_.force));
+        return change && mayBe(service().judgeUndo(*change, arguments_.force));
     };
     const auto work = [&] {
-        const auto result = service().undoJudged(change);
+        const auto result = service().undoJudged(*change);
         const auto number = result.change;
         switch (result.kind) {
             case Kind::Done:
@@ -1043,11 +1044,11 @@ void Access::undo() {
                                      changeLine(entry)));
                 return fail(fmt::format("change {} was not undone: undo the later changes first", number));
             case Kind::Renumbered:
-                return fail(
-                    fmt::format("change {} was not undone: another rule has the number that one of its rules "
-                                "had, as the fleet needed it: mailgate access remove NET (--here, where it "
-                                "is of this gateway alone), or deny or allow it again",
-                                number));
+                return fail(fmt::format(
+                    "change {} was not undone: another rule has, or had, the number of one of its "
+                    "rules: mailgate access remove NET (--here, where it is of this gateway "
+                    "alone), or deny or allow it again",
+                    number));
             case Kind::InTheWay:
                 for (const AccessRule& rule : result.in_the_way)
                     fail(fmt::format("conflict: {}", sentenceOf(rule)));

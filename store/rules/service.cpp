@@ -612,13 +612,12 @@ std::variant<store::SetDefaults, Refusal> Service::defineSet(
     return defaults;
 }
 
-std::int64_t Service::numberOf(std::optional<std::int64_t> change) {
-    return change ? *change : store_().lastChangeBy(who_);
+std::int64_t Service::lastChange() {
+    return store_().lastChangeBy(who_);
 }
 
-std::optional<Refusal> Service::judgeUndo(std::optional<std::int64_t> change, bool insist) {
+std::optional<Refusal> Service::judgeUndo(std::int64_t number, bool insist) {
     if (insist) return std::nullopt;
-    const std::int64_t number = numberOf(change);
     std::vector<AccessRule> restored;
     store_().forEachEntry(number - 1, [&](const RuleStore::AuditEntry& entry) {
         if (entry.change != number) return;
@@ -627,8 +626,8 @@ std::optional<Refusal> Service::judgeUndo(std::optional<std::int64_t> change, bo
     return hazardOf(restored);
 }
 
-RuleStore::UndoResult Service::undoJudged(std::optional<std::int64_t> change) {
-    return store_().undo(numberOf(change), who_);
+RuleStore::UndoResult Service::undoJudged(std::int64_t number) {
+    return store_().undo(number, who_);
 }
 
 std::vector<SetSummary> Service::sets() {

@@ -314,9 +314,11 @@ class Service {
     };
     std::variant<JudgedImport, Refusal> judge(const ImportRequest& request);
     ImportOutcome importJudged(const ImportRequest& request, JudgedImport judged);
-    /// Takes a change back, or else the last one that who acts has made: what rules they were is judged as new ones are.
-    std::optional<Refusal> judgeUndo(std::optional<std::int64_t> change, bool insist);
-    RuleStore::UndoResult undoJudged(std::optional<std::int64_t> change);
+    /// That who acts has made; 0: there is none.
+    std::int64_t lastChange();
+    /// Takes a change back: what rules they were is judged as new ones are.
+    std::optional<Refusal> judgeUndo(std::int64_t number, bool insist);
+    RuleStore::UndoResult undoJudged(std::int64_t number);
 
     /// What may be removed: a program's own rules only, if one acts.
     Selected select(const RuleSelection& selection);
@@ -377,7 +379,6 @@ class Service {
 
   private:
     bool configured(std::string_view name) const noexcept;
-    std::int64_t numberOf(std::optional<std::int64_t> change);
     std::optional<Refusal> refusalOf(const PutRequest& request) const;
     std::optional<Hazardous> hazardous(const AccessRule& rule, std::size_t line) const;
     /// Calls with one rule after the other.
