@@ -421,8 +421,9 @@ Response rules(const Call& call) {
         (filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed))
         throw invalid("expired", "cannot be combined with unused, expiring, overlapping and shadowed");
 
-    // Else they are counted, and no more of them read than are shown.
-    const bool reads_all = filter.overlapping || filter.shadowed || filter.covering;
+    // Else they are counted, and no more of them read than are shown; but for a listener that is not configured any more.
+    const bool reads_all = filter.overlapping || filter.shadowed || filter.covering || filter.set ||
+                           filter.note_contains || filter.unused_for;
     const auto turn = reads_all ? turnToRead(call) : nullptr;
     Rules access(call);
     if (access.service().unknownSet(filter.set))

@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <map>
+
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -250,7 +252,10 @@ TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
                          const char* parameter = "overlapping", std::function<bool()> seen = {}) {
         Request request = of("GET", std::move(path));
         request.who = {who, role};
-        if (*parameter != 0) request.query = {{parameter, std::string(parameter) == "match" ? "::" : "true"}};
+        static const std::map<std::string, std::string> values{
+            {"match", "::"}, {"set", "manual"}, {"unused", "30d"}};
+        const auto value = values.find(parameter);
+        if (*parameter != 0) request.query = {{parameter, value == values.end() ? "true" : value->second}};
         return handle(std::move(request), std::move(seen));
     };
     const auto expectBusy = [](const Response& response) {
@@ -263,7 +268,8 @@ TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
     const auto third = [&] {
         if (++others != 2) return false;
         expectBusy(ask("carol", Viewer));
-        expectBusy(ask("carol", Viewer, {"rules"}, "match"));
+        for (const char* parameter : {"match", "set", "note", "unused"})
+            expectBusy(ask("carol", Viewer, {"rules"}, parameter));
         expectBusy(ask("carol", Viewer, {"rules", "sets"}, ""));
         EXPECT_EQ(ask("carol", Viewer, {"rules"}, "").status, 200) << "reads few";
         EXPECT_EQ(ask("carol", Viewer, {"rules", "history"}, "").status, 200);
@@ -278,6 +284,8 @@ TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
     };
     EXPECT_EQ(ask("alice", Viewer, {"rules"}, "overlapping", second).status, 200);
     EXPECT_EQ(ask("alice", Viewer).status, 200);
+    EXPECT_GE(looks, 2);
+    EXPECT_GE(others, 2);
 }
 
 TEST_F(RulesApiTest, OfVeryManyRulesNoneAreCompared) {
