@@ -50,6 +50,14 @@ constexpr std::string_view kTooManyBodies =
     "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 2\r\nContent-Length: "
     "68\r\nConnection: close\r\n\r\n"
     "Too many requests of yours are being sent: send one after the other\n";
+/// RFC 9457, as the API has them.
+constexpr std::string_view kTooManyBodiesProblem =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: "
+    "2\r\nContent-Length: "
+    "159\r\nConnection: close\r\n\r\n"
+    R"({"type":"about:blank","title":"Service Unavailable","status":503,"code":"busy",)"
+    R"("detail":"too many requests of yours are being sent: send one after the other"})"
+    "\n";
 
 /// All peers of a Unix socket are one.
 IpAddress peerOf(int connection) noexcept {
@@ -320,7 +328,7 @@ void Server::look(WaitingList::iterator waiting) {
             std::unique_lock lock(mutex_);
             if (seen.head == Head::AwaitsBody && hasTooManyBodies(ready)) {
                 lock.unlock();
-                return refuse(*ready.socket, kTooManyBodies);
+                return refuse(*ready.socket, seen.is_for_api ? kTooManyBodiesProblem : kTooManyBodies);
             }
             Lane& lane = laneFor(seen.head, ready);
             return add(lane, std::move(ready));
@@ -408,7 +416,7 @@ bool Server::mayBeServed(const Lane& lane, const Ready& ready) const {
     const auto same = std::count_if(served_.begin(), served_.end(), [&](const auto& one) {
         return one.second.lane == &lane && isOfSameClient(ready, one.second);
     });
-    return static_cast<std::size_t>(same) < (&lane == &bodies_ ? kMostBodiesOfClient : kMostOfClient);
+    return static_cast<std::size_t>(same) < lane.most_of_client;
 }
 
 bool Server::hasTooManyBodies(const Ready& ready) const {
@@ -470,7 +478,8 @@ Server::Seen Server::headOf(std::string_view text, const IpAddress& peer) const 
 Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) const {
     if (isProbe(request)) return {Head::Probe};
     std::string behind = options_.client_behind ? options_.client_behind(request, peer) : "";
-    if (request.awaits_body) return {Head::AwaitsBody, true, std::nullopt, std::move(behind)};
+    if (request.awaits_body)
+        return {Head::AwaitsBody, true, std::nullopt, std::move(behind), request.target.starts_with("/api/")};
     auto client = options_.slow_client ? options_.slow_client(request, peer) : std::nullopt;
     return {Head::Complete, request.has_body, client, std::move(behind)};
 }

@@ -138,6 +138,7 @@ class Server {
         bool has_body = false;
         std::optional<SlowClient> slow_client{};
         std::string client_behind{};
+        bool is_for_api = false;  ///< who asks is a program, and reads problem documents
     };
     /// Answered; what still comes is thrown away.
     struct Ending {
@@ -155,9 +156,10 @@ class Server {
         std::string client_behind{};              ///< empty: the peer
     };
     struct Lane {
-        std::condition_variable changed;
+        std::size_t most_of_client = kMostOfClient;  ///< of its threads
+        std::condition_variable changed{};
         /// Moved from thread to thread: no two threads hold the same socket, whatever Poco's reference counts say.
-        std::deque<Ready> ready;
+        std::deque<Ready> ready{};
     };
 
     void watch();
@@ -213,7 +215,7 @@ class Server {
 
     std::mutex mutex_;  ///< everything below
     bool stopping_ = false;
-    Lane usual_, bodies_, slow_;
+    Lane usual_, bodies_{.most_of_client = kMostBodiesOfClient}, slow_;
     std::vector<Descriptor> answered_;   ///< for the waiting thread to end
     Clock::time_point exhausted_until_;  ///< until then nothing more is told of it
     struct Served {

@@ -67,6 +67,7 @@ class Echo final : public net::HTTPRequestHandler {
         }
         if (request.getURI() == "/unread") return response.setContentLength(0), void(response.send());
         std::string text = request.getMethod() + " " + request.getURI() + " ";
+        if (request.getURI() == "/held") waiting_.release();
         try {
             text += readBody(request, 1'000'000, server_);
         } catch (const BodyError& error) {
@@ -519,26 +520,42 @@ TEST_F(ServerTest, TellsWhoDoesNotSendAllOfABody) {
 }
 
 TEST_F(ServerTest, BodiesOfOneClientLeaveAThreadToThoseOfOthers) {
-    std::vector<Descriptor> slow;
-    for (std::size_t i = 0; i < Server::kMostBodiesOfClient + Server::kMaxBodiesWaiting; ++i) {
-        slow.push_back(sent("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"));
-        ask(kHealth);  // it has been seen
+    const auto begins = [](const char* path) {
+        return fmt::format("POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", path);
+    };
+    std::vector<Descriptor> served, waiting;
+    for (std::size_t i = 0; i < Server::kMostBodiesOfClient; ++i) {
+        served.push_back(sent(begins("/held")));
+        awaitWaiting();
     }
-    const auto begun = std::chrono::steady_clock::now();
-    constexpr const char* kBody = "POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const auto goOn = [&] {
+        for (const Descriptor& one : served)
+            add(one, "1\r\nx\r\n");
+    };
+    for (std::size_t i = 0; i < Server::kMaxBodiesWaiting; ++i) {
+        waiting.push_back(sent(begins("/a")));
+        ask(kHealth);  // it has been seen
+        goOn();
+    }
     for (int i = 0; i < 2; ++i) {
-        const Descriptor other = sent(kBody, "127.0.0.2");
+        const Descriptor other = sent(begins("/b"), "127.0.0.2");
         ask(kHealth);
         add(other, "1\r\nx\r\n0\r\n\r\n");
         EXPECT_THAT(answerTo(other), EndsWith("POST /b x"));
+        goOn();
     }
-    EXPECT_THAT(ask(kBody), AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("\r\nRetry-After: "),
-                                  EndsWith("one after the other\n")));
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(4))
-        << "as nobody has begun to wait";
-    for (const Descriptor& one : slow)
-        add(one, "0\r\n\r\n");
-    for (const Descriptor& one : slow)
+    EXPECT_THAT(ask(begins("/b")), AllOf(StartsWith("HTTP/1.1 503"), HasSubstr("\r\nRetry-After: "),
+                                         EndsWith("one after the other\n")));
+    const std::string problem = ask(begins("/api/v1/rules"));
+    EXPECT_THAT(problem, AllOf(HasSubstr("application/problem+json"), HasSubstr(R"("code":"busy")")));
+    EXPECT_THAT(problem, HasSubstr(fmt::format("\r\nContent-Length: {}\r\n",
+                                               problem.size() - problem.find("\r\n\r\n") - 4)));
+    for (const auto* all : {&waiting, &served})
+        for (const Descriptor& one : *all)
+            add(one, "0\r\n\r\n");
+    for (const Descriptor& one : served)
+        EXPECT_THAT(answerTo(one), EndsWith("x")) << "nobody has waited for their end";
+    for (const Descriptor& one : waiting)
         EXPECT_THAT(answerTo(one), EndsWith("POST /a ")) << "each when it is its turn";
 }
 
