@@ -155,13 +155,13 @@ api::Response configurationScreen(const Question& question, const PageRequest& r
     constexpr int kNothing = 404;
     const Viewer viewer = question.viewer();
     const auto& path = request.path;
-    if (request.method != "POST" && path.size() == 1)
+    if (path.size() == 1)
         return question.ask("GET", {"configuration"}, {}, [&](const Object& configuration) {
             return question.ask("GET", {"snippets"}, {}, [&](const Object& snippets) {
                 return htmlResponse(configurationPage(viewer, configuration, snippets));
             });
         });
-    if (request.method != "POST" && path.size() == 3 && path[1] == "snippets")
+    if (path.size() == 3 && path[1] == "snippets")
         return question.ask("GET", {"snippets", path[2]}, {}, [&](const Object& snippet) {
             return htmlResponse(snippetPage(viewer, snippet));
         });

@@ -52,8 +52,6 @@ std::string cookieOf(const std::string& secret, bool is_secure, std::chrono::sec
                        secret, age.count(), is_secure ? "; Secure" : "");
 }
 
-constexpr const char* kNoForms = "Changing anything needs the role operator or admin.";
-
 constexpr std::string_view kLogInPage = "/login", kLogInApi = "/api/v1/session";
 
 bool mayChange(const std::string& method) {
@@ -236,18 +234,26 @@ class Handler final : public net::HTTPRequestHandler {
         const Known& known = std::get<Known>(identity);
         if (logs_in) return redirection("/");
         if (is_post) {
-            const std::size_t most = mostForm(*request, known);
-            if (most == 0) return htmlResponse(messagePage({}, "Not possible", kNoForms), 403);
+            const Viewer viewer = Question(site_.parts.api, known).viewer();
+            const auto message = [&](const char* heading, const std::string& sentence, int status) {
+                return htmlResponse(messagePage(viewer, heading, sentence), status);
+            };
+            if (!viewer.may_change && !logs_out)
+                return message("Not possible", "Changing anything needs the role operator or admin.", 403);
+            // All that viewers may send: none of them keeps a place with it.
+            if (logs_out && !http::isBodyHere(http))
+                return message("Not possible", "A log-out has no more than a token with it.", 413);
+            if (!takesForm(*request)) return message("Not possible", "This page takes no such request.", 405);
+            const std::size_t most = mostForm(*request);
             const auto place = placeFor(http, known, most);
             if (!place) return busyPage();
             const std::string body = http::readBody(http, most, server_);
             if (body.size() > most)
-                return htmlResponse(
-                    messagePage({}, "Too large",
-                                fmt::format("No more than {} bytes are taken here. For larger lists there "
-                                            "is: mailgate access import FILE",
-                                            most)),
-                    413);
+                return message("Too large",
+                               fmt::format("No more than {} bytes are taken here. For larger lists there is: "
+                                           "mailgate access import FILE",
+                                           most),
+                               413);
             request->form = boundary.empty() ? formFields(body) : multipartFields(body, boundary);
             if (logs_out) return logOut(credentials, known, fieldNamed(request->form, "csrf_token"));
         }

@@ -552,11 +552,9 @@ api::Response rulesScreen(const Question& question, const PageRequest& request) 
             return htmlResponse(
                 messagePage(viewer, "Not possible", "Changing rules needs the role operator or admin."),
                 kNotAllowed);
-        if (!route.changes && request.method == "POST")
-            return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
         return route.screen(question, request);
     }
-    if (path.size() != 2 || request.method == "POST") return notFound(question);
+    if (path.size() != 2) return notFound(question);
     return question.ask("GET", {"rules", path[1]}, {},
                         [&](const Object& rule) { return htmlResponse(rulePage(question.viewer(), rule)); });
 }

@@ -186,9 +186,13 @@ std::optional<api::Response> openResponse(const PageRequest& request) {
     return response;
 }
 
-std::size_t mostForm(const PageRequest& request, const Known& known) {
-    const bool logs_out = request.path == std::vector<std::string>{"logout"};
-    if (known.who.role < store::Role::Operator && !logs_out) return 0;
+bool takesForm(const PageRequest& request) {
+    const auto& path = request.path;
+    return path == std::vector<std::string>{"logout"} || isOrderToServer(path) || endsSession(request) ||
+           (!path.empty() && path[0] == "rules" && namesOfRulesForm(path));
+}
+
+std::size_t mostForm(const PageRequest& request) {
     const bool imports = request.path == std::vector<std::string>{"rules", "import"};
     // Of a list that was previewed each end of a line comes as two characters.
     return imports ? 2 * kMostList + kUsualForm : kUsualForm;
@@ -229,8 +233,6 @@ api::Response pageFor(api::Api& api, const Known& known, const PageRequest& requ
     if (is_post && ends)
         return question.ask("DELETE", {"sessions", path[1]}, {},
                             [](const Object&) { return redirection("/sessions/live"); });
-    if (is_post)
-        return htmlResponse(messagePage(viewer, "Not possible", "This page takes no such request."), 405);
     if (path.empty())
         return question.ask("GET", {"status"}, {}, [&](const Object& status) {
             const Answer day = question.answerTo({.path = {"sessions", "day"}});

@@ -24,13 +24,14 @@ bool isOfOurs(const Poco::Net::HTTPServerRequest& http, const std::string& base_
 
 /// What needs nobody to be known: the files that pages load.
 std::optional<api::Response> openResponse(const PageRequest& request);
-/// How large a form may be that is sent there; 0: this account sends none.
-std::size_t mostForm(const PageRequest& request, const Known& known);
+/// Whether there is a form that is sent there, and how large it may be.
+bool takesForm(const PageRequest& request);
+std::size_t mostForm(const PageRequest& request);
 /// Whether partFor() has something for it.
 bool isOfPart(const PageRequest& request);
 /// What a page that is shown asks for again by itself: the same for all of a role.
 api::Response partFor(api::Api& api, const Known& known, const PageRequest& request);
-/// A page for somebody who is known. `has_left`: as a request of the API has it.
+/// A page for somebody who is known; what is sent, to what takesForm(). `has_left`: as a request of the API has it.
 api::Response pageFor(api::Api& api, const Known& known, const PageRequest& request,
                       const std::function<bool()>& has_left);
 

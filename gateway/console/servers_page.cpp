@@ -262,7 +262,7 @@ api::Response serversScreen(const Question& question, const PageRequest& request
     const auto message = [&](const char* heading, const char* sentence, int status) {
         return htmlResponse(messagePage(viewer, heading, sentence), status);
     };
-    if (path.size() == 1 && !is_post)
+    if (path.size() == 1)
         return question.ask("GET", {"servers"}, {}, [&](const Object& found) {
             return htmlResponse(serversPage(viewer, found, drainedEverywhere(question, found)));
         });

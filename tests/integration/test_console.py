@@ -961,7 +961,8 @@ class Hostile(Console):
         form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n"
         started = time.monotonic()
         for role, path, status, *headers in (("viewer", "/api/v1/rules/import", 403), ("viewer", "/api/v1/rules", 403), ("admin", "/api/v1/status", 405),
-                                             ("admin", "/api/v1/nothing", 404), ("viewer", "/rules/add", 403, form), ("viewer", "/nothing", 403, form)):
+                                             ("admin", "/api/v1/nothing", 404), ("viewer", "/rules/add", 403, form), ("admin", "/sessions", 405, form),
+                                             ("viewer", "/logout", 413, form)):
             with self.subTest(path=path):
                 self.assertRegex(self.begun(role, path, "127.0.0.1", *headers).recv(100), rf"^HTTP/1\.1 {status} ".encode())
         self.assertLess(time.monotonic() - started, 4 * mailgate.SLACK)
