@@ -421,9 +421,14 @@ Response rules(const Call& call) {
         (filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed))
         throw invalid("expired", "cannot be combined with unused, expiring, overlapping and shadowed");
 
-    // Else they are counted, and no more of them read than are shown; but for a listener that is not configured any more.
+    // Else they are counted, and no more of them read than are shown.
+    const auto may_be_gone = [&](const std::string& listener) {
+        return std::ranges::none_of(call.config->listeners,
+                                    [&](const auto& one) { return one.name == listener; });
+    };
     const bool reads_all = filter.overlapping || filter.shadowed || filter.covering || filter.set ||
-                           filter.note_contains || filter.unused_for;
+                           filter.note_contains || filter.unused_for ||
+                           std::ranges::any_of(filter.listeners, may_be_gone);
     const auto turn = reads_all ? turnToRead(call) : nullptr;
     Rules access(call);
     if (access.service().unknownSet(filter.set))

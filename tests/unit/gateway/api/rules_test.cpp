@@ -268,7 +268,7 @@ TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
     const auto third = [&] {
         if (++others != 2) return false;
         expectBusy(ask("carol", Viewer));
-        for (const char* parameter : {"match", "set", "note", "unused"})
+        for (const char* parameter : {"match", "set", "note", "unused", "listener"})
             expectBusy(ask("carol", Viewer, {"rules"}, parameter));
         expectBusy(ask("carol", Viewer, {"rules", "sets"}, ""));
         EXPECT_EQ(ask("carol", Viewer, {"rules"}, "").status, 200) << "reads few";
