@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/load.h"
 
+#include "gateway/config/addresses.h"
 #include "gateway/config/documents.h"
 #include "gateway/config/fields.h"
 #include "gateway/config/public_port.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/readers.h"
 
+#include "gateway/config/addresses.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "protocols/mail_protocol.h"
@@ -239,17 +240,6 @@ void readCertificateName(TableReader& table, std::string_view key, std::string& 
 
 bool isName(std::string_view text, std::size_t longest) {
     return !text.empty() && text.size() <= longest && std::all_of(text.begin(), text.end(), isNameCharacter);
-}
-
-bool isWildcard(const IpAddress& address) {
-    return address == IpAddress{} || address == IpAddress::fromV4({0, 0, 0, 0});
-}
-
-bool reaches(const Endpoint& server, const Endpoint& listener) {
-    if (server == listener) return true;
-    const bool family = server.address.isV4() == listener.address.isV4() || !listener.address.isV4();
-    return server.port == listener.port && isWildcard(listener.address) && family &&
-           server.address.isLoopback();
 }
 
 void Names::read(TableReader& table, std::string_view key, std::string& name) {

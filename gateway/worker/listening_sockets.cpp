@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/worker/listening_sockets.h"
 
+#include "gateway/config/addresses.h"
 #include "gateway/config/values.h"
 #include "gateway/io/socket_address.h"
 #include "gateway/worker/port_listeners.h"
@@ -32,31 +33,6 @@ std::string causeOf(int error) {
 
 std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, const std::string& cause) {
     return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
-}
-
-bool isWildcard(const Endpoint& endpoint) {
-    return endpoint.address == IpAddress{} || endpoint.address == IpAddress::fromV4({0, 0, 0, 0});
-}
-
-// [::] serves IPv4 too, unless the file binds that family's wildcard itself.
-bool v6Only(const Config& config, const Endpoint& endpoint) {
-    const Endpoint v4{IpAddress::fromV4({0, 0, 0, 0}), endpoint.port};
-    return endpoint.address != IpAddress{} ||
-           std::any_of(config.listeners.begin(), config.listeners.end(), [&](const ListenerConfig& listener) {
-               return std::find(listener.addresses.begin(), listener.addresses.end(), v4) !=
-                      listener.addresses.end();
-           });
-}
-
-/// Whether a socket on `at` of `config` takes connections to `address`.
-bool covers(const Config& config, const Endpoint& at, const IpAddress& address) {
-    if (!isWildcard(at)) return at.address == address;
-    return at.address.isV4() == address.isV4() || (address.isV4() && !v6Only(config, at));
-}
-
-/// Whether the kernel keeps one from being bound while the other is.
-bool collide(const Config& one, const Endpoint& at, const Config& other, const Endpoint& there) {
-    return at.port == there.port && (covers(one, at, there.address) || covers(other, there, at.address));
 }
 
 std::vector<Endpoint> addressesOf(const Config& config) {
@@ -108,7 +84,8 @@ class Opening {
         if (fd < 0) fail(listener, at, errno);
         enable(fd, SOL_SOCKET, SO_REUSEADDR);
         if (!first || mayOverlap(at)) enable(fd, SOL_SOCKET, SO_REUSEPORT);
-        if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config_, at) ? 1 : 0);
+        if (address.family() == AF_INET6)
+            enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, config::isV6Only(config_, at) ? 1 : 0);
         enable(fd, IPPROTO_TCP, TCP_NODELAY);  // which no client may be accepted without
         if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kListenBacklog) < 0)
             fail(listener, at, errno);
@@ -127,7 +104,7 @@ class Opening {
     /// The address in force, soon to be closed, that keeps `at` from being bound; null: none.
     const Endpoint* inTheWay(const Endpoint& at) const {
         const auto found = std::find_if(in_force_.begin(), in_force_.end(), [&](const Endpoint& own) {
-            return !staysBound(*before_, config_, own) && collide(config_, at, *before_, own);
+            return !staysBound(*before_, config_, own) && config::collide(config_, at, *before_, own);
         });
         return found == in_force_.end() ? nullptr : &*found;
     }
@@ -137,7 +114,7 @@ class Opening {
         if (!inTheWay(at)) return false;
         const std::vector<Endpoint> next = addressesOf(config_);
         const bool with_another = std::any_of(next.begin(), next.end(), [&](const Endpoint& other) {
-            return other != at && collide(config_, at, config_, other);
+            return other != at && config::collide(config_, at, config_, other);
         });
         return !with_another && strangersOn(at) == std::optional(false);
     }
@@ -146,7 +123,7 @@ class Opening {
         const auto listening = addressesListening(at.port);
         if (!listening) return std::nullopt;
         return std::any_of(listening->begin(), listening->end(), [&](const IpAddress& address) {
-            return !contains(in_force_, {address, at.port}) && covers(config_, at, address);
+            return !contains(in_force_, {address, at.port}) && config::covers(config_, at, address);
         });
     }
     std::string holderOf(const ListenerConfig& listener, const Endpoint& at) const {
@@ -240,7 +217,8 @@ std::vector<std::string> InheritedSockets::unusedWarnings(const Config& config) 
 std::string InheritedSockets::holding(const Endpoint& at) const {
     const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Inherited& socket) {
         return socket.local.port == at.port &&
-               (socket.local.address == at.address || isWildcard(socket.local) || isWildcard(at));
+               (socket.local.address == at.address || config::isWildcard(socket.local.address) ||
+                config::isWildcard(at.address));
     });
     return found == sockets_.end() ? std::string() : found->text();
 }
@@ -250,7 +228,7 @@ std::string InheritedSockets::Inherited::text() const {
 }
 
 bool staysBound(const Config& before, const Config& next, const Endpoint& at) {
-    return contains(addressesOf(next), at) && v6Only(before, at) == v6Only(next, at);
+    return contains(addressesOf(next), at) && config::isV6Only(before, at) == config::isV6Only(next, at);
 }
 
 ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited,
@@ -267,7 +245,7 @@ ListeningSockets openListeners(const Config& config, unsigned workers, const Inh
                 Descriptor socket = shared >= 0 ? Descriptor(::fcntl(shared, F_DUPFD_CLOEXEC, 0))
                                                 : opening.open(listener, at, worker == 0);
                 if (socket.get() < 0) opening.fail(listener, at, errno);
-                sockets[worker].push_back({std::move(socket), index, at, isWildcard(at)});
+                sockets[worker].push_back({std::move(socket), index, at, config::isWildcard(at.address)});
             }
         }
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/readers.h"
 
+#include "gateway/config/addresses.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
