@@ -37,12 +37,6 @@ bool isHostName(std::string_view text) {
     return isName(text, kMaxHostName) && last.find_first_not_of("0123456789") != std::string_view::npos;
 }
 
-/// The same socket address, or one is the wildcard of the other's family.
-bool overlap(const Endpoint& one, const Endpoint& other) {
-    if (one.port != other.port || one.address.isV4() != other.address.isV4()) return false;
-    return one.address == other.address || isWildcard(one.address) || isWildcard(other.address);
-}
-
 void checkSocketPath(TableReader& table, std::string_view key, std::string_view path) {
     if (path.size() >= kMaxSocketPath)
         table.error(key, fmt::format("expected a path of less than {} bytes, found {} bytes: {}",
@@ -368,7 +362,7 @@ void readHttpAddress(Reading& reading, TableReader& table, std::string_view key,
         table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
                                      inQuotes(admin.http)));
     } else if (const auto address = IpAddress::parse(target->host)) {
-        reading.bound.push_back({Endpoint{*address, target->port}, table.where(key)});
+        reading.bound.push_back({Endpoint{*address, target->port}, table.where(key), table.pathOf(key)});
         if (isWildcard(*address))
             table.warning(key,
                           "has no authentication, and whoever reaches this machine reaches it there: name "
@@ -385,7 +379,7 @@ void readConsoleAddress(Reading& reading, TableReader& table, std::string_view k
 #endif
     const LocatedText item{console.address, table.where(key)};
     if (const auto endpoint = readBindAddress(reading, item, table.pathOf(key)))
-        reading.bound.push_back({*endpoint, item.where});
+        reading.bound.push_back({*endpoint, item.where, table.pathOf(key)});
     else
         console.address.clear();
 }
@@ -466,15 +460,7 @@ void readAddresses(Reading& reading, TableReader& table, std::string_view key, L
     for (const LocatedText& item : table.texts(key)) {
         const auto endpoint = readBindAddress(reading, item, path);
         if (!endpoint) continue;
-        const auto other =
-            std::find_if(reading.bound.begin(), reading.bound.end(),
-                         [&](const Reading::Bound& bound) { return overlap(bound.endpoint, *endpoint); });
-        if (other != reading.bound.end())
-            reading.problems.error(
-                item.where, path,
-                fmt::format("{} is already used by {} on {}", endpoint->toString(),
-                            other->endpoint.toString(), reading.problems.lineOf(other->where, item.where)));
-        reading.bound.push_back({*endpoint, item.where});
+        reading.bound.push_back({*endpoint, item.where, path});
         listener.addresses.push_back(*endpoint);
     }
     if (table.isEmpty(key))

@@ -49,6 +49,7 @@ struct Reading {
     struct Bound {
         Endpoint endpoint;
         Position where;
+        std::string key;
     };
 
     Problems& problems;
