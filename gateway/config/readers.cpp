@@ -153,7 +153,8 @@ constexpr std::string_view kScheme = "sqlite:";
 /// Where a database of that name is that the file does not tell of.
 std::string usualDatabase(Reading& reading, TableReader& table, std::string_view key,
                           const std::string& name) {
-    const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
+    const std::string beside = reading.absolute(name);
+    std::string usual = reading.usual(name, kStateFolder);
     // An empty database in its place would admit whom that one denies.
     std::error_code unknown;
     if (beside != usual && (std::filesystem::exists(beside, unknown) || unknown))
