@@ -519,6 +519,10 @@ RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
 std::optional<RuleStore::News> SqliteRuleStore::lookCarefully() {
     try {
         return look();
+    } catch (const schema::TriggersAltered&) {
+        stale_ = true;  // and hits are counted as before
+        reader_.forget();
+        throw;
     } catch (const StoreError& error) {
         if (error.kind() == StoreError::Kind::Locked) throw;
         stale_ = true;
