@@ -1236,6 +1236,14 @@ void Access::warnOfUnshownNotes(const std::vector<std::string>& listeners) const
                    listeners.empty() ? "" : "of the rule ");
 }
 
+/// Where the running gateway cannot read what the store has: what it goes by.
+std::optional<std::string> olderRules(const Poco::JSON::Object& status) {
+    const Poco::JSON::Object::Ptr rules = status.getObject("rules");
+    if (!rules || !rules->optValue("store_failed", false)) return std::nullopt;
+    return fmt::format("the running gateway cannot read the rules, and keeps those of version {}",
+                       rules->optValue<std::int64_t>("version", 0));
+}
+
 /// A change that the gateway which runs does not see, because it has another configuration than the file by now.
 void Access::reportGateway() {
     const auto [status, silent, unknown] = runningGateway(config_);
@@ -1247,19 +1255,17 @@ void Access::reportGateway() {
     if (!status) return;
     if (const auto other = config_.fleet.url.empty() ? otherStore(*status, config_) : std::nullopt)
         return fail(*other + ": the change is not in force (a new store.url is used after a restart)");
+    if (const auto older = olderRules(*status))
+        return fail(*older + ": the change is not in force before it can (mailgate status)");
     for (const std::string& name : arguments_.listeners)
         for (const std::string& difference : otherListeners(*status, config_, {name}))
             warn(difference);
 }
 
-/// What the store says is not what a running gateway does that cannot read it.
 void Access::warnOfOlderRules(const Poco::JSON::Object& status) {
-    const Poco::JSON::Object::Ptr rules = status.getObject("rules");
-    if (!rules || !rules->optValue("store_failed", false)) return;
-    warn(fmt::format(
-        "the running gateway cannot read the rules, and keeps those of version {}: what it does may differ "
-        "from what these of version {} say",
-        rules->optValue<std::int64_t>("version", 0), store().version()));
+    if (const auto older = olderRules(status))
+        warn(fmt::format("{}: what it does may differ from what these of version {} say", *older,
+                         store().version()));
 }
 
 /// A read that fails is not the list's end.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/load.h"
 
+#include "gateway/config/addresses.h"
 #include "gateway/config/documents.h"
 #include "gateway/config/fields.h"
 #include "gateway/config/public_port.h"
@@ -79,6 +80,7 @@ class Loader {
     void resolveNames();
     void nameForTls(TableReader& table, const UpstreamConfig& upstream, ServerConfig& server);
     void checkServerTls(TableReader& table, const ListenerConfig& listener);
+    void checkAddresses();
     void checkLoops();
     void warnOfDoubleServers();
     void warnOfUnusedNetworks();
@@ -122,6 +124,7 @@ Config Loader::load(const toml::table& document) {
     if (!root.has("upstream")) root.error("upstream", "missing: at least one [[upstream]] is needed");
     root.rejectUnknown();
     resolveNames();
+    checkAddresses();
     checkLoops();
     warnOfDoubleServers();
     warnOfUnusedNetworks();
@@ -301,6 +304,20 @@ void Loader::checkServerTls(TableReader& table, const ListenerConfig& listener) 
                     fmt::format("\"tcp\" has no STARTTLS, which the servers of {} are asked for: tls = "
                                 "\"implicit\" is for any protocol",
                                 inQuotes(upstream.name)));
+}
+
+/// After all have been read: whether [::] takes IPv4 is a matter of another address. A start would find the port in use.
+void Loader::checkAddresses() {
+    for (auto later = reading_.bound.begin(); later != reading_.bound.end(); ++later) {
+        const auto first = std::find_if(reading_.bound.begin(), later, [&](const Reading::Bound& bound) {
+            return config::collide(config_, bound.endpoint, config_, later->endpoint);
+        });
+        if (first != later)
+            problems_.error(
+                later->where, later->key,
+                fmt::format("{} is already used by {} on {}", later->endpoint.toString(),
+                            first->endpoint.toString(), problems_.lineOf(first->where, later->where)));
+    }
 }
 
 void Loader::checkLoops() {

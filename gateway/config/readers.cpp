@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config/readers.h"
 
+#include "gateway/config/addresses.h"
 #include "gateway/config/values.h"
 #include "gateway/log/escape.h"
 #include "protocols/mail_protocol.h"
@@ -34,12 +35,6 @@ bool isNameCharacter(unsigned char byte) {
 bool isHostName(std::string_view text) {
     const std::string_view last = text.substr(text.rfind('.') + 1);
     return isName(text, kMaxHostName) && last.find_first_not_of("0123456789") != std::string_view::npos;
-}
-
-/// The same socket address, or one is the wildcard of the other's family.
-bool overlap(const Endpoint& one, const Endpoint& other) {
-    if (one.port != other.port || one.address.isV4() != other.address.isV4()) return false;
-    return one.address == other.address || isWildcard(one.address) || isWildcard(other.address);
 }
 
 void checkSocketPath(TableReader& table, std::string_view key, std::string_view path) {
@@ -158,7 +153,8 @@ constexpr std::string_view kScheme = "sqlite:";
 /// Where a database of that name is that the file does not tell of.
 std::string usualDatabase(Reading& reading, TableReader& table, std::string_view key,
                           const std::string& name) {
-    const std::string beside = reading.absolute(name), usual = reading.usual(name, kStateFolder);
+    const std::string beside = reading.absolute(name);
+    std::string usual = reading.usual(name, kStateFolder);
     // An empty database in its place would admit whom that one denies.
     std::error_code unknown;
     if (beside != usual && (std::filesystem::exists(beside, unknown) || unknown))
@@ -239,17 +235,6 @@ void readCertificateName(TableReader& table, std::string_view key, std::string& 
 
 bool isName(std::string_view text, std::size_t longest) {
     return !text.empty() && text.size() <= longest && std::all_of(text.begin(), text.end(), isNameCharacter);
-}
-
-bool isWildcard(const IpAddress& address) {
-    return address == IpAddress{} || address == IpAddress::fromV4({0, 0, 0, 0});
-}
-
-bool reaches(const Endpoint& server, const Endpoint& listener) {
-    if (server == listener) return true;
-    const bool family = server.address.isV4() == listener.address.isV4() || !listener.address.isV4();
-    return server.port == listener.port && isWildcard(listener.address) && family &&
-           server.address.isLoopback();
 }
 
 void Names::read(TableReader& table, std::string_view key, std::string& name) {
@@ -378,7 +363,7 @@ void readHttpAddress(Reading& reading, TableReader& table, std::string_view key,
         table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
                                      inQuotes(admin.http)));
     } else if (const auto address = IpAddress::parse(target->host)) {
-        reading.bound.push_back({Endpoint{*address, target->port}, table.where(key)});
+        reading.bound.push_back({Endpoint{*address, target->port}, table.where(key), table.pathOf(key)});
         if (isWildcard(*address))
             table.warning(key,
                           "has no authentication, and whoever reaches this machine reaches it there: name "
@@ -395,7 +380,7 @@ void readConsoleAddress(Reading& reading, TableReader& table, std::string_view k
 #endif
     const LocatedText item{console.address, table.where(key)};
     if (const auto endpoint = readBindAddress(reading, item, table.pathOf(key)))
-        reading.bound.push_back({*endpoint, item.where});
+        reading.bound.push_back({*endpoint, item.where, table.pathOf(key)});
     else
         console.address.clear();
 }
@@ -476,15 +461,7 @@ void readAddresses(Reading& reading, TableReader& table, std::string_view key, L
     for (const LocatedText& item : table.texts(key)) {
         const auto endpoint = readBindAddress(reading, item, path);
         if (!endpoint) continue;
-        const auto other =
-            std::find_if(reading.bound.begin(), reading.bound.end(),
-                         [&](const Reading::Bound& bound) { return overlap(bound.endpoint, *endpoint); });
-        if (other != reading.bound.end())
-            reading.problems.error(
-                item.where, path,
-                fmt::format("{} is already used by {} on {}", endpoint->toString(),
-                            other->endpoint.toString(), reading.problems.lineOf(other->where, item.where)));
-        reading.bound.push_back({*endpoint, item.where});
+        reading.bound.push_back({*endpoint, item.where, path});
         listener.addresses.push_back(*endpoint);
     }
     if (table.isEmpty(key))

@@ -49,6 +49,7 @@ struct Reading {
     struct Bound {
         Endpoint endpoint;
         Position where;
+        std::string key;
     };
 
     Problems& problems;
@@ -70,9 +71,6 @@ struct Reading {
 
 /// Letters, digits, '.', '-' and '_'.
 bool isName(std::string_view text, std::size_t longest);
-bool isWildcard(const IpAddress& address);
-/// Would a connection to `server` come out of our own listening socket? (IPv6's wildcard takes IPv4 too.)
-bool reaches(const Endpoint& server, const Endpoint& listener);
 
 inline constexpr Word<BareLfPolicy> kBareLfPolicies[] = {
     {"normalize", BareLfPolicy::Normalize}, {"reject", BareLfPolicy::Reject}, {"pass", BareLfPolicy::Pass}};

@@ -187,7 +187,15 @@ class Examination {
             {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : "",
              found_.warnings}};
         for (const auto& [key, path, found] : files) {
-            if (path.empty() || !readOnlyInUnit(path, config_.file)) continue;
+            if (path.empty()) continue;
+            if (const std::string setting = hiddenInUnitBy(path, config_.file); !setting.empty()) {
+                grave.push_back(
+                    fmt::format("{}: {} is hidden from the service ({}), whatever ReadWritePaths= says: take "
+                                "another place",
+                                key, path, setting));
+                continue;
+            }
+            if (!readOnlyInUnit(path, config_.file)) continue;
             found.push_back(
                 fmt::format("{}: {} is read-only to the service (ProtectSystem=strict): systemctl edit "
                             "mailgate, and below [Service] ReadWritePaths={}",

@@ -175,7 +175,8 @@ admin::Outcome Reloader::carryOut() {
     }
 }
 
-/// Whatever it throws, nothing has changed: the log, which changes at once, comes last.
+/// Whatever it throws, nothing has changed. What most often cannot be had, a port or the log's file, is asked for
+/// first: a watcher of rules tells of those that it finds, whatever comes of the reload.
 Reloader::Successor Reloader::prepareNext() {
     const auto before = current();
     Config config = loadConfig(site_.file, stop_.get_token());
@@ -188,6 +189,9 @@ Reloader::Successor Reloader::prepareNext() {
     auto changes = describeChanges(before->config, config);
     TlsListeners::Row tls = site_.tls.make(config);
     TlsUpstreams::Row server_tls = site_.server_tls.make(config);
+    auto added = std::make_shared<ListeningSockets>(
+        bindListeners(config, static_cast<unsigned>(site_.workers.size()), site_.inherited, &before->config));
+    EventLog::Next log = site_.log.prepare(config.log);
     Successor next = makeSuccessor(std::move(config), std::move(tls), std::move(server_tls), before.get());
     next.changes = std::move(changes);
     for (std::string& change : drainChanges(*before, *next.generation))
@@ -196,10 +200,10 @@ Reloader::Successor Reloader::prepareNext() {
     for (std::string& warning : site_.inherited.unusedWarnings(next.generation->config))
         if (std::find(known.begin(), known.end(), warning) == known.end())
             next.changes.push_back(std::move(warning));
-    // Late, since new sockets may draw to themselves whom the ones in force would let in.
-    giveSockets(next, openListeners(next.generation->config, static_cast<unsigned>(site_.workers.size()),
-                                    site_.inherited, &before->config));
-    site_.log.apply(next.generation->config.log);
+    giveSockets(next, added);
+    // Last, since these draw clients to themselves, who would be lost with them.
+    startListening(*added, next.generation->config, site_.inherited, &before->config);
+    site_.log.apply(std::move(log));
     return next;
 }
 
@@ -227,11 +231,10 @@ Reloader::Successor Reloader::makeSuccessor(Config config, TlsListeners::Row tls
     return next;
 }
 
-void Reloader::giveSockets(Successor& next, ListeningSockets added) {
+void Reloader::giveSockets(Successor& next, const std::shared_ptr<ListeningSockets>& added) {
     for (std::size_t i = 0; i < site_.workers.size(); ++i) {
-        auto sockets = std::make_shared<std::vector<ListeningSocket>>(std::move(added[i]));
-        auto task = site_.workers[i]->package([generation = next.generation, sockets](Worker& worker) {
-            worker.apply(generation, std::move(*sockets));
+        auto task = site_.workers[i]->package([generation = next.generation, added, i](Worker& worker) {
+            worker.apply(generation, std::move((*added)[i]));
         });
         next.tasks.push_back(std::move(task.first));
         next.done.push_back(std::move(task.second));

@@ -95,7 +95,7 @@ class Reloader {
     Successor prepareNext();
     Successor makeSuccessor(Config config, TlsListeners::Row tls, TlsUpstreams::Row server_tls,
                             const Generation* before);
-    void giveSockets(Successor& next, ListeningSockets added);
+    void giveSockets(Successor& next, const std::shared_ptr<ListeningSockets>& added);
     std::shared_ptr<Generation> makeGeneration(Config config, TlsListeners::Row tls,
                                                TlsUpstreams::Row server_tls, const Generation* before);
     void pollCertificates() noexcept;

@@ -127,6 +127,12 @@ fs::path resolved(const fs::path& file) {
     return error ? file : canonical;
 }
 
+/// Whether `file` is in `folder`, or is that.
+bool isBelow(const fs::path& file, const fs::path& folder) {
+    const fs::path below = resolved(file), above = resolved(folder);
+    return std::mismatch(above.begin(), above.end(), below.begin(), below.end()).first == above.end();
+}
+
 /// The configuration that a command line of `serve` names.
 fs::path configOf(std::string_view command) {
     constexpr std::string_view kOption = "--config";
@@ -284,12 +290,29 @@ bool readOnlyInUnit(const fs::path& file, const fs::path& config, const fs::path
             if (!path) return false;  // nobody knows here what is writable
             writable.push_back(std::string(parent) + folderIn(*path, name == "BindPaths"));
         }
-    if (!serves || !is_strict) return false;
-    const fs::path wanted = resolved(file);
-    return std::none_of(writable.begin(), writable.end(), [&](const std::string& folder) {
-        const fs::path above = resolved(folder);
-        return std::mismatch(above.begin(), above.end(), wanted.begin(), wanted.end()).first == above.end();
+    return serves && is_strict &&
+           std::none_of(writable.begin(), writable.end(),
+                        [&](const std::string& folder) { return isBelow(file, folder); });
+}
+
+std::string hiddenInUnitBy(const fs::path& file, const fs::path& config, const fs::path& root) {
+    constexpr const char* kHomes[] = {"/home", "/root", "/run/user"};
+    std::string homes;  // ProtectHome=
+    std::vector<std::string> closed;
+    const bool serves = readUnitOf(config, root, [&](std::string_view key, std::string_view value) {
+        if (key == "ProtectHome") homes = value;
+        if (key == "InaccessiblePaths" || key == "InaccessibleDirectories") addWords(closed, value);
     });
+    if (!serves) return "";
+    for (const std::string& word : closed)
+        if (const auto path = expanded(word); path && isBelow(file, folderIn(*path, false)))
+            return "InaccessiblePaths=" + folderIn(*path, false);
+    const bool are_hidden =
+        homes == "yes" || homes == "true" || homes == "on" || homes == "1" || homes == "tmpfs";
+    if (are_hidden && std::any_of(std::begin(kHomes), std::end(kHomes),
+                                  [&](const char* home) { return isBelow(file, home); }))
+        return "ProtectHome=" + homes;
+    return "";
 }
 
 std::uint64_t descriptorLimit(const fs::path& root) {

@@ -39,6 +39,11 @@ std::optional<ServiceUser> serviceUser(const std::filesystem::path& config,
 bool readOnlyInUnit(const std::filesystem::path& file, const std::filesystem::path& config,
                     const std::filesystem::path& root = "/");
 
+/// The setting of that unit that hides `file` from the gateway which it serves with `config`, whatever else the unit says:
+/// "ProtectHome=yes", "InaccessiblePaths=/srv". Empty: none.
+std::string hiddenInUnitBy(const std::filesystem::path& file, const std::filesystem::path& config,
+                           const std::filesystem::path& root = "/");
+
 /// As systemd.time(7) has it: "60", "1min 30s". Nothing for "infinity", and for what is none.
 std::optional<std::chrono::milliseconds> parseTimeSpan(std::string_view text);
 

@@ -35,14 +35,17 @@ std::uint64_t countLines(std::string_view text) {
 
 class EventLog::Writer {
   public:
-    explicit Writer(const LogConfig& config) : config_(config), target_(openLogTarget(config.target)) {}
+    explicit Writer(const LogConfig& config)
+        : config_(config), target_(openLogTarget(config.target)), next_config_(config) {}
 
     /// Until stop(); on the writer's thread.
     void run();
 
     void add(std::string_view line, LogLevel level) noexcept;
     void requestReopen() noexcept;
-    void moveTo(const LogConfig& config, std::unique_ptr<LogTarget> target);
+    void moveTo(Next next) noexcept;
+    /// That of the configuration that it has, or is to have.
+    std::string target() const;
     std::uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
 
     void stop();
@@ -67,7 +70,7 @@ class EventLog::Writer {
     bool failing_ = false;
     std::uint64_t lost_told_ = 0;
 
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable wake_;
     std::condition_variable ended_;
     LogBatch pending_;           // under mutex_, like all that follows
@@ -113,11 +116,16 @@ void EventLog::Writer::requestReopen() noexcept {
     wake_.notify_one();
 }
 
-void EventLog::Writer::moveTo(const LogConfig& config, std::unique_ptr<LogTarget> target) {
+std::string EventLog::Writer::target() const {
+    const std::lock_guard lock(mutex_);
+    return next_config_.target;
+}
+
+void EventLog::Writer::moveTo(Next next) noexcept {
     {
         const std::lock_guard lock(mutex_);
-        next_config_ = config;
-        next_target_ = std::move(target);
+        next_config_ = std::move(next.config);
+        next_target_ = std::move(next.target);
         idle_ = false;
     }
     wake_.notify_one();
@@ -258,10 +266,7 @@ void EventLog::Writer::end() {
 }
 
 EventLog::EventLog(const LogConfig& config)
-    : config_(config),
-      format_(config.format),
-      level_(config.level),
-      writer_(std::make_shared<Writer>(config)) {
+    : format_(config.format), level_(config.level), writer_(std::make_shared<Writer>(config)) {
     const SignalsBlocked blocked;
     thread_ = std::thread([writer = writer_] { writer->run(); });
 }
@@ -272,7 +277,7 @@ EventLog::~EventLog() {
     if (writer_->awaitEnd(kFarewell)) {
         thread_.join();
     } else {
-        tellStandardError(config_.target, "did not accept the last lines in time");
+        tellStandardError(writer_->target(), "did not accept the last lines in time");
         thread_.detach();
     }
 }
@@ -286,11 +291,16 @@ void EventLog::reopen() noexcept {
     writer_->requestReopen();
 }
 
-void EventLog::apply(const LogConfig& config) {
-    if (config.target != config_.target) writer_->moveTo(config, openLogTarget(config.target));
-    config_ = config;
-    format_.store(config.format, std::memory_order_relaxed);
-    level_.store(config.level, std::memory_order_relaxed);
+EventLog::Next EventLog::prepare(const LogConfig& config) const {
+    return {config, config.target == writer_->target() ? nullptr : openLogTarget(config.target)};
+}
+
+void EventLog::apply(Next next) noexcept {
+    const LogFormat format = next.config.format;
+    const LogLevel level = next.config.level;
+    if (next.target) writer_->moveTo(std::move(next));
+    format_.store(format, std::memory_order_relaxed);
+    level_.store(level, std::memory_order_relaxed);
 }
 
 std::uint64_t EventLog::lost() const noexcept {

@@ -11,6 +11,7 @@
 
 #include "gateway/log/event_sink.h"
 #include "gateway/log/log_config.h"
+#include "gateway/log/log_target.h"
 
 #include <atomic>
 #include <chrono>
@@ -41,9 +42,15 @@ class EventLog final : public EventSink {
     /// cannot be opened, the old one stays in use and a `log.failed` line says so.
     void reopen() noexcept;
 
-    /// Applies another configuration, at a reload. Any thread, one at a time. Throws ConfigError, without changing
-    /// anything, when the new target cannot be opened.
-    void apply(const LogConfig& config);
+    /// Another configuration, and its target where that is another one.
+    struct Next {
+        LogConfig config;
+        std::unique_ptr<LogTarget> target;
+    };
+    /// Changes nothing yet. Throws ConfigError when the new target cannot be opened.
+    Next prepare(const LogConfig& config) const;
+    /// Puts it in force, at a reload. Any thread, one at a time.
+    void apply(Next next) noexcept;
 
     std::uint64_t lost() const noexcept;  ///< lines dropped since the start. Any thread.
 
@@ -51,7 +58,6 @@ class EventLog final : public EventSink {
     LogFormat format() const noexcept override { return format_.load(std::memory_order_relaxed); }
 
     class Writer;
-    LogConfig config_;
     std::atomic<LogFormat> format_;
     std::atomic<LogLevel> level_;
     // Shared with the writer's thread, which may outlive this object when its target does not return from a write.

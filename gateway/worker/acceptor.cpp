@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <exception>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -34,9 +35,13 @@ void Acceptor::onReadable(const Poco::AutoPtr<Poco::Net::ReadableNotification>&)
     owner_.onTurnOver();  // nothing of this may be needed any more
 }
 
-void Acceptor::acceptWaiting() {
-    // No more than a queue holds: a flood of new clients is no reason to keep it open.
-    for (int turn = 0; turn < kListenBacklog / kAcceptsPerTurn && acceptClients(); ++turn) {
+void Acceptor::acceptWaiting() noexcept {
+    try {
+        // No more than a queue holds: a flood of new clients is no reason to keep it open.
+        for (int turn = 0; turn < kListenBacklog / kAcceptsPerTurn && acceptClients(); ++turn) {
+        }
+    } catch (const std::exception&) {
+        // Even pausing takes memory. A new configuration must come into force wholly all the same.
     }
 }
 

@@ -49,8 +49,8 @@ class Acceptor final : private Timer {
         listening_.listener = index;
         setInheritable(listening_.descriptor.get(), listener);
     }
-    /// Accepts those who wait, as the kernel resets them once the socket is closed.
-    void acceptWaiting();
+    /// Accepts those who wait, as the kernel resets them once the socket is closed; for want of memory not all of them.
+    void acceptWaiting() noexcept;
 
   private:
     using Observer = Poco::NObserver<Acceptor, Poco::Net::ReadableNotification>;

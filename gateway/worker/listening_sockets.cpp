@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/worker/listening_sockets.h"
 
+#include "gateway/config/addresses.h"
 #include "gateway/config/values.h"
 #include "gateway/io/socket_address.h"
 #include "gateway/worker/port_listeners.h"
@@ -32,31 +33,6 @@ std::string causeOf(int error) {
 
 std::string cannotListen(const ListenerConfig& listener, const Endpoint& at, const std::string& cause) {
     return fmt::format("listener \"{}\": cannot listen on {}: {}", listener.name, at.toString(), cause);
-}
-
-bool isWildcard(const Endpoint& endpoint) {
-    return endpoint.address == IpAddress{} || endpoint.address == IpAddress::fromV4({0, 0, 0, 0});
-}
-
-// [::] serves IPv4 too, unless the file binds that family's wildcard itself.
-bool v6Only(const Config& config, const Endpoint& endpoint) {
-    const Endpoint v4{IpAddress::fromV4({0, 0, 0, 0}), endpoint.port};
-    return endpoint.address != IpAddress{} ||
-           std::any_of(config.listeners.begin(), config.listeners.end(), [&](const ListenerConfig& listener) {
-               return std::find(listener.addresses.begin(), listener.addresses.end(), v4) !=
-                      listener.addresses.end();
-           });
-}
-
-/// Whether a socket on `at` of `config` takes connections to `address`.
-bool covers(const Config& config, const Endpoint& at, const IpAddress& address) {
-    if (!isWildcard(at)) return at.address == address;
-    return at.address.isV4() == address.isV4() || (address.isV4() && !v6Only(config, at));
-}
-
-/// Whether the kernel keeps one from being bound while the other is.
-bool collide(const Config& one, const Endpoint& at, const Config& other, const Endpoint& there) {
-    return at.port == there.port && (covers(one, at, there.address) || covers(other, there, at.address));
 }
 
 std::vector<Endpoint> addressesOf(const Config& config) {
@@ -101,20 +77,33 @@ class Opening {
     bool isOpen(const Endpoint& at) const {
         return contains(in_force_, at) && staysBound(*before_, config_, at);
     }
-    Descriptor open(const ListenerConfig& listener, const Endpoint& at, bool first) const {
+    Descriptor bind(const ListenerConfig& listener, const Endpoint& at, bool first) const {
         const SocketAddress address(at);
         Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
         const int fd = socket.get();
         if (fd < 0) fail(listener, at, errno);
         enable(fd, SOL_SOCKET, SO_REUSEADDR);
-        if (!first || mayOverlap(at)) enable(fd, SOL_SOCKET, SO_REUSEPORT);
-        if (address.family() == AF_INET6) enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, v6Only(config_, at) ? 1 : 0);
+        // Otherwise the kernel would let another gateway of the same user listen beside this one, too.
+        if (!first || (inTheWay(at) && strangersOn(at) == std::optional(false)))
+            enable(fd, SOL_SOCKET, SO_REUSEPORT);
+        if (address.family() == AF_INET6)
+            enable(fd, IPPROTO_IPV6, IPV6_V6ONLY, config::isV6Only(config_, at) ? 1 : 0);
         enable(fd, IPPROTO_TCP, TCP_NODELAY);  // which no client may be accepted without
-        if (::bind(fd, address.get(), address.size()) < 0 || ::listen(fd, kListenBacklog) < 0)
-            fail(listener, at, errno);
-        setInheritable(fd, listener);
-        if (first) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+        if (::bind(fd, address.get(), address.size()) < 0) fail(listener, at, errno);
         return socket;
+    }
+    void listen(const ListeningSocket& socket) const {
+        const ListenerConfig& listener = config_.listeners[socket.listener];
+        const int fd = socket.descriptor.get();
+        if (!socket.shared && ::listen(fd, kListenBacklog) < 0) fail(listener, socket.local, errno);
+        setInheritable(fd, listener);
+        if (!socket.shared) enable(fd, SOL_SOCKET, SO_REUSEPORT);
+    }
+    /// Fails where another gateway has come to listen since `socket`, which listens now, was bound with SO_REUSEPORT.
+    void requireAlone(const ListeningSocket& socket) const {
+        if (!socket.shared && inTheWay(socket.local) &&
+            strangersOn(socket.local, true) != std::optional(false))
+            fail(config_.listeners[socket.listener], socket.local, EADDRINUSE);
     }
 
     [[noreturn]] void fail(const ListenerConfig& listener, const Endpoint& at, int error) const {
@@ -127,26 +116,17 @@ class Opening {
     /// The address in force, soon to be closed, that keeps `at` from being bound; null: none.
     const Endpoint* inTheWay(const Endpoint& at) const {
         const auto found = std::find_if(in_force_.begin(), in_force_.end(), [&](const Endpoint& own) {
-            return !staysBound(*before_, config_, own) && collide(config_, at, *before_, own);
+            return !staysBound(*before_, config_, own) && config::collide(config_, at, *before_, own);
         });
         return found == in_force_.end() ? nullptr : &*found;
     }
-    /// With SO_REUSEPORT the kernel would let another gateway of the same user listen beside this one, too: that
-    /// must go on to be refused, and so must what a start with this configuration would refuse.
-    bool mayOverlap(const Endpoint& at) const {
-        if (!inTheWay(at)) return false;
-        const std::vector<Endpoint> next = addressesOf(config_);
-        const bool with_another = std::any_of(next.begin(), next.end(), [&](const Endpoint& other) {
-            return other != at && collide(config_, at, config_, other);
-        });
-        return !with_another && strangersOn(at) == std::optional(false);
-    }
-    /// None: it cannot be known.
-    std::optional<bool> strangersOn(const Endpoint& at) const {
-        const auto listening = addressesListening(at.port);
-        if (!listening) return std::nullopt;
-        return std::any_of(listening->begin(), listening->end(), [&](const IpAddress& address) {
-            return !contains(in_force_, {address, at.port}) && covers(config_, at, address);
+    /// None: it cannot be known. `listening`: this process has a socket on `at`.
+    std::optional<bool> strangersOn(const Endpoint& at, bool listening = false) const {
+        const auto others = addressesListening(at.port);
+        if (!others) return std::nullopt;
+        return std::any_of(others->begin(), others->end(), [&](const IpAddress& address) {
+            return !contains(in_force_, {address, at.port}) && !(listening && address == at.address) &&
+                   config::covers(config_, at, address);
         });
     }
     std::string holderOf(const ListenerConfig& listener, const Endpoint& at) const {
@@ -240,7 +220,8 @@ std::vector<std::string> InheritedSockets::unusedWarnings(const Config& config) 
 std::string InheritedSockets::holding(const Endpoint& at) const {
     const auto found = std::find_if(sockets_.begin(), sockets_.end(), [&](const Inherited& socket) {
         return socket.local.port == at.port &&
-               (socket.local.address == at.address || isWildcard(socket.local) || isWildcard(at));
+               (socket.local.address == at.address || config::isWildcard(socket.local.address) ||
+                config::isWildcard(at.address));
     });
     return found == sockets_.end() ? std::string() : found->text();
 }
@@ -250,10 +231,10 @@ std::string InheritedSockets::Inherited::text() const {
 }
 
 bool staysBound(const Config& before, const Config& next, const Endpoint& at) {
-    return contains(addressesOf(next), at) && v6Only(before, at) == v6Only(next, at);
+    return contains(addressesOf(next), at) && config::isV6Only(before, at) == config::isV6Only(next, at);
 }
 
-ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited,
+ListeningSockets bindListeners(const Config& config, unsigned workers, const InheritedSockets& inherited,
                                const Config* before) {
     const Opening opening(config, inherited, before);
     ListeningSockets sockets(workers);
@@ -262,15 +243,32 @@ ListeningSockets openListeners(const Config& config, unsigned workers, const Inh
         for (const Endpoint& at : listener.addresses) {
             if (opening.isOpen(at)) continue;
             const int shared = inherited.find(listener.name, at);
-            if (shared >= 0) setInheritable(shared, listener);
             for (unsigned worker = 0; worker < workers; ++worker) {
                 Descriptor socket = shared >= 0 ? Descriptor(::fcntl(shared, F_DUPFD_CLOEXEC, 0))
-                                                : opening.open(listener, at, worker == 0);
+                                                : opening.bind(listener, at, worker == 0);
                 if (socket.get() < 0) opening.fail(listener, at, errno);
-                sockets[worker].push_back({std::move(socket), index, at, isWildcard(at)});
+                sockets[worker].push_back(
+                    {std::move(socket), index, at, config::isWildcard(at.address), shared >= 0});
             }
         }
     }
+    return sockets;
+}
+
+void startListening(const ListeningSockets& sockets, const Config& config, const InheritedSockets& inherited,
+                    const Config* before) {
+    const Opening opening(config, inherited, before);
+    for (const auto& worker : sockets)
+        for (const ListeningSocket& socket : worker)
+            opening.listen(socket);
+    if (sockets.empty()) return;
+    for (const ListeningSocket& socket : sockets.front())
+        opening.requireAlone(socket);
+}
+
+ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited) {
+    ListeningSockets sockets = bindListeners(config, workers, inherited);
+    startListening(sockets, config, inherited);
     return sockets;
 }
 
@@ -278,7 +276,8 @@ void giveListeners(const ListeningSockets& sockets, uid_t user) noexcept {
     for (const auto& worker : sockets)
         for (const ListeningSocket& socket : worker)
             // Where that is not allowed, a reload that would need it says so.
-            static_cast<void>(::fchown(socket.descriptor.get(), user, static_cast<gid_t>(-1)) == 0);
+            if (!socket.shared)
+                static_cast<void>(::fchown(socket.descriptor.get(), user, static_cast<gid_t>(-1)) == 0);
 }
 
 }  // namespace mailgate

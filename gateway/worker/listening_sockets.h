@@ -10,7 +10,6 @@
 #include <sys/types.h>
 
 #include <cstddef>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +29,7 @@ struct ListeningSocket {
     std::size_t listener = 0;  ///< index into Config::listeners
     Endpoint local;            ///< as configured
     bool wildcard = false;     ///< the address that a client connected to has to be asked for
+    bool shared = false;       ///< an inherited one, which all workers have and systemd keeps
 };
 
 /// What the connections inherit that `fd`, which listens, accepts from now on, so that it costs them no system call: TCP_NODELAY,
@@ -73,15 +73,24 @@ bool staysBound(const Config& before, const Config& next, const Endpoint& at);
 
 /// Binds what `config` names, but for what goes on as it is for the configuration in force (`before`). The
 /// kernel spreads connections over a listener's sockets (SO_REUSEPORT), yet no other process can join them:
-/// the first socket is bound and listens without the option, which fails when anybody holds the address, and
-/// gets it only then. Where nobody holds it but sockets of `before` that will be closed (a wildcard takes the
+/// the first socket is bound and listens without the option, which fails when anybody listens there, and
+/// gets it only then. Where nobody does but sockets of `before` that will be closed (a wildcard takes the
 /// place of an address, or the other way round), it has the option from the beginning, as they do. An inherited
-/// socket is shared by the workers instead. Throws ListenError.
-ListeningSockets openListeners(const Config& config, unsigned workers, const InheritedSockets& inherited = {},
+/// socket is shared by the workers instead. Nobody connects to them yet. Throws ListenError.
+ListeningSockets bindListeners(const Config& config, unsigned workers, const InheritedSockets& inherited = {},
                                const Config* before = nullptr);
 
+/// From now on those of bindListeners(), called with the same, may draw to themselves whom the ones in force would let
+/// in. Throws ListenError where another process has come in between.
+void startListening(const ListeningSockets& sockets, const Config& config,
+                    const InheritedSockets& inherited = {}, const Config* before = nullptr);
+
+/// Both.
+ListeningSockets openListeners(const Config& config, unsigned workers,
+                               const InheritedSockets& inherited = {});
+
 /// Makes them those of the user whose process will open the later ones: where sockets of two users would collide,
-/// the kernel lets neither have SO_REUSEPORT.
+/// the kernel lets neither have SO_REUSEPORT. Those that systemd keeps stay its own.
 void giveListeners(const ListeningSockets& sockets, uid_t user) noexcept;
 
 }  // namespace mailgate

@@ -103,25 +103,27 @@ void Worker::apply(std::shared_ptr<const Generation> generation, std::vector<Lis
     opened.reserve(added.size());
     for (ListeningSocket& socket : added)
         opened.push_back(makeAcceptor(std::move(socket)));
-    std::vector<std::unique_ptr<Acceptor>> kept;
-    std::vector<std::size_t> indices;
-    kept.reserve(acceptors_.size() + opened.size());
-    indices.reserve(acceptors_.size());
-    // Closing comes next, while the acceptors' indices still mean the old generation.
     const std::vector<ListenerConfig>& listeners = generation->config.listeners;
-    for (auto& acceptor : acceptors_) {
-        if (!staysBound(generation_->config, generation->config, acceptor->local())) {
-            acceptor->acceptWaiting();
-            continue;
-        }
+    std::vector<std::size_t> indices;  // of the new listeners, by acceptor; no listener's: it is closed
+    for (const auto& acceptor : acceptors_) {
+        const bool stays = staysBound(generation_->config, generation->config, acceptor->local());
         const auto found =
             std::find_if(listeners.begin(), listeners.end(), [&](const ListenerConfig& listener) {
-                return std::find(listener.addresses.begin(), listener.addresses.end(), acceptor->local()) !=
-                       listener.addresses.end();
+                return stays && std::find(listener.addresses.begin(), listener.addresses.end(),
+                                          acceptor->local()) != listener.addresses.end();
             });
-        kept.push_back(std::move(acceptor));
         indices.push_back(static_cast<std::size_t>(found - listeners.begin()));
     }
+    std::vector<std::unique_ptr<Acceptor>> kept;
+    kept.reserve(acceptors_.size() + opened.size());
+    // Closing comes next, while the acceptors' indices still mean the old generation. Nothing fails from here on.
+    for (std::size_t i = 0; i < acceptors_.size(); ++i) {
+        if (indices[i] < listeners.size())
+            kept.push_back(std::move(acceptors_[i]));
+        else
+            acceptors_[i]->acceptWaiting();
+    }
+    std::erase(indices, listeners.size());
     acceptors_ = std::move(kept);
     generation_ = std::move(generation);
     table_ = {};

@@ -35,7 +35,8 @@ struct OpenOptions {
     /// long; who reads all of it from time to time needs no more, and would keep whatever there is.
     unsigned cache_kib = 65'536;
     /// The end of a sentence that begins with what is damaged.
-    std::string_view when_damaged = "restore it from a backup, or move it away and import the rules again";
+    std::string_view when_damaged =
+        "stop the gateway, then restore it from a backup, or move it away and import the rules again";
 };
 
 /// "sqlite:PATH" to PATH. Throws StoreError(BadInput).

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A reload is a transaction: it waits for nobody who matters, is in force wholly or not at all, and measures go on."""
 
+import concurrent.futures
 import itertools
 import os
 import pathlib
@@ -155,15 +156,33 @@ class AllOrNothing(Reloaded):
         self.wildcards_come_and_go(gateway, int(second.rsplit(":", 1)[1]))
 
     def wildcards_come_and_go(self, gateway, port):
-        """Its own sockets, opened as root or as the user whom it became, are not in its way."""
-        for addresses in (["127.0.0.2"], ["0.0.0.0"], ["127.0.0.2", "127.0.0.1"], ["[::]"], ["[::]", "0.0.0.0"], ["[::]"], ["127.0.0.1"]):
-            gateway.listeners[0]["address"] = [f"{address}:{port}" for address in addresses]
-            gateway.write_config()
-            done = gateway.run("reload")
-            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-            local = "127.0.0.2" if addresses[0] == "127.0.0.2" else "127.0.0.1"
-            with proxyclient.connect(port, proxyclient.header_v2("198.51.100.7"), address=local) as client:
-                self.assertEqual(proxyclient.read_line(client), b"220 new\r\n", addresses)
+        """Its own sockets, opened as root or as the user whom it became, are not in its way, and nobody is refused meanwhile."""
+        over, greeted, reset = threading.Event(), [], []
+
+        def connect_all_the_time():
+            while not over.is_set():
+                try:
+                    with proxyclient.connect(port, proxyclient.header_v2("198.51.100.7"), address="127.0.0.2") as client:
+                        greeted.append(proxyclient.read_line(client))
+                except (ConnectionResetError, BrokenPipeError) as error:  # between the last accept and the close
+                    reset.append(error)
+        with concurrent.futures.ThreadPoolExecutor(2) as clients:
+            running = []
+            try:
+                for addresses in (["127.0.0.2"], ["0.0.0.0"], ["127.0.0.2", "127.0.0.1"], ["[::]"], ["[::]", "0.0.0.0"], ["[::]"], ["127.0.0.2"]):
+                    gateway.listeners[0]["address"] = [f"{address}:{port}" for address in addresses]
+                    gateway.write_config()
+                    done = gateway.run("reload")
+                    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                    running = running or [clients.submit(connect_all_the_time) for _ in range(2)]
+                    served = len(greeted)
+                    wait_until(lambda served=served: len(greeted) >= served + 4 or any(one.done() for one in running), "clients")
+            finally:
+                over.set()
+        for one in running:
+            one.result()  # refused, or in time not answered
+        self.assertEqual(set(greeted), {b"220 new\r\n"})
+        self.assertLess(len(reset), len(greeted) / 2)
 
     def test_a_reload_needs_no_thread_where_nothing_new_is_watched(self):
         old, new = self.serve(checked_smtp), self.serve(lambda c: checked_smtp(c, b"220 new\r\n"))

@@ -662,10 +662,11 @@ void quickCheck(sqlite::Database& database) {
     const std::string finding = database.text("PRAGMA quick_check(1)");
     database.run("PRAGMA ignore_check_constraints = OFF");
     if (finding != "ok")
-        throw StoreError(StoreError::Kind::Damaged,
-                         fmt::format("{}: the database is damaged ({}): restore it from a backup, or move it "
-                                     "away and import the rules again",
-                                     database.path(), printable(finding, 200)));
+        throw StoreError(
+            StoreError::Kind::Damaged,
+            fmt::format("{}: the database is damaged ({}): stop the gateway, then restore it from a "
+                        "backup, or move it away and import the rules again",
+                        database.path(), printable(finding, 200)));
 }
 
 }  // namespace mailgate::store::schema

@@ -49,6 +49,15 @@ TEST_F(RunningGatewayTest, AChangeInAnotherStoreIsNotInForce) {
                 HasSubstr("warning: the running gateway reads the rules in /var/lib/elsewhere.db"));
 }
 
+TEST_F(RunningGatewayTest, AChangeOfRulesThatItCannotReadIsNotInForce) {
+    control_.now.rules_failed = true;
+    const Ran done = run({"access", "allow", "192.0.2.1"});
+    EXPECT_EQ(done.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(done.output, HasSubstr("added rule 1"));
+    EXPECT_THAT(done.errors, AllOf(HasSubstr("the running gateway cannot read the rules"),
+                                   HasSubstr("the change is not in force")));
+}
+
 TEST_F(RunningGatewayTest, ADatabaseThatItHasReadIsNotMadeAnew) {
     control_.now.rules = 20'085;
     const std::string path = folder_.file("mailgate.db");

@@ -229,6 +229,8 @@ TEST_F(ReloaderTest, AReloadThatFailsAtAnyStepChangesNothing) {
     HeldPort free;
     free.release();
     const std::string max = "max_sessions = 7";
+    rules_.failed = true;  // as the watcher in force has told, once
+    rules_.loaded_ms = 1;
     struct Step {
         const char* error;
         std::function<void()> configure;
@@ -238,7 +240,7 @@ TEST_F(ReloaderTest, AReloadThatFailsAtAnyStepChangesNothing) {
         {"unknown key", [&] { configure("max_sesions = 7"); }},
         {"store.url can only change with a restart",
          [&] { configure(max + "\n[store]\nurl = \"sqlite:other.db\""); }},
-        // Every address that the file names is tried, the free one too.
+        // Every address that the file names is tried, the free one too; for the new listeners the rules would be read anew.
         {"cannot listen on 127.0.0.1:",
          [&] { configure(max, listener("free", free.number()) + listener("taken", taken.number())); }},
         {"log.target: cannot open ",
@@ -252,6 +254,8 @@ TEST_F(ReloaderTest, AReloadThatFailsAtAnyStepChangesNothing) {
         EXPECT_EQ(reloader_.current(), before) << step.error;
         EXPECT_EQ(state_.max_sessions, 100u) << step.error;
         EXPECT_TRUE(HeldPort(free.number()).bound()) << step.error << ": a socket was left";
+        EXPECT_TRUE(rules_.failed && rules_.loaded_ms == 1)
+            << step.error << ": the alarm of the rules is gone";
         EXPECT_THAT(logged(step.error), AllOf(HasSubstr("config.failed"), Not(HasSubstr("config.reloaded"))));
     }
     configure(max);

@@ -146,6 +146,26 @@ TEST_F(ServiceUnitTest, OnlyItsOwnFoldersCanBeWrittenWhereTheSystemIsProtected) 
     EXPECT_FALSE(readOnly("/data/j.db"));
 }
 
+TEST_F(ServiceUnitTest, SomePlacesAreHiddenWhateverElseItSays) {
+    const fs::path config = "/etc/mailgate/mailgate.toml";
+    const auto setting = [&](const char* file) { return hiddenInUnitBy(file, config, folder_.path()); };
+    EXPECT_EQ(setting("/srv/j.db"), "") << "no unit";
+    write("lib/systemd/system/mailgate.service",
+          "[Service]\nExecStart=/usr/bin/mailgate serve\nProtectHome=yes\nInaccessiblePaths=-/mnt -/srv\n"
+          "ReadWritePaths=/srv/mailgate /home/mailgate\n");
+    EXPECT_EQ(setting("/srv/mailgate/j.db"), "InaccessiblePaths=/srv");
+    EXPECT_EQ(setting("/home/mailgate/j.db"), "ProtectHome=yes");
+    EXPECT_EQ(setting("/root/j.db"), "ProtectHome=yes");
+    EXPECT_EQ(setting("/srvs/j.db"), "");
+    EXPECT_EQ(setting("/var/lib/mailgate/j.db"), "");
+    EXPECT_EQ(hiddenInUnitBy("/srv/j.db", "/home/bob/mailgate.toml", folder_.path()), "")
+        << "not that service";
+    write("etc/systemd/system/mailgate.service.d/10-a.conf",
+          "[Service]\nProtectHome=read-only\nInaccessiblePaths=\n");
+    EXPECT_EQ(setting("/srv/j.db"), "");
+    EXPECT_EQ(setting("/home/mailgate/j.db"), "");
+}
+
 TEST_F(ServiceUnitTest, ADrainThatLastsLongerIsWarnedOf) {
     Config config;
     config.drain_timeout = 60s;

@@ -121,6 +121,7 @@ class AcceptorTest : public testing::Test, public Acceptor::Owner {
     }
     void onPaused(const ListeningSocket&, int error) override {
         note([&] { told_.push_back("paused " + std::to_string(error)); });
+        if (pausing_fails_) throw std::bad_alloc();
     }
     void onResumed(const ListeningSocket&, bool closed) override {
         note([&] { told_.push_back(closed ? "closed" : "resumed"); });
@@ -139,6 +140,7 @@ class AcceptorTest : public testing::Test, public Acceptor::Owner {
     std::vector<Descriptor> clients_;
     std::vector<std::string> told_;
     bool out_of_memory_ = false;
+    bool pausing_fails_ = false;
 };
 
 TEST_F(AcceptorTest, HandsOverEachConnectionWithItsPeer) {
@@ -194,6 +196,16 @@ TEST_F(AcceptorTest, RestsWhereTheOwnerHasNoMemoryForAConnection) {
     EXPECT_EQ(told_[0], "paused " + std::to_string(ENOMEM));
     const Descriptor second = connect();
     EXPECT_TRUE(eventually([&] { return clients_.size() == 1 && told_.size() == 2; }));
+}
+
+TEST_F(AcceptorTest, WithoutMemoryEvenForAPauseItStillComesToItsEnd) {
+    run([&] {
+        const Descriptor client = connect();
+        out_of_memory_ = pausing_fails_ = true;
+        acceptor_->acceptWaiting();
+        acceptor_.reset();
+    });
+    EXPECT_EQ(told_, (std::vector{"paused " + std::to_string(ENOMEM), std::string("closed")}));
 }
 
 TEST_F(AcceptorTest, SaysThatItIsClosedWhileItRests) {

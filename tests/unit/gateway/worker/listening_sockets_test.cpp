@@ -21,6 +21,13 @@
 namespace mailgate {
 namespace {
 
+/// What a reload opens, all in one.
+ListeningSockets openBeside(const Config& before, const Config& config) {
+    ListeningSockets sockets = bindListeners(config, 2, {}, &before);
+    startListening(sockets, config, {}, &before);
+    return sockets;
+}
+
 /// A port that nobody has now.
 std::uint16_t freePort(const char* address) {
     const SocketAddress any({*IpAddress::parse(address), 0});
@@ -129,7 +136,7 @@ TEST(ListeningSockets, AWildcardAndAnAddressTakeEachOthersPlace) {
         for (const std::string& address : step.addresses)
             addresses.push_back({*IpAddress::parse(address), port});
         const Config next = listeningOn(addresses);
-        ListeningSockets added = openListeners(next, 2, {}, &before);
+        ListeningSockets added = openBeside(before, next);
         // As the workers do.
         for (std::size_t worker = 0; worker < open.size(); ++worker) {
             std::erase_if(open[worker], [&](const ListeningSocket& socket) {
@@ -154,17 +161,34 @@ TEST(ListeningSockets, TheOwnOnesInTheWayAreNoReasonToJoinAnotherGateway) {
     {
         const auto others = openListeners(listeningOn({{*IpAddress::parse("127.0.0.3"), port}}), 2);
         try {
-            openListeners(wildcard, 2, {}, &ours);
+            bindListeners(wildcard, 2, {}, &ours);
             FAIL() << "the port was shared";
         } catch (const ListenError& error) {
             EXPECT_THAT(error.what(), ::testing::HasSubstr("another mailgate"));
         }
     }
-    EXPECT_NO_THROW(openListeners(wildcard, 2, {}, &ours));
-    // What a start with that file would refuse.
-    EXPECT_THROW(openListeners(listeningOn({{IpAddress{}, port}, {*IpAddress::parse("127.0.0.3"), port}}), 2,
-                               {}, &ours),
-                 ListenError);
+    EXPECT_NO_THROW(openBeside(ours, wildcard));
+}
+
+/// One that comes while the rest of a reload is made.
+TEST(ListeningSockets, AnotherGatewayThatHasComeSinceTheyWereBoundIsNotJoined) {
+    const std::uint16_t port = freePort("0.0.0.0");
+    const Config none, ours = listeningOn({{*IpAddress::parse("127.0.0.2"), port}});
+    const Config wildcard = listeningOn({{*IpAddress::parse("0.0.0.0"), port}});
+    const auto refusal = [&](const Config& before) -> std::string {
+        const auto bound = bindListeners(wildcard, 2, {}, &before);
+        EXPECT_NE(connectTo({*IpAddress::parse("127.0.0.4"), port}), 0) << "nobody is drawn to it yet";
+        const auto others = openListeners(listeningOn({{*IpAddress::parse("127.0.0.3"), port}}), 2);
+        try {
+            startListening(bound, wildcard, {}, &before);
+        } catch (const ListenError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    EXPECT_THAT(refusal(none), ::testing::HasSubstr("another mailgate"));
+    const auto own = openListeners(ours, 2);
+    EXPECT_THAT(refusal(ours), ::testing::HasSubstr("another mailgate"));
 }
 
 /// Sockets of a user who is not the one that reloads.
@@ -175,7 +199,7 @@ void reloadAsAnother(bool given) {
     if (given) giveListeners(own, 1);
     if (::setuid(1) != 0) ::_exit(2);
     try {
-        openListeners(listeningOn({{*IpAddress::parse("0.0.0.0"), port}}), 2, {}, &ours);
+        openBeside(ours, listeningOn({{*IpAddress::parse("0.0.0.0"), port}}));
     } catch (const ListenError& error) {
         ::fprintf(stderr, "%s\n", error.what());
         ::_exit(1);
