@@ -496,6 +496,8 @@ void SqliteRuleStore::finishCheck() {
 
 std::shared_ptr<const AccessTable> SqliteRuleStore::readSoundTable(std::span<const std::string> listeners) {
     std::shared_ptr<const AccessTable> table;
+    // Who asks whether a start would go by it.
+    if (options_.use == Use::Inspect) schema::quickCheck(database());
     try {
         table = readTable(listeners);
     } catch (const StoreError&) {

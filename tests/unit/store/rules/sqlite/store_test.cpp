@@ -1326,6 +1326,8 @@ TEST_F(RuleStoreTest, DamageIsAnErrorUntilTheFileIsWholeAgain) {
         write(std::string(std::min(whole.size() - first * kPage, 6 * kPage), 'x'));
         for (int time = 0; time < 3; ++time)
             EXPECT_THROW(read(), StoreError);
+        EXPECT_THROW(openRules("sqlite:" + file_, {.use = RuleStore::Use::Inspect})->load({}), StoreError)
+            << "as a start would, before it";
         write(whole.substr(first * kPage, 6 * kPage));
         EXPECT_EQ(read(), 19u);
         EXPECT_EQ(store_->waitForChange(kAMoment), News::None);
