@@ -193,8 +193,14 @@ PushPlan planPush(const OwnRules& own, const std::vector<SharedRule>& fleet, Uni
         else
             plan.uploads.push_back(std::move(wish.rule));
     }
-    for (const std::int64_t id : changed)
-        if (!replaced.contains(id)) plan.conflicts.push_back({std::nullopt, *there.numbered(id)});
+    for (const std::int64_t id : changed) {
+        if (replaced.contains(id)) continue;
+        const SharedRule& theirs = *there.numbered(id);
+        if (isOver(theirs, now))
+            plan.same.push_back(theirs);  // it goes for all at once
+        else
+            plan.conflicts.push_back({std::nullopt, theirs});
+    }
     return plan;
 }
 
@@ -223,14 +229,30 @@ static std::vector<PushOutcome::Overruled> overruledOf(const OwnRules& asked, co
     return overruled;
 }
 
+/// The shell's REPLACE, or a number that it has given to another rule, leaves no mark of what was there: the fleet's rules that are not
+/// here are changed, too.
+static void addDisplaced(OwnRules& own, const std::vector<SharedRule>& here,
+                         const std::vector<SharedRule>& fleet) {
+    std::set<std::int64_t> known;
+    for (const SharedRule& rule : here)
+        known.insert(rule.id);
+    for (const SharedRule& rule : own.added)
+        known.erase(rule.id);
+    for (const auto& [id, changed] : own.changed)
+        known.insert(id);
+    for (const SharedRule& rule : fleet)
+        if (!known.contains(rule.id)) own.changed.emplace_back(rule.id, std::nullopt);
+}
+
 PushOutcome pushToFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
     PushOutcome outcome;
     // While another gateway has the fleet's lock, this one may already follow what that changes.
     const OwnRules asked = replica.membership() ? replica.ownRules() : OwnRules{};
     changeBoth(replica, fleet, [&](const FleetState& state) {
         bringUp(replica, state, fleet);
-        const OwnRules own = replica.ownRules();
+        OwnRules own = replica.ownRules();
         const std::vector<SharedRule> there = fleet.everything().rules;
+        addDisplaced(own, replica.everythingHere().rules, there);
         outcome.overruled = overruledOf(asked, own, there);
         outcome.plan = planPush(own, there, request.now);
         requireAllReadable(outcome.plan, request.prefer);

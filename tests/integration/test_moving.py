@@ -39,7 +39,7 @@ def setUpModule():
         [mailgate.upstream("postfix", postfix.proxy_port)], admin={"socket": "mailgate.sock"})
     sender = Postfix(scratch, name="sender", settings={
         "myhostname": "mail.partner.example", "virtual_mailbox_domains": "", "minimal_backoff_time": "1s",
-        "maximal_backoff_time": "1s", "queue_run_delay": "1s",
+        "maximal_backoff_time": "1s", "queue_run_delay": "1s", "transport_retry_time": "1s",
         "smtp_skip_5xx_greeting": "no",  # by default a Postfix keeps what a 554 greeting refuses
         "relayhost": f"[127.0.0.1]:{gateway.port('direct')}"})
 

@@ -190,9 +190,10 @@ class Application {
         unmark_(id);
     }
 
-    /// False: it cannot be read, and is not put.
+    /// False: it cannot be read, and is not put; nor does anything make room for it.
     bool put(const SharedRule& rule) {
         if (!isReadable(rule)) return false;
+        const auto saved = [&](const char* what) { database_.run(std::string(what) + " putting_rule"); };
         find_.reset();
         find_.bind(1, std::string_view(rule.network));
         find_.bind(2, std::string_view(rule.listener));
@@ -201,6 +202,7 @@ class Application {
         const std::int64_t other = find_.step() ? find_.number(0) : 0;
         find_.reset();
         if (other != 0) {
+            saved("SAVEPOINT");
             // One of the fleet's is there by what the shell has made of it: the fleet still has it.
             if (isOwn(database_, other))
                 unmark_(other);
@@ -223,7 +225,13 @@ class Application {
         put_.bind(15, used == used_.end() ? 0 : used->second.first);
         bindOptional(put_, 16, used == used_.end() ? std::nullopt : used->second.second);
         put_.step();
-        return sqlite3_changes(database_.handle()) == 1;
+        const bool is_put = sqlite3_changes(database_.handle()) == 1;
+        put_.reset();
+        if (other != 0) {
+            if (!is_put) saved("ROLLBACK TO");
+            saved("RELEASE");
+        }
+        return is_put;
     }
 
   private:

@@ -650,12 +650,10 @@ void checkTriggers(sqlite::Database& database) {
     if (const int code = readTriggers(database.handle(), found); code != SQLITE_OK) database.fail(code);
     const std::string difference = differenceOf(found, expectedTriggers());
     if (difference.empty()) return;
-    throw StoreError(
-        StoreError::Kind::Damaged,
-        fmt::format(
-            "{}: {}: rules may have been changed without a trace. Restore the file from a backup, or look "
-            "through what `mailgate access export` prints, move the file away and import that",
-            database.path(), difference));
+    throw TriggersAltered(fmt::format(
+        "{}: {}: rules may have been changed without a trace. Restore the file from a backup, or look "
+        "through what `mailgate access export` prints, move the file away and import that",
+        database.path(), difference));
 }
 
 void quickCheck(sqlite::Database& database) {

@@ -20,6 +20,7 @@
 #pragma once
 
 #include "store/sqlite/database.h"
+#include "store/store_error.h"
 
 #include <cstdint>
 #include <string>
@@ -56,7 +57,11 @@ constexpr std::string_view kTrailLine = "mailgate_trail_line";
 constexpr int kTrailLineValues = 11;
 std::string trailLineOf(std::string_view row);
 
-/// Throws StoreError(Damaged) unless the triggers are those of the current version, to the letter.
+/// Kind::Damaged, of a file that SQLite reads and writes as ever.
+struct TriggersAltered : StoreError {
+    explicit TriggersAltered(const std::string& message) : StoreError(Kind::Damaged, message) {}
+};
+/// Throws TriggersAltered unless the triggers are those of the current version, to the letter.
 void checkTriggers(sqlite::Database& database);
 
 /// Reads the whole file. Throws StoreError(Damaged) with SQLite's first finding.

@@ -577,6 +577,10 @@ std::optional<RuleStore::News> SqliteRuleStore::lookCarefully() {
     attempted_ = now;
     try {
         return look();
+    } catch (const schema::TriggersAltered&) {
+        stale_ = true;  // and hits are counted as before
+        reader_.forget();
+        throw;
     } catch (const StoreError& error) {
         if (error.kind() == StoreError::Kind::Locked) throw;
         stale_ = true;

@@ -163,7 +163,7 @@ TEST_F(BackupCommandTest, OfADamagedDatabaseTheDatabaseIsNamed) {
     allow("192.0.2.0/24");
     const std::string database = folder_.file("mailgate.db");
     ASSERT_EQ(run({"access", "list"}).exit_code, kDone);
-    std::fstream(database, std::ios::in | std::ios::out | std::ios::binary).seekp(8'192)
+    std::fstream(database, std::ios::in | std::ios::out | std::ios::binary).seekp(8192)
         << std::string(200, '\xff');
     const test::Ran done = run({"backup", backup_});
     EXPECT_EQ(done.exit_code, kRefusedOrNotFound);

@@ -708,6 +708,39 @@ TEST_F(FleetSharingTest, WhatTheShellHasMovedStaysWhereItsOldPlaceIsTaken) {
     EXPECT_EQ(a_.lines(), b_.lines());
 }
 
+TEST_F(FleetSharingTest, WhatTheShellHasDisplacedWithoutAMarkIsSeenByPushing) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
+                                denied("192.0.2.3/32", "three")},
+                    "alice");
+    Shell shell(a_.file());
+    shell.run(
+        "UPDATE OR REPLACE access_rule SET network = '192.0.2.1' WHERE note = 'two';"
+        "UPDATE access_rule SET id = 99, network = '192.0.2.9' WHERE note = 'three'");
+    EXPECT_FALSE(a_.push().pushed) << "what is not here any more is for a person to decide";
+    EXPECT_TRUE(a_.push(Prefer::Here).pushed);
+    b_.follow();
+    EXPECT_THAT(b_.lines(), UnorderedElementsAre(HasSubstr("192.0.2.1 two"), HasSubstr("192.0.2.9 three")));
+    EXPECT_EQ(a_.lines(), b_.lines());
+}
+
+TEST_F(FleetSharingTest, WhatHasExpiredIsNoConflictWhereTheShellHasRemovedIt) {
+    AccessRule rule = denied("192.0.2.1/32");
+    rule.expires_at = 500;
+    a_.rules()->put(std::vector{rule}, "alice");
+    Shell(a_.file()).run("DELETE FROM access_rule");
+    EXPECT_THAT(a_.push().plan.conflicts, IsEmpty());
+}
+
+TEST_F(FleetSharingTest, NothingMakesRoomForARuleThatTheFileCannotHave) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "fleet")}, "alice");
+    b_.alone()->put(std::vector{denied("192.0.2.2/32", "own")}, "bob");
+    SharedRule& theirs = database_->rules.begin()->second;
+    theirs.network = "192.0.2.2";
+    theirs.client_sessions = 5;  // of a deny
+    EXPECT_THAT(b_.follow(), ElementsAre(HasSubstr("192.0.2.2")));
+    EXPECT_THAT(b_.lines(), ElementsAre(HasSubstr("192.0.2.2 own")));
+}
+
 TEST_F(FleetSharingTest, OfWhatTheFleetHasAndTheSetHereTheOneThatLastsIsKept) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "x")}, "alice");
     b_.follow();
