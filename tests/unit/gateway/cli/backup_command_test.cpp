@@ -249,6 +249,7 @@ TEST_F(BackupCommandTest, TheDatabasesGoWhereTheRestoredConfigurationHasThem) {
     // A group that is another than the folder's, and the gateway's user, where they can be given.
     const passwd* nobody = ::geteuid() == 0 ? ::getpwnam("nobody") : nullptr;
     const gid_t group = nobody != nullptr ? nobody->pw_gid : ::getegid();
+    const uid_t user = nobody != nullptr ? nobody->pw_uid : ::geteuid();
     std::string site = kSite;
     if (nobody != nullptr) site.replace(0, site.find('\n'), "[gateway]\nuser = \"nobody\"");
     std::ofstream(old_place / "etc/mailgate.toml") << "include = \"conf.d/*.toml\"\n" << site;
@@ -280,7 +281,7 @@ TEST_F(BackupCommandTest, TheDatabasesGoWhereTheRestoredConfigurationHasThem) {
     EXPECT_EQ(status.st_uid, ::geteuid());
     for (const char* services : {"state", "state/rules.db"}) {
         ASSERT_EQ(::stat((new_place / services).c_str(), &status), 0);
-        EXPECT_EQ(status.st_uid, nobody != nullptr ? nobody->pw_uid : ::geteuid()) << services;
+        EXPECT_EQ(status.st_uid, user) << services;
     }
 }
 

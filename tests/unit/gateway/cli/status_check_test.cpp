@@ -106,7 +106,7 @@ TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
                         {"listener", "imap", "a.key: is not a file; a restart would fail"}};
     EXPECT_THAT(resultFor(status).line,
                 StartsWith("MAILGATE WARNING - the changed TLS files of listener imap are not in use: "
-                           "a.key: is not a file; a restart would fail |"));
+                           "a.key: is not a file, a restart would fail |"));
     status = soundStatus();
     status.address_alarms = {"smtp"};
     EXPECT_THAT(resultFor(status).line, HasSubstr("listener smtp may have lost its clients' addresses"));
