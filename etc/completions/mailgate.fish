@@ -58,7 +58,7 @@ end
 function __mailgate_balancers
     __mailgate_answer status | awk '
         /"trusted" *:/ { inside = 1 }
-        inside { while (match($0, /"[0-9a-f][0-9a-f.:\/]*"/)) {
+        inside { while (match($0, /"[0-9a-f:][0-9a-f.:\/]*"/)) {
                      print substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) } }
         /\]/ { inside = 0 }' | sort -u
 end

@@ -31,6 +31,13 @@ struct CertificateStatus {
     std::int64_t not_before = 0, not_after = 0;  ///< Unix time
 };
 
+/// The files with which somebody speaks TLS.
+struct TlsFilesStatus {
+    std::string used_by, name;  ///< "listener" or "upstream" and its name, or "console" and the same
+    std::string
+        failure{};  ///< why what they say now is not in use, and what a restart would do; empty: it is
+};
+
 struct ListenerStatus {
     std::string name, protocol;
     std::vector<std::string> addresses;
@@ -40,7 +47,6 @@ struct ListenerStatus {
     bool paused = false;                                            ///< out of descriptors
     std::vector<std::pair<std::string, std::uint64_t>> refusals{};  ///< by reason
     std::vector<HandshakeCount> handshakes{};                       ///< none: TLS does not end here
-    std::string certificate_failure{};  ///< why what its files say now is not in use; empty: it is
     std::string mode = "enforce";
     std::vector<std::pair<std::string, std::uint64_t>>
         would_refuse{};  ///< sessions let pass in monitor mode, by reason
@@ -83,6 +89,7 @@ struct Status {
     std::vector<ListenerStatus> listeners;
     std::vector<ServerStatus> servers;  ///< one for each address: (upstream, server, address) is unique
     std::vector<CertificateStatus> certificates;
+    std::vector<TlsFilesStatus> tls_files{};
     CounterValues<GatewayTotals> totals{};  ///< by row of kGatewayCounters
     std::vector<RejectionTally::Row> rejections;
     std::vector<std::pair<std::string, std::uint64_t>> ends;      ///< sessions by how they ended

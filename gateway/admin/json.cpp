@@ -82,7 +82,6 @@ Object toJson(const ListenerStatus& listener) {
     object.set("trusted", textArray(listener.trusted));
     object.set("live", listener.live);
     object.set("paused", listener.paused);
-    object.set("certificate_failure", textOrNull(listener.certificate_failure));
     return object;
 }
 
@@ -120,6 +119,14 @@ Object toJson(const CertificateStatus& certificate) {
     object.set("not_before", formatUtc(certificate.not_before));
     object.set("not_after", formatUtc(certificate.not_after));
     object.set("days_left", daysUntil(certificate.not_after));
+    return object;
+}
+
+Object toJson(const TlsFilesStatus& files) {
+    Object object = ordered();
+    object.set("used_by", files.used_by);
+    object.set("name", files.name);
+    object.set("failure", textOrNull(files.failure));
     return object;
 }
 
@@ -256,6 +263,7 @@ Object toJson(const Status& status) {
     object.set("listeners", toArray(status.listeners));
     object.set("servers", toArray(status.servers));
     object.set("certificates", toArray(status.certificates));
+    object.set("tls_files", toArray(status.tls_files));
     object.set("totals", totalsOf(status));
     object.set("rules", rulesOf(status));
     object.set("fleet", fleetOf(status));

@@ -180,12 +180,12 @@ void addTls(Families& out, const Status& status) {
                         {"result", std::string(row.result)},
                         {"version", std::string(row.version)}},
                        real(row.count));
-    out.gauges("mailgate_tls_certificate_refused",
-               "1 while a listener's certificate was renewed and cannot be used: the one before is, until a "
-               "restart.");
-    for (const ListenerStatus& listener : status.listeners)
-        if (!listener.handshakes.empty())
-            out.sample({{"listener", listener.name}}, listener.certificate_failure.empty() ? 0 : 1);
+    out.gauges(
+        "mailgate_tls_certificate_refused",
+        "1 while the files with which a listener, upstream or the console speaks TLS have changed and are "
+        "not in use: those read before are, until a restart.");
+    for (const TlsFilesStatus& files : status.tls_files)
+        out.sample({{"used_by", files.used_by}, {"name", files.name}}, files.failure.empty() ? 0 : 1);
     out.gauges("mailgate_tls_certificate_expiry_seconds",
                "Unix time at which a listener's certificate expires; name is the first that it is for.");
     // Where two have the same labels the first to expire counts.

@@ -124,10 +124,14 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 Response status(const Call& call) {
     QueryValues(call.request).rejectOthers();
     admin::Status status = call.parts.control.status();
-    if (!call.isToldOfErrors())
-        for (std::string* why :
-             {&status.fleet.failure, &status.fleet_journal.failure, &status.journal_failure})
+    if (!call.isToldOfErrors()) {
+        std::vector<std::string*> errors{&status.fleet.failure, &status.fleet_journal.failure,
+                                         &status.journal_failure};
+        for (admin::TlsFilesStatus& files : status.tls_files)
+            errors.push_back(&files.failure);
+        for (std::string* why : errors)
             if (!why->empty()) *why = kToldToAdmins;
+    }
     if (call.masks() && status.config_change) status.config_change->file.clear();
     Object object = admin::toJson(status);
     if (call.masks()) {

@@ -25,6 +25,7 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <sstream>
 #include <system_error>
 #include <utility>
@@ -112,8 +113,10 @@ Summed summed(const fs::path& path, const BackupReport& report, std::string_view
     return result;
 }
 
-void copyFile(const fs::path& from, const fs::path& to, const BackupReport& report, std::string_view what) {
-    const Descriptor file = opened(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
+/// The new file, still open.
+Descriptor copyFile(const fs::path& from, const fs::path& to, const BackupReport& report,
+                    std::string_view what) {
+    Descriptor file = opened(to, O_WRONLY | O_CREAT | O_EXCL, 0600);
     std::uint64_t done = 0;
     const std::uint64_t total = sizeOf(from);
     readPieces(from, [&](std::string_view piece) {
@@ -121,6 +124,7 @@ void copyFile(const fs::path& from, const fs::path& to, const BackupReport& repo
         report(what, done += piece.size(), total);
     });
     if (::fsync(file.get()) != 0) failedAt(to, "cannot be brought to the disk");
+    return file;
 }
 
 void makeFolder(const fs::path& path) {
@@ -294,16 +298,16 @@ class Exchange {
     void bring(const fs::path& from, const Replacement& replacement, const BackupReport& report,
                const std::function<void(const std::string& copy)>& check) {
         const fs::path& target = replacement.target;
-        makeFolders(target.parent_path());
+        makeFolders(target.parent_path(), replacement.service);
         const std::string copy = target.string() + ".restoring", aside = target.string() + ".before-restore";
         // A log beside the database is of the one that goes: read into the new one it would destroy it.
         for (const char* log : {"-wal", "-shm"})
             steps_.push_back({target.string() + log, "", aside + log});
         ::unlink(copy.c_str());
         steps_.push_back({target.string(), copy, aside});
-        copyFile(from, copy, report, "copying, bytes");
+        const Descriptor file = copyFile(from, copy, report, "copying, bytes");
         check(copy);
-        likeBefore(replacement, copy);
+        likeBefore(replacement, file, copy);
     }
     /// Whether anything was there.
     bool place() {
@@ -339,35 +343,49 @@ class Exchange {
         return ::rename(step.target.c_str(), step.aside.c_str()) == 0;
     }
 
-    /// Who may look into the folder above may look into one that is missing, whatever the umask. Where one cannot be made,
-    /// the copy says why it cannot be there.
-    static void makeFolders(const fs::path& path) {
-        std::error_code ignored;
-        if (fs::exists(path, ignored)) return;
-        makeFolders(path.parent_path());
+    /// Who may look into the folder above may look into one that is missing, whatever the umask; the last is the service's.
+    /// Where one cannot be made, the copy says why it cannot be there. All by descriptors: whoever owns a folder above may put
+    /// a link in the place of one that is being made, and root must not follow it.
+    static Descriptor makeFolders(const fs::path& path, const std::optional<FileOwner>& service) {
+        Descriptor folder(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (folder.get() >= 0 || errno != ENOENT || !path.has_relative_path()) return folder;
+        const Descriptor parent = makeFolders(path.parent_path(), std::nullopt);
         struct stat above {};
-        if (::stat(path.parent_path().c_str(), &above) != 0 || ::mkdir(path.c_str(), 0700) != 0) return;
-        if (::geteuid() == 0 && ::chown(path.c_str(), above.st_uid, above.st_gid) != 0) return;
-        ::chmod(path.c_str(), above.st_mode & 0755);
+        if (parent.get() < 0 || ::fstat(parent.get(), &above) != 0) return {};
+        const std::string name = path.filename().string();
+        if (::mkdirat(parent.get(), name.c_str(), 0700) != 0) return {};
+        folder =
+            Descriptor(::openat(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (folder.get() < 0) return {};
+        const FileOwner owner = service.value_or(FileOwner{above.st_uid, above.st_gid});
+        if (::geteuid() != 0 || ::fchown(folder.get(), owner.user, owner.group) == 0)
+            ::fchmod(folder.get(), above.st_mode & 0755);
+        return folder;
     }
 
     /// Who may use what is there may use what takes its place; who could use it where it was may use what is new, or
-    /// else the folder's owner.
-    static void likeBefore(const Replacement& replacement, const std::string& copy) {
+    /// else the service, or the folder's owner.
+    static void likeBefore(const Replacement& replacement, const Descriptor& file, const std::string& copy) {
         const fs::path& target = replacement.target;
         struct stat before {};
         if (::stat(target.c_str(), &before) != 0) {
             if (::stat(target.parent_path().c_str(), &before) != 0) failedAt(target, "cannot be examined");
-            const BackupFile& file = *replacement.file;
-            const passwd* user = ::getpwnam(file.user.c_str());
-            const group* group = ::getgrnam(file.group.c_str());
+            const BackupFile& origin = *replacement.file;
+            const passwd* user = ::getpwnam(origin.user.c_str());
+            const group* group = ::getgrnam(origin.group.c_str());
+            if (replacement.service) {
+                before.st_uid = replacement.service->user;
+                before.st_gid = replacement.service->group;
+            }
             if (user != nullptr) before.st_uid = user->pw_uid;
             if (group != nullptr) before.st_gid = group->gr_gid;
-            before.st_mode = file.mode != 0 ? file.mode : 0640;
+            before.st_mode = origin.mode != 0 ? origin.mode : 0640;
+            // The folder's group is another one: it may not look into what was that group's.
+            if (origin.mode != 0 && group == nullptr) before.st_mode &= ~mode_t{S_IRWXG};
         }
-        if (::geteuid() == 0 && ::chown(copy.c_str(), before.st_uid, before.st_gid) != 0)
+        if (::geteuid() == 0 && ::fchown(file.get(), before.st_uid, before.st_gid) != 0)
             failedAt(copy, "cannot be given to its owner");
-        if (::chmod(copy.c_str(), before.st_mode & 0777) != 0) failedAt(copy, "cannot be given its mode");
+        if (::fchmod(file.get(), before.st_mode & 0777) != 0) failedAt(copy, "cannot be given its mode");
     }
 
     std::vector<Step> steps_;

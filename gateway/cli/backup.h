@@ -5,9 +5,12 @@
 
 #include "gateway/config/config.h"
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -58,14 +61,20 @@ Backup readBackup(const std::filesystem::path& folder);
 /// Throws BackupError or StoreError unless every file is there as it was written.
 void verifyBackup(const Backup& backup, const std::filesystem::path& folder, const BackupReport& report);
 
+struct FileOwner {
+    uid_t user;
+    gid_t group;
+};
 /// A file of a backup that is to be put somewhere.
 struct Replacement {
     const BackupFile* file;
     std::filesystem::path target;
+    /// Of a database: who is going to write it, where that is known.
+    std::optional<FileOwner> service{};
 };
 /// Puts files of a verified backup in their places: all of them, or none. What is there is kept as NAME.before-restore, in
 /// place of an earlier one; the new file has its owner and mode. What is new has those of the backup where there are such users
-/// here, else those of its folder. The databases among them must be out of use. Returns whether anything was there. Throws
+/// here, else the service's, or those of its folder. The databases among them must be out of use. Returns whether anything was there. Throws
 /// BackupError.
 bool putInPlace(const std::vector<Replacement>& replacements, const std::filesystem::path& folder,
                 const BackupReport& report);

@@ -9,11 +9,15 @@
 #include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
 #include "gateway/config/load.h"
+#include "gateway/daemon/service_unit.h"
 #include "protocols/values/text.h"
 #include "store/backends/backup.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+
+#include <grp.h>
+#include <pwd.h>
 
 #include <algorithm>
 #include <functional>
@@ -150,6 +154,30 @@ Config comingConfig(const fs::path& folder, const Backup& backup, const BackupFi
     }
 }
 
+/// Who writes the databases of a gateway that serves with this configuration; nobody, where that is not known.
+std::optional<FileOwner> serviceOf(const Config& config) {
+    ServiceUser service{config.user, {}, {}};
+    if (service.user.empty()) service = serviceUser(config.file).value_or(service);
+    const passwd* user = ::getpwnam(service.user.c_str());
+    if (user == nullptr) return std::nullopt;
+    const gid_t own = user->pw_gid;
+    const group* group = ::getgrnam(service.group.c_str());
+    return FileOwner{user->pw_uid, group != nullptr ? group->gr_gid : own};
+}
+
+/// Who tries a backup elsewhere means no database that stays where it was.
+void requireMoved(const Replacement& replacement) {
+    std::error_code ignored;
+    if (!fs::exists(replacement.target, ignored) ||
+        !fs::equivalent(replacement.target, replacement.file->origin, ignored))
+        return;
+    throw BackupError(fmt::format(
+        "{}: the configuration goes to another place than it was, and has this database where it was: to "
+        "replace it, restore the configuration alone (--parts configuration), then these; else change "
+        "{}.url in between",
+        replacement.target.string(), replacement.file->kind == Kind::Rules ? "store" : "journal"));
+}
+
 /// Where everything goes: the configuration where it was, or where --config says, the databases where the one says that will
 /// be in force.
 std::vector<Replacement> replacementsFor(const Context& context, const fs::path& folder, const Backup& backup,
@@ -177,11 +205,13 @@ std::vector<Replacement> replacementsFor(const Context& context, const fs::path&
     };
     for (const BackupFile& file : backup.files) {
         if (!parts.has(file.kind)) continue;
-        if (file.kind == Kind::Configuration)
+        if (file.kind == Kind::Configuration) {
             all.push_back({&file, placeOf(file, *main, new_main)});
-        else
-            all.push_back(
-                {&file, pathOf(file.kind == Kind::Rules ? config->store_url : config->journal.url)});
+            continue;
+        }
+        all.push_back({&file, pathOf(file.kind == Kind::Rules ? config->store_url : config->journal.url),
+                       serviceOf(*config)});
+        if (parts.configuration && new_main != fs::path(main->origin)) requireMoved(all.back());
     }
     return all;
 }

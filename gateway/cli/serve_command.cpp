@@ -19,7 +19,7 @@ void addServeCommand(CLI::App& root, Context& context) {
     serve->callback([&context] {
         Gateway::holdSignals();
         Config config = loadConfig(chosenFile(context));
-        if (config.user.empty()) requireServiceUser(config.file);
+        if (config.user.empty()) refuseServingByHand(config.file);
         Gateway(std::move(config)).run();
     });
 }

@@ -172,12 +172,6 @@ class Check {
                       fmt::format("listener {} refuses every client: the access rules let in nobody", name));
             if (isSet(listener, "paused"))
                 found(CheckState::Critical, fmt::format("listener {} accepts no connections", name));
-            if (const std::string failure = textOf(listener, "certificate_failure"); !failure.empty())
-                found(CheckState::Warning,
-                      fmt::format(
-                          "the certificate of listener {} was changed and cannot be used, a restart would "
-                          "fail: {}",
-                          name, failure));
         });
         listeners_ = fmt::format("{} listener{}", count, count == 1 ? "" : "s");
     }
@@ -185,6 +179,11 @@ class Check {
     void checkGateway() {
         if (isSet(status_, "draining")) found(CheckState::Warning, "the gateway is stopping");
         if (isSet(status_, "last_reload_failed")) found(CheckState::Warning, "the last reload failed");
+        forEachOf(status_, "tls_files", [&](const Object& files) {
+            if (const std::string failure = textOf(files, "failure"); !failure.empty())
+                found(CheckState::Warning, fmt::format("the changed TLS files of {} are not in use: {}",
+                                                       userOfTls(files), failure));
+        });
         const Object::Ptr rules = status_.getObject("rules");
         if (rules && isSet(*rules, "store_failed"))
             found(CheckState::Critical,
@@ -293,6 +292,11 @@ std::optional<Threshold> parseThreshold(std::string_view text) {
     const auto critical = parsePart(comma == std::string_view::npos ? "" : text.substr(comma + 1));
     if (!warning || !critical) return std::nullopt;
     return Threshold{*warning, *critical};
+}
+
+std::string userOfTls(const Object& files) {
+    const std::string kind = textOf(files, "used_by");
+    return kind == "console" ? "the console" : fmt::format("{} {}", kind, textOf(files, "name"));
 }
 
 CheckResult checkStatus(const Object& status, const CheckLimits& limits) {

@@ -45,6 +45,9 @@ struct CheckResult {
     std::string line;  ///< without its end
 };
 
+/// Who uses them, of a row of the status's `tls_files`: "listener imaps", "the console".
+std::string userOfTls(const Poco::JSON::Object& files);
+
 /// `status`: the answer to GET /v1/status.
 CheckResult checkStatus(const Poco::JSON::Object& status, const CheckLimits& limits);
 /// `unanswered`: why the database has not answered; empty: it has.

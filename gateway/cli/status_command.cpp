@@ -158,15 +158,13 @@ std::string expiringOf(const Object& status, const Config& config) {
                        expiring == 1 ? "expires" : "expire", formatDuration(config.rules.warn_expiry));
 }
 
-/// With the next restart the gateway would not come back.
+/// A restart would not go on with those read before.
 std::string refusedCertificates(const Object& status) {
     std::string text;
-    forEachOf(status, "listeners", [&](const Object& listener) {
-        if (const std::string failure = lineOf(listener, "certificate_failure"); !failure.empty())
-            text += fmt::format(
-                "Warning: the certificate of listener {} was changed and cannot be used, and the one "
-                "before is, until a restart fails: {}.\n",
-                word(listener, "name"), failure);
+    forEachOf(status, "tls_files", [&](const Object& files) {
+        if (const std::string failure = lineOf(files, "failure"); !failure.empty())
+            text += fmt::format("Warning: the changed TLS files of {} are not in use: {}.\n",
+                                escaped(userOfTls(files)), failure);
     });
     return text;
 }

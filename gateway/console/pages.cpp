@@ -47,6 +47,9 @@ void addAlarms(Html& html, const Object& status) {
         alarms.emplace_back("The last reload was refused: mailgate check says why");
     if (status.getObject("config_change"))
         alarms.emplace_back("The configuration was changed in its files, and is not loaded: mailgate reload");
+    for (const auto& files : objectsOf(status, "tls_files"))
+        if (const std::string failure = textOf(*files, "failure"); !failure.empty())
+            alarms.push_back(fmt::format("Changed TLS files are not in use: {}", failure));
     if (const auto rules = status.getObject("rules"); rules && isTrue(*rules, "store_failed"))
         alarms.emplace_back("The access rules cannot be read: those read last stay in force");
     if (const auto journal = status.getObject("journal");

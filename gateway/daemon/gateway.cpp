@@ -121,9 +121,9 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
         tickets_ = std::make_unique<FleetTickets>(*ticket_seal, tls_.tickets(), ticketEvents(*log_));
     makeFleet(config);
     makeShipper(config);
-    control_ = std::make_unique<GatewayControl>(GatewayControl::Parts{*log_, rules_, journal_.get(), *state_,
-                                                                      *reloader_, workers_, fleet_.get(),
-                                                                      shipper_.get(), tickets_.get()});
+    control_ = std::make_unique<GatewayControl>(
+        GatewayControl::Parts{*log_, rules_, journal_.get(), *state_, *reloader_, workers_, fleet_.get(),
+                              shipper_.get(), tickets_.get(), console_tls});
     Reloader::Successor first =
         reloader_->prepare(std::move(config), std::move(certificates), std::move(server_tls));
     const std::string forgotten = drainAsBefore(*first.generation);

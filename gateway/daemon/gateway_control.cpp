@@ -87,7 +87,7 @@ admin::Status GatewayControl::status() {
     status.version = MAILGATE_VERSION;
     // As they are from here: who asks may be in another folder.
     status.config_file = absolutePath(generation->config.file);
-    status.config_change = generation->config.sources.change();
+    if (const auto change = parts_.reloader.change()) status.config_change = *change;
     if (status.config_change) status.config_change->file = absolutePath(status.config_change->file);
     const std::string& store = generation->config.store_url;
     const std::size_t path = store.find(':') + 1;
@@ -118,7 +118,6 @@ admin::Status GatewayControl::status() {
                                               value(own.would_refuse[reason]));
         }
         if (listener.endsTls()) row.handshakes = handshakeCounts(own.handshakes);
-        if (generation->tls[i]) row.certificate_failure = generation->tls[i]->refusal();
         row.upstream = listener.upstream;
         row.available = generation->upstreams[listener.upstream_index]->available(now);
         row.access = listener.access == AccessDefault::Allowlist ? "allowlist" : "open";
@@ -144,6 +143,7 @@ admin::Status GatewayControl::status() {
                  certificate->notBefore(), certificate->notAfter()});
         }
     }
+    status.tls_files = tlsFiles(*generation);
     status.totals = valuesOf(counters);
     status.rejections = counters.rejections.rows();
     for (std::size_t i = 0; i < kCloseReasons; ++i) {
@@ -184,6 +184,17 @@ admin::Status GatewayControl::status() {
     for (const auto& worker : parts_.workers)
         status.worker_lag_seconds.push_back(static_cast<double>(worker->lag()) / 1000);
     return status;
+}
+
+std::vector<admin::TlsFilesStatus> GatewayControl::tlsFiles(const Generation& generation) const {
+    std::vector<admin::TlsFilesStatus> files;
+    for (std::size_t i = 0; i < generation.tls.size(); ++i)
+        if (generation.tls[i])
+            files.push_back({"listener", generation.config.listeners[i].name, generation.tls[i]->refusal()});
+    for (const auto& pool : generation.upstreams)
+        if (pool->tls()) files.push_back({"upstream", pool->config().name, pool->tls()->refusal()});
+    if (parts_.console) files.push_back({"console", "console", parts_.console->refusal()});
+    return files;
 }
 
 std::vector<LiveSession> GatewayControl::sessions() {

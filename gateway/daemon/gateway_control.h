@@ -7,12 +7,14 @@
 #include "gateway/daemon/fleet_tickets.h"
 #include "gateway/daemon/reloader.h"
 #include "gateway/log/event_log.h"
+#include "gateway/tls/tls_listener.h"
 #include "gateway/worker/worker.h"
 #include "store/journal/journal.h"
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -34,6 +36,7 @@ class GatewayControl final : public admin::Control {
         const store::FleetFollower* fleet = nullptr;     ///< null: there is none
         const store::JournalShipper* shipper = nullptr;  ///< null: the journal stays here
         const FleetTickets* tickets = nullptr;           ///< null: their keys are this gateway's alone
+        std::shared_ptr<const TlsListener> console{};    ///< null: TLS does not end there
     };
 
     explicit GatewayControl(Parts parts);
@@ -67,6 +70,7 @@ class GatewayControl final : public admin::Control {
     }
 
   private:
+    std::vector<admin::TlsFilesStatus> tlsFiles(const Generation& generation) const;
     /// Keeps it for the next start; what is to be said of that, if anything. `order`: none, it is ready.
     std::string kept(const Generation& generation, std::string_view upstream, std::string_view server,
                      const std::optional<DrainOrder>& order) const;

@@ -89,7 +89,7 @@ void dropPrivileges(const ServiceUser& service) {
         throw failed("User", service.user);
 }
 
-void requireServiceUser(const std::filesystem::path& config, const std::filesystem::path& root) {
+void refuseServingByHand(const std::filesystem::path& config, const std::filesystem::path& root) {
     std::error_code ignored;
     // sd_booted(3). In a container nobody but root may be there to serve.
     if (::geteuid() != 0 || !std::filesystem::exists(root / "run/systemd/system", ignored)) return;

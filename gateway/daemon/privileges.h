@@ -27,7 +27,7 @@ void dropPrivileges(const ServiceUser& service);
 
 /// Throws std::runtime_error where root would serve by hand with the file of mailgate.service, on a machine that systemd
 /// runs: the log and the databases that it made would be closed to the unit's user. `root`: where the folders of units are.
-void requireServiceUser(const std::filesystem::path& config, const std::filesystem::path& root = "/");
+void refuseServingByHand(const std::filesystem::path& config, const std::filesystem::path& root = "/");
 
 /// Whether this process runs as `user`; always true for an empty name.
 bool actsAs(const std::string& user);

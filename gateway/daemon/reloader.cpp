@@ -18,8 +18,8 @@
 namespace mailgate {
 namespace {
 
-// How often the files of certificates are looked at.
-constexpr std::chrono::seconds kPollCertificates{2};
+// How often the files of certificates and of the configuration are looked at.
+constexpr std::chrono::seconds kPollFiles{2};
 // How often the hits of rules are written.
 constexpr std::chrono::seconds kHitsEvery{2};
 
@@ -114,9 +114,9 @@ void Reloader::run() {
     std::unique_lock lock(mutex_);
     while (!stop_.stop_requested()) {
         const auto asked = [this] { return asked_ > done_; };
-        if (!changed_.wait_for(lock, stop_.get_token(), kPollCertificates, asked)) {
+        if (!changed_.wait_for(lock, stop_.get_token(), kPollFiles, asked)) {
             lock.unlock();
-            pollCertificates();
+            pollFiles();
             lock.lock();
             continue;
         }
@@ -137,7 +137,7 @@ void Reloader::run() {
     }
 }
 
-void Reloader::pollCertificates() noexcept {
+void Reloader::pollFiles() noexcept {
     try {
         const auto generation = current();
         if (!generation) return;
@@ -145,6 +145,17 @@ void Reloader::pollCertificates() noexcept {
         site_.server_tls.poll(generation->upstreams);
     } catch (const std::exception&) {
         // No memory: the next look may find more.
+    }
+    pollSources();
+}
+
+void Reloader::pollSources() noexcept {
+    try {
+        const auto generation = current();
+        auto change = generation ? generation->config.sources.change() : std::nullopt;
+        change_.swap(change ? std::make_shared<config::SourceChange>(std::move(*change)) : nullptr);
+    } catch (const std::exception&) {
+        // Likewise.
     }
 }
 
@@ -157,6 +168,7 @@ admin::Outcome Reloader::carryOut() {
                                                        : fmt::format("{}", fmt::join(next.changes, "; "))};
         const std::vector<std::string> changes = std::move(next.changes);
         commit(std::move(next));
+        pollSources();
         site_.log.reopen();
         logReloaded(changes);
         count(site_.state.counters.reloads);

@@ -4,11 +4,13 @@
 ///
 /// A reload is a transaction, on a thread of its own: it takes as long as files and name servers take, and the thread
 /// that feeds systemd's watchdog and waits for SIGTERM must not wait for that. prepare() does everything that can
-/// fail, beside what is in force; commit() cannot fail. The same thread looks for certificates that were renewed.
+/// fail, beside what is in force; commit() cannot fail. The same thread looks for certificates that were renewed, and
+/// for files that were changed and are not loaded.
 #pragma once
 
 #include "gateway/admin/control.h"
 #include "gateway/config/config.h"
+#include "gateway/config/sources.h"
 #include "gateway/daemon/event_bindings.h"
 #include "gateway/daemon/tls_listeners.h"
 #include "gateway/daemon/tls_upstreams.h"
@@ -88,6 +90,8 @@ class Reloader {
 
     /// The configuration in force; null before the first is.
     std::shared_ptr<const Generation> current() const noexcept { return generation_.share(); }
+    /// What has become of its files, seconds ago at the most; null: nothing. Any thread.
+    std::shared_ptr<const config::SourceChange> change() const noexcept { return change_.share(); }
 
   private:
     void run();
@@ -98,13 +102,15 @@ class Reloader {
     void giveSockets(Successor& next, const std::shared_ptr<ListeningSockets>& added);
     std::shared_ptr<Generation> makeGeneration(Config config, TlsListeners::Row tls,
                                                TlsUpstreams::Row server_tls, const Generation* before);
-    void pollCertificates() noexcept;
+    void pollFiles() noexcept;
+    void pollSources() noexcept;
     void watchAccess(Generation& generation, const Generation* before);
     std::unique_ptr<store::RuleStore> rulesToServe(const Config& config, const Generation* before);
     void logReloaded(const std::vector<std::string>& changes) noexcept;
 
     const Site site_;
     Snapshot<Generation> generation_;
+    Snapshot<config::SourceChange> change_;
     std::unique_ptr<NameWatcher> names_;
 
     std::stop_source stop_;

@@ -7,6 +7,10 @@
 
 namespace mailgate {
 
+std::string startWouldFail(const std::string& refusal) {
+    return refusal.empty() ? "" : refusal + "; a restart would fail";
+}
+
 CertificateWatcher::CertificateWatcher(Certificates certificates, Callbacks callbacks)
     : current_(std::move(certificates)), callbacks_(std::move(callbacks)) {
     for (const auto& certificate : current_) {
@@ -35,9 +39,11 @@ bool CertificateWatcher::due(std::size_t place) noexcept {
 bool CertificateWatcher::renew(std::size_t place, UnixSeconds now) {
     const Certificate& old = *current_[place];
     watched_[place].handled = watched_[place].seen;
+    watched_[place].loads = false;
     try {
         auto renewed = Certificate::load(old.files());
         watched_[place].handled = renewed->identities();
+        watched_[place].loads = true;
         if (!renewed->validAt(now) && old.validAt(now)) {
             throw TlsError(renewed->warnings(now).back());
         }
@@ -52,9 +58,13 @@ bool CertificateWatcher::renew(std::size_t place, UnixSeconds now) {
 }
 
 std::string CertificateWatcher::refusal() const {
-    for (const Watched& watched : watched_)
-        if (!watched.refusal.empty()) return watched.refusal;
-    return "";
+    std::string presented;
+    for (const Watched& watched : watched_) {
+        if (watched.refusal.empty()) continue;
+        if (!watched.loads) return startWouldFail(watched.refusal);
+        presented = watched.refusal + "; a restart or a reload would present it";
+    }
+    return presented;
 }
 
 }  // namespace mailgate

@@ -15,6 +15,9 @@
 
 namespace mailgate {
 
+/// The same, with what follows where files cannot be used; empty stays empty.
+std::string startWouldFail(const std::string& refusal);
+
 class CertificateWatcher {
   public:
     using Certificates = std::vector<std::shared_ptr<const Certificate>>;
@@ -30,7 +33,8 @@ class CertificateWatcher {
 
     /// In the order in which they were given.
     const Certificates& current() const noexcept { return current_; }
-    /// Why the files that are there now cannot be used; empty: they are those of current(), or are being written.
+    /// Why the files that are there now are not in use, and what a restart would do with them; empty: they are those of
+    /// current(), or are being written.
     std::string refusal() const;
 
   private:
@@ -38,6 +42,7 @@ class CertificateWatcher {
         FileIdentities handled;  ///< loaded, or refused
         FileIdentities seen;     ///< at the last poll
         std::string refusal;     ///< of those handled last; empty: they were loaded
+        bool loads = false;      ///< and whoever loads them anew would present them all the same
     };
 
     bool due(std::size_t place) noexcept;

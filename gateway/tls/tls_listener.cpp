@@ -39,7 +39,7 @@ void TlsListener::poll(UnixSeconds now) {
     authorities_wait_ = authorities_.settled() || authorities_wait_;
     if (!waiting_.empty() || authorities_wait_) rebuild();
     std::string refusal = watcher_.refusal();
-    if (refusal.empty()) refusal = last_refusal_;
+    if (refusal.empty()) refusal = startWouldFail(last_refusal_);
     const std::lock_guard lock(mutex_);
     refusal_.swap(refusal);
 }

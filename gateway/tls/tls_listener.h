@@ -38,7 +38,7 @@ class TlsListener {
     /// Never null. Any thread.
     std::shared_ptr<const TlsServerContext> context() const noexcept;
 
-    /// Why what the files say now is not in use, and a restart would fail; empty: it is. Any thread.
+    /// Why what the files say now is not in use, and what a restart would do; empty: it is. Any thread.
     std::string refusal() const;
 
     /// Looks at the files; every few seconds, always on the same thread.

@@ -45,6 +45,15 @@ void TlsUpstream::poll(UnixSeconds now) {
     watcher_.poll(now);
     if (authorities_.settled()) waiting_ = options_.ca;
     if (!waiting_.empty()) rebuild();
+    std::string refusal = watcher_.refusal();
+    if (refusal.empty()) refusal = startWouldFail(last_refusal_);
+    const std::lock_guard lock(mutex_);
+    refusal_.swap(refusal);
+}
+
+std::string TlsUpstream::refusal() const {
+    const std::lock_guard lock(mutex_);
+    return refusal_;
 }
 
 // Tried again at each poll: what stood in the way need not be one of the files that are watched.

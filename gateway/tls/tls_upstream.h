@@ -34,6 +34,9 @@ class TlsUpstream {
     /// Never null. Any thread.
     std::shared_ptr<const TlsClientContext> context() const noexcept;
 
+    /// Why what the files say now is not in use, and what a restart would do; empty: it is. Any thread.
+    std::string refusal() const;
+
     /// Looks at the files; every few seconds, always on the same thread.
     void poll(UnixSeconds now);
 
@@ -49,6 +52,7 @@ class TlsUpstream {
     std::string last_refusal_;
     mutable std::mutex mutex_;
     std::shared_ptr<const TlsClientContext> context_;
+    std::string refusal_;
 };
 
 }  // namespace mailgate

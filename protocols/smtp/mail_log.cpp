@@ -44,20 +44,22 @@ void MailLog::senderRefused(std::string from, std::string_view reply) {
 
 void MailLog::recipientAccepted(std::string to) {
     if (!open_) return;
-    ++mail_.recipient_count;
+    // What was said of others is no word about the mail.
+    if (mail_.recipient_count++ == 0) mail_.reply.clear();
     if (!grow((reply_each_ ? 2 : 1) * sizeof(std::string) + to.size())) return;
     mail_.recipients.push_back(std::move(to));
 }
 
 void MailLog::recipientRefused(std::string to, std::string_view reply) {
     if (!open_) return;
-    refused(reply);
+    if (mail_.recipient_count == 0) refused(reply);
     ++mail_.refused_count;
     if (!grow(sizeof(RefusedRecipient) + to.size() + cut(reply).size())) return;
     mail_.refused.push_back({std::move(to), std::string(cut(reply))});
 }
 
-/// The first refusal stands in for the final reply of a transaction that never got to its message.
+/// The first refusal stands in for the final reply of a transaction that never got to its message; that of a recipient where
+/// none was accepted. So whoever sums up mails knows what a client gave up: it has no reply.
 void MailLog::refused(std::string_view reply) {
     if (open_ && mail_.reply.empty()) noteReply(cut(reply));
 }

@@ -61,7 +61,7 @@ struct MailTransaction {
     std::uint32_t refused_count = 0;        ///< all that it refused
     std::uint64_t size = 0;                 ///< message bytes (DATA without the final dot line, or BDAT)
     std::string reply;  ///< the server's final reply (LMTP: the last), first line, code included; without a
-                        ///< message the first refusal of MAIL, RCPT, DATA or BDAT
+                        ///< message its first refusal; empty: the client gave it up
     std::string queue_id;              ///< from the reply that took the message, and from no other
     std::string message_id;            ///< of the header, without < and >; empty: none was seen
     std::vector<std::string> replies;  ///< LMTP, once one came: the final reply for each of `recipients`

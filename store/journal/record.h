@@ -28,7 +28,7 @@ struct JournalMail {
     std::uint32_t recipient_count = 0;
     std::uint32_t refused_count = 0;
     std::uint64_t size = 0;
-    std::string reply;  ///< the server's final reply; without a message its first refusal
+    std::string reply;  ///< the server's final reply; without a message its first refusal; empty: given up
     std::string queue_id;
     std::string message_id;            ///< of the message's header, without < and >; empty: none was seen
     std::vector<std::string> replies;  ///< LMTP: to each of `recipients`; empty: none came

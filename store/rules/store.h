@@ -39,9 +39,9 @@ class RuleStore {
     enum class Use : std::uint8_t {
         Administer,  ///< a missing database is created; a change is on the disk when it is acknowledged
         Serve,  ///< likewise, and all of it is checked before load() returns; what it writes (hits) may be lost in a power cut
-        Resume,   ///< as Serve, but the rules must be there
-        Assist,   ///< likewise, beside somebody who serves and has checked it
-        Inspect,  ///< nothing is created, migrated or to be changed; an older schema is StoreError
+        Resume,  ///< as Serve, but the rules must be there
+        Assist,  ///< likewise, beside somebody who serves and has checked it
+        Inspect,  ///< nothing is created, migrated or to be changed; load() checks as Serve; an older schema is StoreError
         Read,  ///< likewise, but for rehearsals; an older schema, or no database, is read as a copy in memory
         Rescue,  ///< as Read, but rules whose audit trail was tampered with are read all the same
     };

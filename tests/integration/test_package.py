@@ -294,7 +294,7 @@ class Manual(unittest.TestCase):
         (folder / "mailgate").write_text("""#!/bin/sh
 [ "$1 $2" = "--config x.toml" ] && shift 2
 case "$*" in
-    "status --json") printf '{\\n  "listeners": [\\n    {\\n      "trusted": [\\n        "10.0.0.0/8",\\n        "2001:db8::/32"\\n      ],\\n      "live": 0\\n    },\\n    {\\n      "trusted": [ ],\\n      "mode": "enforce"\\n    }\\n  ]\\n}\\n' ;;
+    "status --json") printf '{\\n  "listeners": [\\n    {\\n      "trusted": [\\n        "10.0.0.0/8",\\n        "2001:db8::/32",\\n        "::1"\\n      ],\\n      "live": 0\\n    },\\n    {\\n      "trusted": [ ],\\n      "mode": "enforce"\\n    }\\n  ]\\n}\\n' ;;
     "fleet status --json") printf '{\\n  "members": [\\n    {\\n      "gateway": "gw2"\\n    },\\n    {\\n      "gateway": "gw1"\\n    }\\n  ]\\n}\\n' ;;
     *) echo "mailgate: $*" >&2; exit 2 ;;
 esac
@@ -427,7 +427,7 @@ esac
         self.assertNotIn("evil", everywhere())
 
     def test_balancers_and_gateways_are_those_that_mailgate_names(self):
-        wanted = {"--balancer": ["10.0.0.0/8", "2001:db8::/32"], "--gateway": ["gw1", "gw2"]}
+        wanted = {"--balancer": ["10.0.0.0/8", "2001:db8::/32", "::1"], "--gateway": ["gw1", "gw2"]}
         for option, values in wanted.items():
             self.assertEqual(self.complete("sessions", option, "", env=self.answering()), values)
             self.assertEqual(self.complete("--config", "x.toml", "sessions", option, "", env=self.answering()), values)

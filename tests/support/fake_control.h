@@ -25,6 +25,7 @@ class FakeControl : public Control {
                          {"imap", "imap", {"0.0.0.0:143"}, {3, 3, 0, 6}, 0, 0, true}};
         now.listeners[0].refusals = {{"access", 3}, {"too_many", 1}};
         now.listeners[1].handshakes = {{"done", "TLSv1.3", 5}, {"not_tls", "", 2}};
+        now.tls_files = {{"listener", "imap"}};
         now.certificates = {{"imap",
                              "/etc/mailgate/tls/a.pem",
                              {"mail.example.net"},

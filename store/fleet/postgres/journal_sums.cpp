@@ -97,11 +97,7 @@ class Summing {
 constexpr std::string_view kSummed =
     "greatest(s.repeated, 1) AS number, s.failed_logins, s.mail_count, s.bytes_in, s.bytes_out,"
     " s.client, s.\"user\", s.helo, s.\"end\"";
-/// Of a mail that was not accepted: no reply was negative, or only those to some recipients, and the client gave up. So
-/// has store/journal/sqlite/reader.cpp it.
-constexpr std::string_view kAbandoned =
-    "(NOT m.accepted AND (m.reply = '' OR m.recipient_count > 0 AND m.reply IS NOT DISTINCT FROM "
-    "m.refused_replies[1]))";
+constexpr std::string_view kAbandoned = "(NOT m.accepted AND m.reply = '')";
 constexpr std::string_view kSums =
     "sum(number)::bigint AS sessions, coalesce(sum(number) FILTER (WHERE refused), 0)::bigint AS refused,"
     " count(*) FILTER (WHERE failed_logins > 0) AS failed_logins, sum(mail_count)::bigint AS mails,"

@@ -536,11 +536,7 @@ std::vector<JournalSums> Sums::heaviest(SumsBy by, std::size_t limit) {
 
 /// What became of a mail, of those that the server did not accept.
 enum class Outcome : std::uint8_t { Accepted, Refused, Abandoned };
-/// As store/fleet/postgres/journal_sums.cpp has it: abandoned where no reply was negative, or only those to some recipients,
-/// and the client gave up: a sender verification, RSET, a lost connection.
-constexpr std::string_view kOutcome =
-    "CASE WHEN accepted THEN 0 WHEN reply = '' OR recipient_count > 0 AND (reply = refused_replies OR "
-    "substr(refused_replies, 1, length(reply) + 1) = reply || char(10)) THEN 2 ELSE 1 END";
+constexpr std::string_view kOutcome = "CASE WHEN accepted THEN 0 WHEN reply = '' THEN 2 ELSE 1 END";
 
 /// Adds up segment by segment, in three passes over what each table holds of it: a row is looked at for the
 /// few columns that count.

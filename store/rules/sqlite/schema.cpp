@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <map>
@@ -659,7 +660,8 @@ void quickCheck(sqlite::Database& database) {
     // What may be in the columns of a rule whoever reads it looks at anyway, and names the row; to do so twice is half of the
     // time that a start with very many rules takes.
     database.run("PRAGMA ignore_check_constraints = ON");
-    const std::string finding = database.text("PRAGMA quick_check(1)");
+    std::string finding = database.text("PRAGMA quick_check(1)");
+    std::replace(finding.begin(), finding.end(), '\n', ' ');
     database.run("PRAGMA ignore_check_constraints = OFF");
     if (finding != "ok")
         throw StoreError(

@@ -12,8 +12,10 @@
 #include "store/sqlite/copy.h"
 #include "store/sqlite/database.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
@@ -100,6 +102,36 @@ constexpr std::string_view kAnswered =
 
 /// How long what a name stood for is kept for the undoing of its rule's removal, in seconds.
 constexpr UnixSeconds kKeepAnswers = UnixSeconds{7} * 86'400;
+
+/// So long a damaged file is not looked into again where nobody has written it.
+constexpr std::chrono::seconds kDamageStands{10};
+
+/// Keeps a file's number from being given to one that takes its place. Of no file's locks: nothing is opened but its name.
+class HeldFile {
+  public:
+    HeldFile() = default;
+    ~HeldFile() { letGo(); }
+    HeldFile(const HeldFile&) = delete;
+    HeldFile& operator=(const HeldFile&) = delete;
+
+    void hold(const std::string& path) noexcept {
+        letGo();
+        file_ = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+    }
+
+  private:
+    void letGo() noexcept {
+        if (file_ >= 0) ::close(file_);
+    }
+    int file_ = -1;
+};
+
+/// What shows that somebody has written, by SQLite or behind its back.
+struct FileState {
+    FileIdentity identity;
+    std::int64_t written = 0, log_written = 0;
+    friend bool operator==(const FileState&, const FileState&) = default;
+};
 
 class SqliteRuleStore final : public RuleStore, public Replica {
   public:
@@ -219,7 +251,11 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
     bool fileReplaced() const { return identityOf(path_) != identity_; }
     bool fileWritten() const { return lastWritten(path_) != written_; }
+    FileState fileState() const {
+        return {identityOf(path_), lastWritten(path_), lastWritten(path_ + "-wal")};
+    }
     bool sleepUntil(steady_clock::time_point time);
+    void noteDamage(const StoreError& error);
     std::optional<News> lookCarefully();
     std::optional<News> look();
     template <typename Work>
@@ -259,7 +295,8 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::future<void>
         check_;  ///< of the file that was opened to serve, until load() or look() has its result
     rows::TableReader reader_;
-    FileIdentity identity_;     ///< of the file that was opened
+    HeldFile held_;             ///< the file that was opened
+    FileIdentity identity_;     ///< of that
     std::int64_t written_ = 0;  ///< sqlite::lastWritten() when we opened or wrote last
 
     std::optional<std::int64_t> seen_;    ///< data version that was read, well or badly
@@ -270,7 +307,10 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     bool replaced_ = false;               ///< and the file is another; not reported yet
     bool within_ = false;  ///< a transaction that goes on over several calls: rehearse(), together()
     std::int64_t last_change_ = 0;
-    std::exception_ptr failure_;  ///< of the last look; null: it has not failed
+    std::exception_ptr failure_;              ///< of the last look; null: it has not failed
+    FileState attempted_;                     ///< of before the last look
+    std::exception_ptr damage_;               ///< that it, or load(), found in that; null: none
+    steady_clock::time_point damage_stands_;  ///< so long it is not looked for again where nobody has written
     steady_clock::time_point next_look_;
 
     std::mutex waiting_mutex_;
@@ -282,6 +322,7 @@ void SqliteRuleStore::open(Use use) {
     const auto options = optionsFor(use, options_.lock_timeout);
     auto database =
         reads(use) ? sqlite::openToRead(path_, options) : std::make_unique<Database>(path_, options);
+    held_.hold(path_);
     identity_ = identityOf(path_);
     written_ = lastWritten(path_);
     if (use == Use::Inspect) {
@@ -402,8 +443,7 @@ RuleStore::SomeRules SqliteRuleStore::find(const Wanted& wanted) {
     return some;
 }
 
-/// What fails is tried again after as long as it has taken: a file that takes long to read, and fails, must
-/// not keep a core busy.
+/// What fails is tried again after as long as it has taken.
 template <typename Work>
 auto SqliteRuleStore::paced(const Work& work) {
     const auto begin = steady_clock::now();
@@ -429,6 +469,7 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::st
     } catch (const StoreError& error) {
         // A bad row stays bad until somebody writes; anything else may pass by itself.
         if (error.kind() == StoreError::Kind::BadRow) seen_ = looked_at_;
+        noteDamage(error);
         throw;
     }
 }
@@ -455,6 +496,8 @@ void SqliteRuleStore::finishCheck() {
 
 std::shared_ptr<const AccessTable> SqliteRuleStore::readSoundTable(std::span<const std::string> listeners) {
     std::shared_ptr<const AccessTable> table;
+    // Who asks whether a start would go by it.
+    if (options_.use == Use::Inspect) schema::quickCheck(database());
     try {
         table = readTable(listeners);
     } catch (const StoreError&) {
@@ -503,6 +546,10 @@ RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
         std::optional<News> news;
         try {
             news = paced([this] { return lookCarefully(); });
+        } catch (const StoreError& error) {
+            failure_ = std::current_exception();
+            noteDamage(error);
+            throw;
         } catch (...) {
             failure_ = std::current_exception();
             throw;
@@ -514,9 +561,20 @@ RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
     return News::None;
 }
 
+/// Called where it is caught. All of a large file would be read without end, beside the mail.
+void SqliteRuleStore::noteDamage(const StoreError& error) {
+    if (error.kind() != StoreError::Kind::Damaged || damage_) return;
+    damage_ = std::current_exception();
+    damage_stands_ = steady_clock::now() + kDamageStands;
+}
+
 /// Where something is wrong with the file, all of it is read again before that is over: what has happened to it need not
 /// have raised the version.
 std::optional<RuleStore::News> SqliteRuleStore::lookCarefully() {
+    const FileState now = fileState();
+    if (damage_ && steady_clock::now() < damage_stands_ && now == attempted_) std::rethrow_exception(damage_);
+    damage_ = nullptr;
+    attempted_ = now;
     try {
         return look();
     } catch (const schema::TriggersAltered&) {

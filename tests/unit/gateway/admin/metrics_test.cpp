@@ -45,7 +45,7 @@ TEST(Metrics, CountsByWhatMatters) {
     control.now.rules_version = 41;
     control.now.last_reload_failed = true;
     control.now.listeners[1].available = false;
-    control.now.listeners[1].certificate_failure = "no key";
+    control.now.tls_files = {{"listener", "imap", "no key"}, {"upstream", "postfix"}};
     control.now.listeners[0].closed = true;
     control.now.rules_without_listener = {{"old", 3}, {"older", 4}};
     control.now.listeners[0].totals = {12, 7, 3, 0, 0, 21, 34};
@@ -82,7 +82,8 @@ TEST(Metrics, CountsByWhatMatters) {
              "mailgate_recipients_total{listener=\"smtp\"} 34\n",
              "mailgate_logins_total{listener=\"smtp\"} 0\n",
              "mailgate_last_reload_failed 1\n",
-             "mailgate_tls_certificate_refused{listener=\"imap\"} 1\n",
+             "mailgate_tls_certificate_refused{used_by=\"listener\",name=\"imap\"} 1\n",
+             "mailgate_tls_certificate_refused{used_by=\"upstream\",name=\"postfix\"} 0\n",
              "mailgate_rules_version 41\n",
              "mailgate_journal_max_bytes 2048\n",
              "mailgate_worker_lag_seconds{worker=\"1\"} 0.5\n",

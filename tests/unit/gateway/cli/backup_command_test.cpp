@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include <grp.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,6 +15,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 
 namespace mailgate::cli {
 namespace {
@@ -245,7 +246,13 @@ TEST_F(BackupCommandTest, TheDatabasesGoWhereTheRestoredConfigurationHasThem) {
     fs::create_directories(old_place / "etc/conf.d");
     fs::create_directory(old_place / "state");
     fs::permissions(folder_.path(), fs::perms(0755));
-    std::ofstream(old_place / "etc/mailgate.toml") << "include = \"conf.d/*.toml\"\n" << kSite;
+    // A group that is another than the folder's, and the gateway's user, where they can be given.
+    const passwd* nobody = ::geteuid() == 0 ? ::getpwnam("nobody") : nullptr;
+    const gid_t group = nobody != nullptr ? nobody->pw_gid : ::getegid();
+    const uid_t user = nobody != nullptr ? nobody->pw_uid : ::geteuid();
+    std::string site = kSite;
+    if (nobody != nullptr) site.replace(0, site.find('\n'), "[gateway]\nuser = \"nobody\"");
+    std::ofstream(old_place / "etc/mailgate.toml") << "include = \"conf.d/*.toml\"\n" << site;
     std::ofstream(old_place / "etc/conf.d/10-store.toml") << "[store]\nurl = \"sqlite:../state/rules.db\"\n";
     const auto call = [](const fs::path& place, std::vector<std::string> words) {
         words.insert(words.begin(), {"--config", place / "etc/mailgate.toml"});
@@ -253,8 +260,6 @@ TEST_F(BackupCommandTest, TheDatabasesGoWhereTheRestoredConfigurationHasThem) {
         EXPECT_EQ(done.exit_code, kDone) << done.errors;
         return done.output;
     };
-    // A group that is another than the folder's, where one can be given.
-    const gid_t group = ::geteuid() == 0 ? ::getgrnam("nogroup")->gr_gid : ::getegid();
     ASSERT_EQ(::chown((old_place / "etc/conf.d/10-store.toml").c_str(), ::geteuid(), group), 0);
     ASSERT_EQ(::chmod((old_place / "etc/conf.d/10-store.toml").c_str(), 0604), 0);
     call(old_place, {"access", "allow", "192.0.2.0/24"});
@@ -273,6 +278,44 @@ TEST_F(BackupCommandTest, TheDatabasesGoWhereTheRestoredConfigurationHasThem) {
     EXPECT_EQ(status.st_mode & 0777, 0604U);
     ASSERT_EQ(::stat((new_place / "etc/conf.d").c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0755U) << "as the folder above, whatever the umask";
+    EXPECT_EQ(status.st_uid, ::geteuid());
+    for (const char* services : {"state", "state/rules.db"}) {
+        ASSERT_EQ(::stat((new_place / services).c_str(), &status), 0);
+        EXPECT_EQ(status.st_uid, user) << services;
+    }
+}
+
+TEST_F(BackupCommandTest, ADatabaseThatStaysIsNotReplacedByOneThatIsTriedElsewhere) {
+    configure(fmt::format("[store]\nurl = \"sqlite:{}\"\n{}", folder_.file("rules.db"), kSite));
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    allow("198.51.100.0/24");
+    const std::string later = rules(), elsewhere = folder_.file("new/mailgate.toml");
+    const test::Ran tried =
+        test::ran({"--config", elsewhere, "restore", backup_, "--parts", "rules,configuration"});
+    EXPECT_EQ(tried.exit_code, kRefusedOrNotFound);
+    EXPECT_THAT(tried.errors, HasSubstr("restore the configuration alone (--parts configuration)"));
+    EXPECT_EQ(rules(), later);
+    EXPECT_FALSE(fs::exists(elsewhere));
+}
+
+TEST_F(BackupCommandTest, WhatAGroupMightReadThatIsNotHereNoOtherGroupMay) {
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    const fs::path target = folder_.file("new/mailgate.toml");
+    for (const auto& [group, mode] : {std::pair{"no-such-group", 0600U}, std::pair{"root", 0640U}}) {
+        Backup backup = readBackup(backup_);
+        std::erase_if(backup.files,
+                      [](const BackupFile& file) { return file.kind != BackupFile::Kind::Configuration; });
+        backup.files[0].group = group;
+        backup.files[0].mode = 0640;
+        fs::remove(target);
+        if (::geteuid() != 0 && mode == 0640U) continue;  // who may not give it to root
+        putInPlace({{&backup.files[0], target}}, backup_, [](auto&&...) {});
+        struct stat status {};
+        ASSERT_EQ(::stat(target.c_str(), &status), 0);
+        EXPECT_EQ(status.st_mode & 0777, mode) << group;
+    }
 }
 
 TEST_F(BackupCommandTest, AConfigurationThatCannotBeReadElsewhereComesBackByItself) {

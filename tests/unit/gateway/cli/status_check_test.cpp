@@ -102,11 +102,11 @@ TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
         EXPECT_EQ(resultFor(status).state, CheckState::Warning);
     }
     status = soundStatus();
-    status.listeners[1].certificate_failure = "a.key: cannot be read: Permission denied";
-    EXPECT_THAT(
-        resultFor(status).line,
-        StartsWith("MAILGATE WARNING - the certificate of listener imap was changed and cannot be used, "
-                   "a restart would fail: a.key: cannot be read: Permission denied |"));
+    status.tls_files = {{"upstream", "dovecot"},
+                        {"listener", "imap", "a.key: is not a file; a restart would fail"}};
+    EXPECT_THAT(resultFor(status).line,
+                StartsWith("MAILGATE WARNING - the changed TLS files of listener imap are not in use: "
+                           "a.key: is not a file, a restart would fail |"));
     status = soundStatus();
     status.address_alarms = {"smtp"};
     EXPECT_THAT(resultFor(status).line, HasSubstr("listener smtp may have lost its clients' addresses"));

@@ -53,7 +53,7 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     control_.now.journal_failed_since_ms = 1'795'000'000'000;
     control_.now.journal_queued = 1'532;
     control_.now.listeners[1].closed = true;
-    control_.now.listeners[1].certificate_failure = "a.key: cannot be read: Permission denied";
+    control_.now.tls_files = {{"console", "console", "a.key: is not a file; a restart would fail"}};
     control_.now.rules_without_listener = {{"mx", 2}};
     startGateway();
     const std::string text = run({"status", "--utc"}).output;
@@ -61,8 +61,8 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
          {"\nThe gateway is stopping.\n",
           "\nThe access rules cannot be read: the ones read last stay in force.\n",
           "\nMost sessions of listener smtp come from one private address",
-          "\nWarning: the certificate of listener imap was changed and cannot be used, and the "
-          "one before is, until a restart fails: a.key: cannot be read: Permission denied.\n",
+          "\nWarning: the changed TLS files of the console are not in use: a.key: is not a file; a restart "
+          "would fail.\n",
           "\nWarning: nobody may enter listener \"imap\": ",
           "\nWarning: no listener is named \"mx\": 2 access rules ",
           "\nWarning: the journal cannot be written since 2026-11-18T11:06:40Z (the disk "

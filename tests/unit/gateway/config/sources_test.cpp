@@ -8,9 +8,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace mailgate::config {
 namespace {
@@ -63,6 +66,30 @@ TEST_F(SourcesTest, AreTheSameWhereAFileWasOnlyTouched) {
     fs::copy_file(file, folder_.file("copy"));
     fs::rename(folder_.file("copy"), file);
     EXPECT_EQ(changed(), "");
+}
+
+TEST_F(SourcesTest, AreReadAgainOnlyWhereTheyMayHaveBeenWritten) {
+    const fs::path file = folder_.file("mailgate.toml");
+    const auto isOther = [&] {
+        Sources sources;
+        // Other content: whoever reads the file finds that it has changed.
+        sources.read(file, [](const fs::path&) { return "what it was"; });
+        return sources.change().has_value();
+    };
+    const std::int64_t written = unixMillis();
+    write("mailgate.toml", "what it is");
+    EXPECT_TRUE(isOther()) << "it may have been written twice in a step of the clock";
+    while (unixMillis() < written + 500)
+        std::this_thread::yield();
+    EXPECT_FALSE(isOther());
+}
+
+TEST_F(SourcesTest, WaitForNoPipeInAFilesPlace) {
+    const std::string file = folder_.file("conf.d/mx.toml");
+    fs::remove(file);
+    ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+    EXPECT_EQ(changed(), "conf.d/mx.toml");
+    EXPECT_THAT(sources_.change()->failure, HasSubstr("no regular file"));
 }
 
 TEST_F(SourcesTest, HaveChangedWhereAFileIsNewOrGone) {

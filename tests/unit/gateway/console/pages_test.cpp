@@ -24,12 +24,13 @@ TEST(Pages, SayWhatNeedsAttention) {
         kOperator,
         objectOf(
             R"({"last_reload_failed": true, "config_change": {"file": null}, "address_alarms": ["<mx>"], "journal": {"lost": 3},
-            "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"),
+            "tls_files": [{"failure": null}, {"failure": "a.key: is gone"}], "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"),
         0);
     for (const char* words :
          {"The last reload was refused", "and is not loaded: mailgate reload",
           "listener &lt;mx&gt; come from one private address", "The journal has lost 3 sessions",
-          "The access rules cannot be read", "Listener mx has no server"})
+          "Changed TLS files are not in use: a.key: is gone", "The access rules cannot be read",
+          "Listener mx has no server"})
         EXPECT_THAT(page, HasSubstr(words));
 }
 

@@ -94,7 +94,7 @@ TEST(Privileges, RootDoesNotServeInPlaceOfTheUnitsUser) {
     if (::geteuid() != 0) GTEST_SKIP() << "is about root";
     namespace fs = std::filesystem;
     const TemporaryFolder folder;
-    const auto served = [&](const char* file) { requireServiceUser(file, folder.path()); };
+    const auto served = [&](const char* file) { refuseServingByHand(file, folder.path()); };
     fs::create_directories(folder.path() / "etc/systemd/system");
     std::ofstream(folder.path() / "etc/systemd/system/mailgate.service")
         << "[Service]\nExecStart=/usr/bin/mailgate serve --config "

@@ -122,6 +122,11 @@ TEST_F(CertificateWatcherTest, PrefersAPairThatHoldsToANewOneThatDoesNot) {
     poll(5);
     EXPECT_EQ(inUse(), of(first_));
     EXPECT_THAT(refusals_, ElementsAre(StartsWith(linked().certificate + ": has expired at ")));
+    EXPECT_EQ(watcher_->refusal(), refusals_[0] + "; a restart or a reload would present it");
+    std::filesystem::remove(linked().key);
+    poll(2);
+    EXPECT_EQ(watcher_->refusal(),
+              linked().key + ": cannot be read: No such file or directory; a restart would fail");
 }
 
 TEST_F(CertificateWatcherTest, TellsOfOneRenewalOnce) {

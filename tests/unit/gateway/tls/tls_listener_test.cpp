@@ -91,11 +91,11 @@ TEST_F(TlsListenerTest, StaysAsItIsWhileANewFileIsBad) {
     EXPECT_EQ(presented(), "old");
     EXPECT_THAT(refused_, ElementsAre(StartsWith(files_.path("a.pem") + ": certificate 1 of it is damaged: "),
                                       files_.path("b.pem") + ": cannot be read: No such file or directory"));
-    EXPECT_EQ(listener_->refusal(), refused_[0]);
+    EXPECT_EQ(listener_->refusal(), refused_[0] + "; a restart would fail");
     put("a.pem", issue("new"));
     poll();
     EXPECT_EQ(presented(), "new") << "whatever became of the other";
-    EXPECT_EQ(listener_->refusal(), refused_[1]);
+    EXPECT_EQ(listener_->refusal(), refused_[1] + "; a restart would fail");
     put("b.pem", files_.authority.issue({{"other.example"}, "other"}));
     poll();
     EXPECT_EQ(listener_->refusal(), "");
@@ -113,7 +113,7 @@ TEST_F(TlsListenerTest, TriesAgainWhenSomethingElseStoodInTheWay) {
     poll(6);
     EXPECT_THAT(refused_, ElementsAre(options.client_ca + ": cannot be read: No such file or directory"));
     EXPECT_EQ(presented(), "old");
-    EXPECT_EQ(listener_->refusal(), refused_[0]);
+    EXPECT_EQ(listener_->refusal(), refused_[0] + "; a restart would fail");
     files_.write("clients.pem", files_.authority.pem());
     poll(1);
     EXPECT_EQ(presented(), "new");

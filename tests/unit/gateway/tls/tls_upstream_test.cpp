@@ -60,6 +60,7 @@ TEST_F(TlsUpstreamTest, StaysAsItIsWhileAFileIsBad) {
     poll(6);
     EXPECT_EQ(upstream_->context(), before);
     EXPECT_THAT(refused_, ElementsAre(HasSubstr(files_.path("ca.pem")))) << "once";
+    EXPECT_EQ(upstream_->refusal(), refused_[0] + "; a restart would fail");
     files_.write("ca.pem", CertificateAuthority("Others").pem());
     poll();
     EXPECT_NE(upstream_->context(), before);

@@ -62,6 +62,23 @@ TEST(MailLog, KeepsTheFirstRefusalOfATransactionWithoutAMessage) {
     EXPECT_EQ(facts.transaction_count, 2U);
 }
 
+TEST(MailLog, KnowsWhatTheClientGaveUpFromWhatTheServerRefused) {
+    SessionFacts facts;
+    MailLog log(facts, nullptr, false);
+    for (const char* data : {"", "451 No"}) {  // the words of the refused recipients, too
+        log.senderAccepted("a@b.example");
+        log.recipientRefused("c@d.example", "451 No");
+        log.recipientAccepted("e@f.example");
+        log.recipientRefused("g@h.example", "452 More");
+        if (*data != '\0') log.refused(data);
+        log.close();
+    }
+    ASSERT_EQ(facts.transactions.size(), 2U);
+    EXPECT_EQ(facts.transactions[0].reply, "");
+    EXPECT_EQ(facts.transactions[0].refused.size(), 2U);
+    EXPECT_EQ(facts.transactions[1].reply, "451 No");
+}
+
 TEST(MailLog, TakesNoQueueIdFromARefusal) {
     SessionFacts facts;
     MailLog log(facts, nullptr, false);

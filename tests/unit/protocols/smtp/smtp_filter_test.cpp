@@ -122,7 +122,7 @@ TEST(SmtpFilter, KeepsTheAddressesThatItRefused) {
     ASSERT_THAT(mail.refused, SizeIs(1));
     EXPECT_EQ(mail.refused[0].to, "a b@c.example");
     EXPECT_EQ(mail.refused[0].reply, "501 5.5.4 Error: bad address syntax");
-    EXPECT_EQ(mail.reply, "501 5.5.4 Error: bad address syntax");
+    EXPECT_EQ(mail.reply, "501 5.5.4 Error: no arguments here") << "of the mail, not of a recipient";
 }
 
 /// A line of 4 KB of bytes that take four each to show.

@@ -66,8 +66,8 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
         JournalMail& mail = session.mail.front();
         mail.accepted = false;
         constexpr std::uint64_t kCases = 4;
-        const std::uint64_t which =
-            number % kCases;  // refused as a message, abandoned twice, refused in all recipients
+        // Refused as a message, abandoned, refused in some recipients and as a message in the same words, in all recipients.
+        const std::uint64_t which = number % kCases;
         if (which != 0) mail.reply = which == 1 ? "" : "550 5.1.1 no";
         if (which > 1)
             mail.refused = {{"carol@example.net", "550 5.1.1 no"}, {"dave@example.net", "550 5.1.1 no more"}};
@@ -435,9 +435,8 @@ TEST_F(JournalReaderTest, SumsUpOneClientOrListener) {
     EXPECT_THAT(top.of(SumsOf::Senders), IsEmpty());
 }
 
-/// As sample() has made it.
 bool wasAbandoned(const JournalMail& mail) {
-    return !mail.accepted && (mail.reply.empty() || (!mail.refused.empty() && !mail.recipients.empty()));
+    return !mail.accepted && mail.reply.empty();
 }
 bool wasRefused(const JournalMail& mail) {
     return !mail.accepted && !wasAbandoned(mail);
