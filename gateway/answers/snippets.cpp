@@ -251,6 +251,8 @@ std::string postscreen(const Config& config) {
         "postscreen_access_list = permit_mynetworks, cidr:{{{} }}\n"
         "inet_protocols = all\n\n"
         "# master.cf\n{}{}"
+        "# Each of these three can be there once. Where there is one already, for another postscreen,\n"
+        "# keep it, and add the option to that smtpd.\n"
         "smtpd pass - - n - - smtpd\n"
         "  -o smtpd_client_port_logging=yes\n"
         "dnsblog unix - - n - 0 dnsblog\n"
