@@ -856,8 +856,9 @@ class Pushed {
             wanted[keyOf(rule)].push_back(rule);
         }
         for (const auto& [key, rules] : wanted) {
-            const auto found = std::find_if(fleet.begin(), fleet.end(),
-                                            [&](const SharedRule& rule) { return keyOf(rule) == key; });
+            const auto found =
+                std::find_if(fleet.begin(), fleet.end(),
+                             [&, place = key](const SharedRule& rule) { return keyOf(rule) == place; });
             const auto says = [&](const SharedRule& rule) { return saySame(rule, *found); };
             if (prefer == Prefer::Here)
                 EXPECT_TRUE(found != fleet.end() && std::any_of(rules.begin(), rules.end(), says))
