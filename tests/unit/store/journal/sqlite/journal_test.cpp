@@ -443,7 +443,7 @@ TEST_F(JournalTest, WhatIsDamagedIsToldOfAndKeepsNobodyFromStarting) {
     EXPECT_THAT(journal.trouble().what, Not(HasSubstr("rules")));
     EXPECT_TRUE(journal.record(test::sampleSession(1, nowMillis())));
     std::filesystem::rename(file(), file() + ".old");
-    ASSERT_TRUE(journal.flush(kPatience));
+    ASSERT_TRUE(told_.waitForRecovery());
     EXPECT_EQ(journal.trouble().what, "");
     EXPECT_THAT(all(), SizeIs(1));
 }
