@@ -36,12 +36,7 @@ end
 
 # The names of the sets that there are rules in.
 function __mailgate_sets
-    set -l words (commandline -opc)
-    set -l config
-    if set -l at (contains -i -- --config $words)
-        set config --config $words[(math $at + 1)]
-    end
-    mailgate $config access set list --json 2>/dev/null | string replace -rf '^  \{"name":"([^"]*)".*' '$1'
+    __mailgate_answer access set list | string replace -rf '^  \{"name":"([^"]*)".*' '$1'
 end
 
 # What mailgate answers within a second; nothing where it does not.

@@ -76,7 +76,7 @@ std::string absolutePath(const std::string& path) {
 
 }  // namespace
 
-GatewayControl::GatewayControl(Parts parts) : parts_(parts), started_ms_(unixMillis()) {}
+GatewayControl::GatewayControl(Parts parts) : parts_(std::move(parts)), started_ms_(unixMillis()) {}
 
 admin::Status GatewayControl::status() {
     const auto generation = parts_.reloader.current();
