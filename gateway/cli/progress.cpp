@@ -2,6 +2,7 @@
 #include "gateway/cli/progress.h"
 
 #include "gateway/base/signals_blocked.h"
+#include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 
 #include <fmt/format.h>
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <utility>
 
 namespace mailgate::cli {
@@ -21,9 +21,7 @@ namespace {
 constexpr std::string_view kErased = "\r\x1b[K";
 
 bool canReplaceLine(int terminal) {
-    const char* const type = std::getenv("TERM");
-    const std::string_view known = type == nullptr ? "" : type;
-    return ::isatty(terminal) != 0 && !known.empty() && known != "dumb";
+    return ::isatty(terminal) != 0 && !isDumb();
 }
 
 /// A line that wraps could not be taken away.

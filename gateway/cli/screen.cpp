@@ -145,10 +145,13 @@ bool shownBy(std::vector<std::string> argv, std::string_view text) {
     return !WIFEXITED(status) || WEXITSTATUS(status) < kNotRun;
 }
 
-/// Of a dumb terminal, or one of which nothing is known, pagers complain.
+}  // namespace
+
 bool isDumb() {
     return variable("TERM").empty() || variable("TERM") == "dumb";
 }
+
+namespace {
 
 /// Whether a pager has shown it. On a dumb terminal only one that was asked for does.
 bool isPaged(std::string_view text) {

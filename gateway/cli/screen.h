@@ -31,6 +31,8 @@ struct Screen {
 /// A size that the terminal does not tell is that of $COLUMNS and $LINES, else 80 by 24. Colours are as
 /// https://no-color.org says: none with a NO_COLOR that is not empty, nor on a dumb terminal.
 Screen standardOutput();
+/// Whether TERM names a terminal of which nothing is known: lines stay there, and pagers complain.
+bool isDumb();
 
 /// What a command prints: no table, some of different columns, or one whose columns can be chosen.
 enum class Prints : std::uint8_t { Text, Tables, OneTable };
