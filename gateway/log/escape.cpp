@@ -5,7 +5,6 @@
 
 #include <array>
 #include <cstdint>
-#include <iterator>
 
 namespace mailgate {
 
@@ -102,8 +101,16 @@ constexpr bool isUnprintable(char32_t code_point) noexcept {
     return false;
 }
 
+/// Without fmt::format_to(), which may throw more than std::bad_alloc.
 void appendUnit(LineBuffer& out, char32_t unit) {
-    fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(unit));
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    const std::array escape{'\\',
+                            'u',
+                            kDigits[unit >> 12 & 0xF],
+                            kDigits[unit >> 8 & 0xF],
+                            kDigits[unit >> 4 & 0xF],
+                            kDigits[unit & 0xF]};
+    out.append(escape.data(), escape.data() + escape.size());
 }
 
 /// JSON has UTF-16 units: two beyond U+FFFF.

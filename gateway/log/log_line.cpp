@@ -207,7 +207,11 @@ LogLine& LogLine::beginObject() {
     }
     const std::uint32_t index = top().items++;
     open('{', '}');
-    if (!json()) fmt::format_to(std::back_inserter(prefix_), "{}.", index);
+    if (!json()) {
+        const fmt::format_int digits(index);
+        prefix_.append(digits.data(), digits.data() + digits.size());
+        prefix_.push_back('.');
+    }
     return *this;
 }
 
