@@ -116,11 +116,10 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
                 "no listener has mode = \"monitor\": whom they refuse is in mailgate sessions --refused\n");
         return;
     }
-    const TableStyle style = arguments.view.style();
     const std::string head =
-        fmt::format("since {} {} from {} would have been refused\n\n", since_text,
+        fmt::format("since {} {} from {} would have been refused", since_text,
                     counted(report.sessions(), "session"), counted(report.networks(), "network"));
-    print(wrapped(head, style.width) + report.asText(arguments.limit, style, arguments.view.times()),
+    print(report.asText(head, arguments.limit, arguments.view.style(), arguments.view.times()),
           arguments.view);
 }
 

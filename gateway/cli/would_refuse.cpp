@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/would_refuse.h"
 
+#include "gateway/cli/screen_text.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
@@ -104,6 +105,19 @@ std::string networkAsJson(const WouldRefuseNetwork& network) {
                                          sender.second);
                   }),
         jsonItems(network.commands(), jsonWord));
+}
+
+constexpr std::string_view kComment = "# ";
+
+/// Each line as one that a shell leaves alone.
+std::string asComments(std::string_view lines) {
+    std::string text;
+    while (!lines.empty()) {
+        const std::string_view line = lines.substr(0, lines.find('\n'));
+        text.append(line.empty() ? "#" : kComment).append(line).append("\n");
+        lines.remove_prefix(std::min(line.size() + 1, lines.size()));
+    }
+    return text;
 }
 
 // ---- what would let them in
@@ -311,8 +325,9 @@ std::vector<const WouldRefuseNetwork*> WouldRefuse::heaviest(std::size_t limit) 
     return sorted;
 }
 
-std::string WouldRefuse::asText(std::size_t limit, const TableStyle& style, const Times& times) const {
-    if (networks_.empty()) return {};
+std::string WouldRefuse::asText(std::string_view head, std::size_t limit, TableStyle style,
+                                const Times& times) const {
+    if (style.width > kComment.size()) style.width -= kComment.size();
     Table table({{.name = "network", .title = "NETWORK"},
                  {.name = "listeners", .title = "LISTENERS", .least = 8, .leaves = 4},
                  {.name = "sessions", .title = "SESSIONS"},
@@ -335,11 +350,11 @@ std::string WouldRefuse::asText(std::size_t limit, const TableStyle& style, cons
         for (const std::string& command : network->commands())
             commands += command + "\n";
     }
-    std::string text = table.text();
+    std::string text = wrapped(head, style.width) + "\n\n" + table.text();
     if (shown.size() < networks_.size())
         text += fmt::format("and {} (--limit)\n", counted(networks_.size() - shown.size(), "more network"));
-    if (commands.empty()) return text + "\nNone of them would be refused any more.\n";
-    return text + "\nTo let them in:\n\n" + commands;
+    text += commands.empty() ? "\nNone of them would be refused any more.\n" : "\nTo let them in:\n";
+    return asComments(text) + (commands.empty() ? "" : "\n") + commands;
 }
 
 std::string WouldRefuse::asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms,

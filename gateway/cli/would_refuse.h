@@ -77,8 +77,8 @@ class WouldRefuse {
     /// Those with most mail that a server took first, then those with most sessions.
     std::vector<const WouldRefuseNetwork*> heaviest(std::size_t limit) const;
 
-    /// A table, and the commands. Empty when there is nothing.
-    std::string asText(std::size_t limit, const TableStyle& style, const Times& times) const;
+    /// `head`, a table, and the commands. All but these are comments to a shell: what clients have sent is among it.
+    std::string asText(std::string_view head, std::size_t limit, TableStyle style, const Times& times) const;
     /// `further`: members behind these, with a comma in front.
     std::string asJson(std::size_t limit, std::int64_t since_ms, std::int64_t until_ms,
                        std::string_view further = {}) const;
