@@ -381,13 +381,13 @@ std::string haproxyListen(const Config& config, const ListenerConfig& listener, 
     return fmt::format(
         "listen mailgate_{}\n"
         "  mode tcp\n"
-        "  bind :{}\n"
+        "  bind :{},:::{} v6only\n"
         "  timeout connect 5s\n"
         "  timeout client {}\n"
         "  timeout server {}\n"
         "{}"
         "  server {} {} send-proxy-v2 check check-send-proxy inter 5s\n",
-        listener.name, port, idle, idle, haproxyCheck(listener), config.name,
+        listener.name, port, port, idle, idle, haproxyCheck(listener), config.name,
         gatewayAddress(config, listener));
 }
 
@@ -400,12 +400,13 @@ std::string nginxServer(const Config& config, const ListenerConfig& listener, st
     return fmt::format(
         "  server {{\n"
         "    listen {};\n"
+        "    listen [::]:{};\n"
         "    proxy_pass {};\n"
         "    proxy_protocol on;\n"
         "    proxy_connect_timeout 5s;\n"
         "    proxy_timeout {};\n"
         "  }}\n",
-        port, gatewayAddress(config, listener), idleLimit(config, listener));
+        port, port, gatewayAddress(config, listener), idleLimit(config, listener));
 }
 
 std::string nginx(const Config& config) {

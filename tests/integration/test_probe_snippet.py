@@ -4,6 +4,7 @@
 import concurrent.futures
 import imaplib
 import re
+import smtplib
 import subprocess
 import unittest
 
@@ -318,6 +319,9 @@ class Snippet(unittest.TestCase):
     def assert_balances(self, gateway, ports):
         with proxyclient.SMTP(ports["25"]) as client:
             self.assertEqual(client.noop()[0], 250)
+        with smtplib.SMTP("::1", ports["25"]) as client:
+            client.ehlo("six.example.net")
+        self.assertEqual(gateway.wait_event("session.end", helo="six.example.net")["client"], "::1")
         session = proxyclient.IMAP(ports["143"])
         session.login("alice", "wonder-2718")
         session.logout()
@@ -329,19 +333,19 @@ class Snippet(unittest.TestCase):
         for listener in ("smtp", "imap"):
             self.assertEqual(gateway.wait_event("session.end", listener=listener)["balancer"], "127.0.0.1")
 
-    def with_free_ports(self, snippet, pattern):
+    def with_free_ports(self, snippet, pattern, local):
         ports = {}
 
         def free(match):
-            ports[match[2]] = reserve_port()
-            return f"{match[1]}127.0.0.1:{ports[match[2]]}"
+            ports[match[1]] = reserve_port()
+            return local.format(ports[match[1]])
 
         return re.sub(pattern, free, snippet), ports
 
     def test_haproxy(self):
         gateway = self.balanced()
         done = gateway.run("snippet", "haproxy")
-        snippet, ports = self.with_free_ports(done.stdout, r"(bind ):(\d+)")
+        snippet, ports = self.with_free_ports(done.stdout, r"bind :(\d+),:::\1 v6only", "bind 127.0.0.1:{0},::1:{0} v6only")
         balancer = HAProxy(scratch, name="pasted-haproxy")
         # Checked often, and each may take the time that it needs.
         snippet = re.sub(r"\n( +)server ", r"\n\1timeout check 5s\g<0>", snippet)
@@ -355,7 +359,7 @@ class Snippet(unittest.TestCase):
     def test_nginx(self):
         gateway = self.balanced()
         done = gateway.run("snippet", "nginx")
-        snippet, ports = self.with_free_ports(done.stdout, r"(listen )(\d+)")
+        snippet, ports = self.with_free_ports(done.stdout, r"listen (\d+);\n +listen \[::\]:\1;", "listen 127.0.0.1:{0}; listen [::1]:{0};")
         folder = scratch.folder("pasted-nginx")
         config = folder / "nginx.conf"
         config.write_text("load_module /usr/lib/nginx/modules/ngx_stream_module.so;\ndaemon off;\n"

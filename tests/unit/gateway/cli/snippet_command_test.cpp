@@ -173,11 +173,12 @@ TEST_F(SnippetCommandTest, ABalancerGetsTheClientsPortsEachOnce) {
 
 TEST_F(SnippetCommandTest, HaproxySendsTheHeaderAndChecksWithWords) {
     const std::string site = listener("mx", "smtp", "0.0.0.0:25") + upstream();
-    EXPECT_THAT(snippet(site, {"haproxy"}),
-                AllOf(HasSubstr("listen mailgate_mx\n  mode tcp\n  bind :25\n  timeout connect 5s\n"),
-                      HasSubstr("  option tcp-check\n"),
-                      HasSubstr("  server gw.example.org gw.example.org:25 send-proxy-v2 check "
-                                "check-send-proxy inter 5s\n")));
+    EXPECT_THAT(
+        snippet(site, {"haproxy"}),
+        AllOf(HasSubstr("listen mailgate_mx\n  mode tcp\n  bind :25,:::25 v6only\n  timeout connect 5s\n"),
+              HasSubstr("  option tcp-check\n"),
+              HasSubstr("  server gw.example.org gw.example.org:25 send-proxy-v2 check "
+                        "check-send-proxy inter 5s\n")));
     EXPECT_THAT(snippet("[timeouts.idle]\nsmtp = \"600500ms\"\n" + site, {"haproxy"}),
                 HasSubstr("  timeout client 631s\n  timeout server 631s\n"))
         << "outlasts our own limit";
@@ -190,7 +191,8 @@ TEST_F(SnippetCommandTest, HaproxySendsTheHeaderAndChecksWithWords) {
 TEST_F(SnippetCommandTest, NginxAndTheNlbSendItToo) {
     const std::string site = listener("mx", "smtp", "192.0.2.1:25") + upstream();
     EXPECT_THAT(snippet(site, {"nginx"}),
-                AllOf(HasSubstr("    proxy_pass 192.0.2.1:25;\n    proxy_protocol on;\n"),
+                AllOf(HasSubstr("    listen 25;\n    listen [::]:25;\n    proxy_pass 192.0.2.1:25;\n    "
+                                "proxy_protocol on;\n"),
                       testing::EndsWith("  }\n}\n")));
     EXPECT_THAT(
         snippet(site, {"aws-nlb"}),
