@@ -618,7 +618,8 @@ void Access::requireOwn() const {
 
 void Access::warnOfUnknownListeners() {
     if (!needed_.has_site) return;
-    for (const std::string& warning : unknownListenerWarnings(config_, store().ruleListeners()))
+    for (const std::string& warning :
+         unknownListenerWarnings(config_, store().ruleListeners(unixMillis() / 1'000)))
         warn(warning);
 }
 

@@ -222,8 +222,9 @@ store::AccessWatcher::Events accessEvents(EventLog& log, RulesState& state,
         line.number("bytes", static_cast<std::int64_t>(table.memoryBytes()));
         line.number("build_ms", static_cast<std::int64_t>(build_seconds * 1000));
         log.write(line);
-        if (std::exchange(told, table.unknownListeners()) != table.unknownListeners() && !told.empty())
-            logUnknownListeners(log, told);
+        auto unknown = table.unknownListeners(unixMillis() / 1'000);
+        if (unknown != told && !unknown.empty()) logUnknownListeners(log, unknown);
+        told = std::move(unknown);
     };
     events.failed = [&log, &state](const std::string& what) {
         state.failed = true;

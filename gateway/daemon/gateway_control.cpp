@@ -158,7 +158,8 @@ admin::Status GatewayControl::status() {
     status.rules_version = table->version();
     status.rules_loaded_ms = parts_.rules.loaded_ms;
     status.rules_failed = parts_.rules.failed;
-    status.rules_without_listener.assign(table->unknownListeners().begin(), table->unknownListeners().end());
+    const auto unknown = table->unknownListeners(unixMillis() / 1'000);
+    status.rules_without_listener.assign(unknown.begin(), unknown.end());
     status.rules_expiring = parts_.rules.expiring;
     status.fleet = fleet();
     status.fleet_journal = fleetJournal();

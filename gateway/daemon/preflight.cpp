@@ -391,7 +391,7 @@ std::vector<std::string> ruleWarnings(const Config& config, const store::AccessT
     for (std::size_t at = 0; at < config.listeners.size(); ++at)
         if (table.letsSomebodyIn(static_cast<store::ListenerIndex>(at), now))
             allowing.insert(config.listeners[at].name);
-    std::vector<std::string> warnings = unknownListenerWarnings(config, table.unknownListeners());
+    std::vector<std::string> warnings = unknownListenerWarnings(config, table.unknownListeners(now));
     for (std::string& warning : closedListenerWarnings(config, allowing))
         warnings.push_back(std::move(warning));
     return warnings;

@@ -245,7 +245,7 @@ std::optional<UnknownListener> Service::unknown(std::span<const std::string> nam
 
 std::optional<UnknownListener> Service::unknownToRules(std::span<const std::string> names) {
     if (!unknown(names)) return std::nullopt;
-    const auto named = store_().ruleListeners();
+    const auto named = store_().ruleListeners(0);
     for (const std::string& name : names)
         if (!configured(name) && !named.contains(name)) return UnknownListener{name};
     return std::nullopt;
@@ -787,7 +787,7 @@ std::variant<ImportOutcome, Refusal> Service::import(const ImportRequest& reques
 std::variant<Service::JudgedImport, Refusal> Service::judge(const ImportRequest& request) {
     std::vector<std::string> names = listenerNames(site_);
     // A listener that is gone may be named where it has rules.
-    for (const auto& named : store_().ruleListeners())
+    for (const auto& named : store_().ruleListeners(0))
         names.push_back(named.first);
     store::ImportOptions options = request.options;
     options.listeners = names;

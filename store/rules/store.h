@@ -97,8 +97,8 @@ class RuleStore {
     virtual std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) = 0;
     /// The next load() reads all rules, whatever it could be told.
     virtual void distrust() noexcept {}
-    /// How many rules name each listener, by name.
-    virtual std::map<std::string, std::size_t> ruleListeners() = 0;
+    /// How many rules that are in force then name each listener, by name; 0: expired ones too.
+    virtual std::map<std::string, std::size_t> ruleListeners(UnixSeconds then) = 0;
     /// Which networks rules in force at that time are for, those of names too. A row that cannot be read is left out.
     struct Held {
         Verdict verdict;

@@ -103,7 +103,8 @@ struct AccessTable::Data {
     std::shared_ptr<const ListenerNames> listeners = std::make_shared<ListenerNames>();
     std::size_t rules = 0;  ///< that can decide
     std::int64_t version = 0;
-    std::map<std::string, std::size_t> unknown_listeners;
+    std::map<std::string, std::size_t> unknown_listeners;  ///< of their rules, expired or not
+    std::size_t unknown_expiring = 0;                      ///< of those, the ones that expire some time
     /// When the last allow rule of each listener expires, and behind them that of those for all; 0: there is none.
     std::vector<UnixSeconds> allowed_until;
 
@@ -115,7 +116,10 @@ struct AccessTable::Data {
     /// Whether the rule at this place of `base` still counts.
     bool counts(std::uint32_t in_base) const noexcept;
     /// A rule that is there now, or is not any more.
-    void count(ListenerIndex listener, bool is_there);
+    void count(const Decision& says, bool is_there);
+    bool isUnknown(ListenerIndex listener) const noexcept {
+        return listener != kAllListeners && listener != kNoRule && listener >= listeners->configured;
+    }
     /// Of an allow rule its listener's place in `allowed_until`; null: it lets nobody in here.
     UnixSeconds* untilFor(const Decision& says);
     void noteAllowing(const Decision& says);
@@ -191,14 +195,16 @@ bool AccessTable::Data::counts(std::uint32_t in_base) const noexcept {
     return in_base < v4 ? in(&Part::v4, in_base) : in(&Part::v6, in_base - v4);
 }
 
-void AccessTable::Data::count(ListenerIndex listener, bool is_there) {
-    if (listener == kAllListeners || listener < listeners->configured) {
-        rules += is_there ? 1 : std::size_t(-1);
+void AccessTable::Data::count(const Decision& says, bool is_there) {
+    const std::size_t one = is_there ? 1 : std::size_t(-1);
+    if (!isUnknown(says.listener)) {
+        rules += one;
         return;
     }
-    const auto count = unknown_listeners.try_emplace(listeners->names[listener], 0).first;
-    count->second += is_there ? 1 : std::size_t(-1);
+    const auto count = unknown_listeners.try_emplace(listeners->names[says.listener], 0).first;
+    count->second += one;
     if (count->second == 0) unknown_listeners.erase(count);
+    if (says.expires != parts::kNever) unknown_expiring += one;
 }
 
 namespace {
@@ -318,8 +324,22 @@ std::size_t AccessTable::size() const noexcept {
     return data_->rules;
 }
 
-const std::map<std::string, std::size_t>& AccessTable::unknownListeners() const noexcept {
-    return data_->unknown_listeners;
+bool AccessTable::empty() const noexcept {
+    return data_->rules == 0 && data_->unknown_listeners.empty();
+}
+
+std::map<std::string, std::size_t> AccessTable::unknownListeners(UnixSeconds now) const {
+    if (data_->unknown_expiring == 0) return data_->unknown_listeners;
+    std::map<std::string, std::size_t> in_force;
+    const auto count = [&](const Node& node) {
+        if (data_->isUnknown(node.listener) && endOf(node) > now)
+            ++in_force[data_->listeners->names[node.listener]];
+    };
+    for (std::uint32_t rule = 0; rule < data_->changes->size(); ++rule)
+        count(nodeIn(*data_->changes, rule));
+    for (std::uint32_t rule = 0; rule < data_->base->size(); ++rule)
+        if (data_->counts(rule)) count(nodeIn(*data_->base, rule));
+    return in_force;
 }
 
 std::size_t AccessTable::memoryBytes() const noexcept {
@@ -483,7 +503,7 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
     const auto count = [&](auto& rules) {
         for (const auto& rule : rules) {
             if (rule.says.listener == kNoRule) continue;
-            data.count(rule.says.listener, true);
+            data.count(rule.says, true);
             data.noteAllowing(rule.says);
         }
     };
@@ -491,11 +511,12 @@ std::shared_ptr<const AccessTable> AccessTable::Builder::build(std::int64_t vers
         const Data& before = *pending_->before->data_;
         data.rules = before.rules;
         data.unknown_listeners = before.unknown_listeners;
+        data.unknown_expiring = before.unknown_expiring;
         data.allowed_until = before.allowed_until;
         bool may_end_sooner = false;
         for (const Network& network : pending_->replaced)
             before.forEachOf(network, [&](const Node& node, std::int64_t) {
-                data.count(node.listener, false);
+                data.count(node, false);
                 const UnixSeconds* const until = data.untilFor(node);
                 may_end_sooner = may_end_sooner || (until != nullptr && *until == endOf(node));
             });

@@ -64,9 +64,11 @@ class AccessTable {
     /// One of the rules has one of the ids, which are sorted. Looks at every rule.
     bool holdsAny(std::span<const std::int64_t> ids) const noexcept;
     std::size_t size() const noexcept;  ///< rules, without those that only name listeners unknown here
-    /// How many rules name each listener unknown here, by name: they decide nothing. A thousand names; the others are counted
-    /// together, as "...".
-    const std::map<std::string, std::size_t>& unknownListeners() const noexcept;
+    /// No rules at all: none of listeners unknown here either.
+    bool empty() const noexcept;
+    /// How many rules in force name each listener unknown here, by name: they decide nothing. A thousand names; the others
+    /// are counted together, as "...". Looks at every rule where some of them expire.
+    std::map<std::string, std::size_t> unknownListeners(UnixSeconds now) const;
     std::size_t memoryBytes() const noexcept;  ///< heap bytes held by the table
     std::int64_t version() const noexcept;     ///< the store's rules version it was built from
 

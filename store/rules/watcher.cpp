@@ -24,11 +24,6 @@ constexpr std::chrono::minutes kUpkeepAfterFailure{1};
 /// How often all rules are read where changes alone have been: a change that left no trace does not stay unseen for longer.
 constexpr std::chrono::hours kReadAllEvery{1};
 
-/// Those of listeners that are not configured are rules as well.
-bool hasRules(const AccessTable& table) noexcept {
-    return table.size() > 0 || !table.unknownListeners().empty();
-}
-
 /// Counters that wait to be written.
 class PendingHits {
   public:
@@ -122,7 +117,7 @@ void AccessWatcher::Impl::load() {
 /// into it afterwards either. Whoever wants to begin anew restarts the gateway.
 void AccessWatcher::Impl::requireSuccessor(const AccessTable& fresh) {
     if (!other_rules) return;
-    began_empty = began_empty || (!hasRules(fresh) && hasRules(*tables.share()));
+    began_empty = began_empty || (fresh.empty() && !tables.share()->empty());
     if (!began_empty) return;
     must_load = true;
     throw StoreError(

@@ -148,7 +148,9 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::optional<AccessRule> rule(std::int64_t id) override;
     std::shared_ptr<const AccessTable> load(std::span<const std::string> listeners) override;
     void distrust() noexcept override { reader_.forget(); }
-    std::map<std::string, std::size_t> ruleListeners() override { return countBy("listener"); }
+    std::map<std::string, std::size_t> ruleListeners(UnixSeconds then) override {
+        return countBy("listener", then);
+    }
     void checkTrail() override { schema::checkTriggers(database()); }
     std::int64_t version() override { return database().number("SELECT rules_version FROM access_meta"); }
 
@@ -168,7 +170,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
                         const std::optional<std::string>& set) override;
     Defaults setDefaults() override;
     void defineSet(const std::string& name, const SetDefaults& defaults, std::string_view who) override;
-    std::map<std::string, std::size_t> ruleSets() override { return countBy("rule_set"); }
+    std::map<std::string, std::size_t> ruleSets() override { return countBy("rule_set", 0); }
     RenameResult renameListener(const std::string& from, const std::string& to,
                                 std::string_view who) override;
     bool addHits(std::span<const HitCount> counts) override;
@@ -245,7 +247,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void finishCheck();
     std::shared_ptr<const AccessTable> readTable(std::span<const std::string> listeners);
     std::shared_ptr<const AccessTable> readSoundTable(std::span<const std::string> listeners);
-    std::map<std::string, std::size_t> countBy(std::string_view column);
+    std::map<std::string, std::size_t> countBy(std::string_view column, UnixSeconds then);
     void checkpoint() noexcept;
 
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
@@ -508,10 +510,14 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::readSoundTable(std::span<con
     return table;
 }
 
-/// How many rules have each value of the column but ''. Counted here: few values, very many rows.
-std::map<std::string, std::size_t> SqliteRuleStore::countBy(std::string_view column) {
+/// How many rules that are in force then have each value of the column but ''. Counted here: few values, very many rows.
+std::map<std::string, std::size_t> SqliteRuleStore::countBy(std::string_view column, UnixSeconds then) {
     std::map<std::string, std::size_t, std::less<>> counts;
-    RawStatement rows(database(), fmt::format("SELECT {0} FROM access_rule WHERE {0} <> ''", column));
+    RawStatement rows(
+        database(),
+        fmt::format("SELECT {0} FROM access_rule WHERE {0} <> '' AND (expires_at IS NULL OR expires_at > ?)",
+                    column));
+    rows.bind(1, then);
     while (rows.step()) {
         auto count = counts.find(rows.text(0));
         if (count == counts.end()) count = counts.emplace(rows.text(0), 0).first;

@@ -202,3 +202,6 @@ TEST_F(PreflightTest, SaysTheSameOfTheRulesInForce) {
 
 }  // namespace
 }  // namespace mailgate
+    EXPECT_THAT(warningsWith(store::Verdict::Allow, "mx", 1),
+                ElementsAre(HasSubstr("nobody may enter listener \"smtp\"")))
+        << "it is as removed";

@@ -53,9 +53,15 @@ TEST(AccessTable, RulesOfUnknownListenersDecideNothingAndAreCounted) {
     const auto table = tableOf({{"deny", "192.0.2.0/24", "gone"},
                                 {"deny", "192.0.2.1", "gone"},
                                 {"allow", "192.0.2.0/24", "smtp"},
-                                {"deny", "192.0.2.0/24", "older"}});
+                                {"deny", "192.0.2.0/24", "older", kNow + 1}});
     EXPECT_EQ(table->size(), 1u);
-    EXPECT_THAT(table->unknownListeners(), testing::ElementsAre(std::pair("gone", 2), std::pair("older", 1)));
+    EXPECT_THAT(table->unknownListeners(kNow),
+                testing::ElementsAre(std::pair("gone", 2), std::pair("older", 1)));
+    EXPECT_THAT(table->unknownListeners(kNow + 1), testing::ElementsAre(std::pair("gone", 2)))
+        << "an expired one is as removed";
+    AccessTable::Builder replacing(table);
+    replacing.replace(network("192.0.2.0/24"));
+    EXPECT_THAT(replacing.build(8)->unknownListeners(kNow), testing::ElementsAre(std::pair("gone", 1)));
 }
 
 TEST(AccessTable, TheRuleThatDecidesGivesTheLimits) {
@@ -372,7 +378,8 @@ TEST(AccessTable, AgreesWithLookingAtEveryRule) {
 void expectSame(const AccessTable& table, const AccessTable& other, RandomRules& random, int times) {
     EXPECT_EQ(table.size(), other.size());
     EXPECT_EQ(table.version(), other.version());
-    EXPECT_EQ(table.unknownListeners(), other.unknownListeners());
+    for (const UnixSeconds now : {kNow - 2, kNow, kNow + 2})
+        EXPECT_EQ(table.unknownListeners(now), other.unknownListeners(now));
     for (ListenerIndex listener = 0; listener < 3; ++listener)
         for (const UnixSeconds now : {kNow - 2, kNow, kNow + 2, UnixSeconds{5'000'000'000}})
             EXPECT_EQ(table.letsSomebodyIn(listener, now), other.letsSomebodyIn(listener, now));
@@ -518,7 +525,7 @@ TEST(AccessTable, VeryManyUnknownListenersAreCountedTogether) {
         builder.add(at, network("192.0.2.1"), Verdict::Deny, "gone" + std::to_string(at), {});
     const auto table = builder.build(1);
     EXPECT_EQ(table->size(), 0u);
-    EXPECT_EQ(table->unknownListeners().at("..."), 500u);
+    EXPECT_EQ(table->unknownListeners(kNow).at("..."), 500u);
     EXPECT_EQ(answer(*table, "192.0.2.1"), "none");
 }
 

@@ -365,14 +365,17 @@ TEST_F(RuleStoreTest, TheRulesOfAListenerFollowItsNewName) {
     put(rule(Verdict::Deny, "192.0.2.1", "mx", "spam"));
     put(rule(Verdict::Allow, "192.0.2.0/24", "mx"));
     put(rule(Verdict::Allow, "192.0.2.0/24", "imap"));
-    EXPECT_THAT(store_->ruleListeners(), ElementsAre(std::pair("imap", 1), std::pair("mx", 2)));
+    put(rule(Verdict::Allow, "192.0.2.9", "pop3", "", 1'000'000'000));
+    EXPECT_THAT(store_->ruleListeners(0),
+                ElementsAre(std::pair("imap", 1), std::pair("mx", 2), std::pair("pop3", 1)));
+    EXPECT_THAT(store_->ruleListeners(1'000'000'000), ElementsAre(std::pair("imap", 1), std::pair("mx", 2)));
     const auto refused = store_->renameListener("mx", "imap", "bob");
     EXPECT_EQ(refused.renamed, 0u);
     ASSERT_EQ(refused.in_the_way.size(), 1u);
     EXPECT_EQ(refused.in_the_way[0].id, 3);
     EXPECT_EQ(store_->renameListener("mx", "inbound", "bob").renamed, 2u);
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 inbound", "2 allow 192.0.2.0/24 inbound",
-                                     "3 allow 192.0.2.0/24 imap"));
+                                     "3 allow 192.0.2.0/24 imap", "4 allow 192.0.2.9 pop3"));
     EXPECT_EQ(audit().at(3),
               "bob change: deny 192.0.2.1 listener=mx spam > deny 192.0.2.1 listener=inbound spam");
 }
