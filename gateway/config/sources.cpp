@@ -122,7 +122,9 @@ std::optional<SourceChange> Sources::changeOf(const Source& source) {
     struct stat now {};
     if (!S_ISREG(source.state.st_mode)) return std::nullopt;  // a pipe is read once
     if (::stat(source.file.c_str(), &now) != 0)
-        return SourceChange{source.file.string(), 0, fmt::format("cannot be read: {}", std::strerror(errno))};
+        return SourceChange{
+            source.file.string(), 0,
+            errno == ENOENT ? "was removed" : fmt::format("cannot be read: {}", std::strerror(errno))};
     const bool is_same = isSame(now, source.state);
     if (is_same && source.read_ms - millisOf(source.state.st_ctim) > kTick) return std::nullopt;
     try {

@@ -37,7 +37,7 @@ FileSource filesOnDisk();
 struct SourceChange {
     std::string file;
     std::int64_t at_ms = 0;  ///< Unix time; 0: not known
-    std::string failure;     ///< why it cannot be read any more; empty: it can
+    std::string failure;     ///< "was removed", or why it cannot be read any more; empty: it can
 };
 
 /// What a configuration was read from.

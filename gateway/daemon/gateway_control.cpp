@@ -87,7 +87,8 @@ admin::Status GatewayControl::status() {
     status.version = MAILGATE_VERSION;
     // As they are from here: who asks may be in another folder.
     status.config_file = absolutePath(generation->config.file);
-    if (const auto change = parts_.reloader.change()) status.config_change = *change;
+    // Looked for now: who has just moved a file, and asks, is not to hear that nothing has changed.
+    status.config_change = generation->config.sources.change();
     if (status.config_change) status.config_change->file = absolutePath(status.config_change->file);
     const std::string& store = generation->config.store_url;
     const std::size_t path = store.find(':') + 1;

@@ -146,17 +146,6 @@ void Reloader::pollFiles() noexcept {
     } catch (const std::exception&) {
         // No memory: the next look may find more.
     }
-    pollSources();
-}
-
-void Reloader::pollSources() noexcept {
-    try {
-        const auto generation = current();
-        auto change = generation ? generation->config.sources.change() : std::nullopt;
-        change_.swap(change ? std::make_shared<config::SourceChange>(std::move(*change)) : nullptr);
-    } catch (const std::exception&) {
-        // Likewise.
-    }
 }
 
 // ---- the transaction
@@ -168,7 +157,6 @@ admin::Outcome Reloader::carryOut() {
                                                        : fmt::format("{}", fmt::join(next.changes, "; "))};
         const std::vector<std::string> changes = std::move(next.changes);
         commit(std::move(next));
-        pollSources();
         site_.log.reopen();
         logReloaded(changes);
         count(site_.state.counters.reloads);

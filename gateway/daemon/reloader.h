@@ -10,7 +10,6 @@
 
 #include "gateway/admin/control.h"
 #include "gateway/config/config.h"
-#include "gateway/config/sources.h"
 #include "gateway/daemon/event_bindings.h"
 #include "gateway/daemon/tls_listeners.h"
 #include "gateway/daemon/tls_upstreams.h"
@@ -90,8 +89,6 @@ class Reloader {
 
     /// The configuration in force; null before the first is.
     std::shared_ptr<const Generation> current() const noexcept { return generation_.share(); }
-    /// What has become of its files, seconds ago at the most; null: nothing. Any thread.
-    std::shared_ptr<const config::SourceChange> change() const noexcept { return change_.share(); }
 
   private:
     void run();
@@ -103,14 +100,12 @@ class Reloader {
     std::shared_ptr<Generation> makeGeneration(Config config, TlsListeners::Row tls,
                                                TlsUpstreams::Row server_tls, const Generation* before);
     void pollFiles() noexcept;
-    void pollSources() noexcept;
     void watchAccess(Generation& generation, const Generation* before);
     std::unique_ptr<store::RuleStore> rulesToServe(const Config& config, const Generation* before);
     void logReloaded(const std::vector<std::string>& changes) noexcept;
 
     const Site site_;
     Snapshot<Generation> generation_;
-    Snapshot<config::SourceChange> change_;
     std::unique_ptr<NameWatcher> names_;
 
     std::stop_source stop_;

@@ -95,8 +95,8 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
     control_.now.config_change = {"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"};
     EXPECT_THAT(
         run({"status"}).output,
-        HasSubstr("\n/etc/mailgate/conf.d/a.toml cannot be read: Permission denied: what is in force was "
-                  "read before.\n"));
+        HasSubstr("\n/etc/mailgate/conf.d/a.toml cannot be read: Permission denied, and that is not loaded: "
+                  "what is in force was read before (mailgate reload).\n"));
 }
 
 TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {
