@@ -51,6 +51,12 @@ bool isForbidden(const std::vector<std::string>& errors) {
     });
 }
 
+/// It has the name of one of the files already.
+bool namesPlace(const Config& config, const std::string& error) {
+    return std::any_of(config.files.begin(), config.files.end(),
+                       [&](const std::string& file) { return error.starts_with(file + ":"); });
+}
+
 std::string examinedAs(const ServiceUser& service) {
     return fmt::format(
         "warning: examined as {}, whom mailgate.service runs the gateway as: what only root may read is "
@@ -88,9 +94,9 @@ Examination examine(const std::filesystem::path& file) {
     const Preflight site = examineSite(*found.config, lost.has_value());
     for (const std::string& warning : site.warnings)
         found.warnings.push_back("warning: " + warning);
-    for (const std::string& error : site.errors)  // one that names a place in the file has its name already
-        found.errors.push_back(
-            error.starts_with(found.file + ":") ? error : fmt::format("{}: {}", found.file, error));
+    for (const std::string& error : site.errors)
+        found.errors.push_back(namesPlace(*found.config, error) ? error
+                                                                : fmt::format("{}: {}", found.file, error));
     if (service && isForbidden(found.errors)) found.warnings.push_back(examinedAs(*service));
     return found;
 }

@@ -30,6 +30,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <sstream>
 #include <string_view>
 #include <tuple>
 
@@ -98,7 +99,9 @@ class Examination {
         try {
             work();
         } catch (const ConfigError& error) {
-            found_.errors.emplace_back(error.what());
+            std::istringstream lines(error.what());  // each is an error of its own
+            for (std::string line; std::getline(lines, line);)
+                found_.errors.push_back(std::move(line));
         } catch (const store::StoreError& error) {
             if (error.kind() == store::StoreError::Kind::ReadOnly)
                 notAllowed(error.what());
@@ -110,42 +113,46 @@ class Examination {
     struct TlsFile {
         std::string_view key;
         std::string path;
+        std::string user;  ///< as TlsListeners::make() names it: "FILE:LINE:COLUMN: listener NAME"
     };
     std::vector<TlsFile> tlsFiles() const {
         std::vector<TlsFile> all;
-        const auto add = [&all](std::string_view key, const CertificateFiles& files) {
-            for (const std::string& file : {files.certificate, files.key, files.ocsp}) {
-                if (!file.empty()) all.push_back({key, file});
-            }
+        const auto add = [&all](std::string_view key, const CertificateFiles& files, std::string_view kind,
+                                const auto& user) {
+            for (const std::string& file : {files.certificate, files.key, files.ocsp})
+                if (!file.empty())
+                    all.push_back(
+                        {key, file, fmt::format("{}{} {}", user.places.before(file + ":"), kind, user.name)});
         };
         for (const ListenerConfig& listener : config_.listeners) {
             for (const CertificateFiles& files : listener.certificates)
-                add("listener.certificates", files);
-            add("listener.client_ca", {listener.tls_options.client_ca, "", ""});
+                add("listener.certificates", files, "listener", listener);
+            add("listener.client_ca", {listener.tls_options.client_ca, "", ""}, "listener", listener);
         }
         for (const UpstreamConfig& upstream : config_.upstreams) {
-            add("upstream.client_certificate", upstream.client_certificate);
-            if (upstream.tls_options.ca != "system") add("upstream.ca", {upstream.tls_options.ca, "", ""});
+            add("upstream.client_certificate", upstream.client_certificate, "upstream", upstream);
+            if (upstream.tls_options.ca != "system")
+                add("upstream.ca", {upstream.tls_options.ca, "", ""}, "upstream", upstream);
         }
         return all;
     }
 
-    /// `what(key, file)` for each that this user may not read.
+    /// `what(file)` for each that this user may not read.
     template <typename What>
     bool forbiddenFiles(What what) const {
         bool any = false;
         for (const TlsFile& file : tlsFiles()) {
             if (::faccessat(AT_FDCWD, file.path.c_str(), R_OK, AT_EACCESS) == 0 || errno != EACCES) continue;
             any = true;
-            what(file.key, file.path);
+            what(file);
         }
         return any;
     }
 
     /// As they are read at start: by whom it begins as.
     void examineCertificates() {
-        const bool forbidden = forbiddenFiles([this](std::string_view key, const std::string& file) {
-            notAllowed(fmt::format("{}: {}: {}", key, file, std::strerror(EACCES)));
+        const bool forbidden = forbiddenFiles([this](const TlsFile& file) {
+            notAllowed(fmt::format("{}: {}: {}", file.user, file.path, std::strerror(EACCES)));
         });
         if (forbidden) return;
         attempt([&] {
@@ -166,11 +173,11 @@ class Examination {
     /// As they are read later: by the service's user.
     void examineRenewals() {
         if (!may_judge_ || config_.user.empty()) return;
-        forbiddenFiles([this](std::string_view key, const std::string& file) {
+        forbiddenFiles([this](const TlsFile& file) {
             found_.warnings.push_back(
                 fmt::format("{}: {} may not read {}: a renewal will not be noticed, and a reload "
                             "will fail (chgrp, mode 0640)",
-                            key, config_.user, file));
+                            file.key, config_.user, file.path));
         });
     }
 

@@ -7,6 +7,7 @@
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <string_view>
@@ -34,16 +35,18 @@ TlsListeners::TlsListeners() : tickets_(std::make_shared<TicketKeys>(wallClock))
 
 TlsListeners::Row TlsListeners::make(const Config& config) {
     Row row;
+    std::vector<std::string> errors;
     for (const ListenerConfig& listener : config.listeners) {
         row.emplace_back();
         if (!listener.endsTls()) continue;
         try {
             row.back() = listenerOf(listener.name, listener.tls_options, listener.certificates);
         } catch (const TlsError& error) {
-            throw ConfigError(fmt::format("{}listener {}: {}", listener.places.before(error.what()),
-                                          listener.name, error.what()));
+            errors.push_back(fmt::format("{}listener {}: {}", listener.places.before(error.what()),
+                                         listener.name, error.what()));
         }
     }
+    if (!errors.empty()) throw ConfigError(fmt::format("{}", fmt::join(errors, "\n")));
     return row;
 }
 

@@ -7,6 +7,7 @@
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <utility>
 
@@ -14,6 +15,7 @@ namespace mailgate {
 
 TlsUpstreams::Row TlsUpstreams::make(const Config& config) {
     Row row;
+    std::vector<std::string> errors;
     for (const UpstreamConfig& upstream : config.upstreams) {
         row.emplace_back();
         if (upstream.tls == UpstreamTls::Off) continue;
@@ -34,10 +36,11 @@ TlsUpstreams::Row TlsUpstreams::make(const Config& config) {
             row.back() = std::make_shared<TlsUpstream>(upstream.tls_options, upstream.client_certificate,
                                                        std::move(callbacks));
         } catch (const TlsError& error) {
-            throw ConfigError(fmt::format("{}upstream {}: {}", upstream.places.before(error.what()),
-                                          upstream.name, error.what()));
+            errors.push_back(fmt::format("{}upstream {}: {}", upstream.places.before(error.what()),
+                                         upstream.name, error.what()));
         }
     }
+    if (!errors.empty()) throw ConfigError(fmt::format("{}", fmt::join(errors, "\n")));
     return row;
 }
 

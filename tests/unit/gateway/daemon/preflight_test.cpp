@@ -8,13 +8,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <pwd.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace mailgate {
 namespace {
@@ -25,6 +28,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
+using testing::StartsWith;
 namespace fs = std::filesystem;
 
 class PreflightTest : public testing::Test {
@@ -164,6 +168,31 @@ TEST_F(PreflightTest, WarnsOfAListenerThatNobodyMayEnter) {
     EXPECT_THAT(examineSite(config_).warnings, Not(Contains(HasSubstr("nobody may enter"))));
 }
 
+TEST_F(PreflightTest, NamesEachListenerWhoseFilesCannotBeReadAtItsPlace) {
+    const std::string key = folder_ / "mail.key";
+    config_.listeners.push_back(config_.listeners[0]);
+    config_.listeners[1].name = "imap";
+    for (ListenerConfig& listener : config_.listeners) {
+        listener.tls = ListenerTls::Implicit;
+        listener.certificates = {{key, "", ""}};
+        listener.places.add(key, "conf.d/" + listener.name + ".toml:7:55");
+    }
+    EXPECT_THAT(examineSite(config_).errors,
+                ElementsAre(StartsWith("conf.d/smtp.toml:7:55: listener smtp: " + key),
+                            StartsWith("conf.d/imap.toml:7:55: listener imap: " + key)));
+    if (::geteuid() != 0) GTEST_SKIP() << "takes root, to become another user";
+    const auto as_another = [&] {  // who may not look into the folder
+        const bool is_nobody = ::setuid(::getpwnam("nobody")->pw_uid) == 0;
+        const std::vector<std::string> errors = examineSite(config_).errors;
+        const bool both =
+            errors.size() > 1 &&
+            errors[0] == "conf.d/smtp.toml:7:55: listener smtp: " + key + ": Permission denied" &&
+            errors[1] == "conf.d/imap.toml:7:55: listener imap: " + key + ": Permission denied";
+        ::_exit(is_nobody && both ? 0 : 1);
+    };
+    EXPECT_EXIT(as_another(), testing::ExitedWithCode(0), "");
+}
+
 TEST_F(PreflightTest, WarnsOfMoreSessionsThanOpenFilesAllow) {
     EXPECT_EQ(sessionsWith(20'000), 9'374u);
     EXPECT_EQ(sessionsWith(96), 24u);
@@ -196,12 +225,12 @@ TEST_F(PreflightTest, SaysTheSameOfTheRulesInForce) {
     EXPECT_THAT(warningsWith(store::Verdict::Allow, "mx", {}),
                 ElementsAre(HasSubstr("no listener is named \"mx\": 1 access rule that names it"),
                             HasSubstr("nobody may enter listener \"smtp\"")));
+    EXPECT_THAT(warningsWith(store::Verdict::Allow, "mx", 1),
+                ElementsAre(HasSubstr("nobody may enter listener \"smtp\"")))
+        << "it is as removed";
     EXPECT_THAT(warningsWith(store::Verdict::Allow, "smtp", {}), IsEmpty());
     EXPECT_THAT(warningsWith(store::Verdict::Allow, "", {}), IsEmpty());
 }
 
 }  // namespace
 }  // namespace mailgate
-    EXPECT_THAT(warningsWith(store::Verdict::Allow, "mx", 1),
-                ElementsAre(HasSubstr("nobody may enter listener \"smtp\"")))
-        << "it is as removed";
