@@ -355,9 +355,11 @@ std::size_t sessionsWith(std::uint64_t descriptors) {
 
 std::vector<std::string> sessionWarnings(std::uint64_t max_sessions, std::uint64_t possible) {
     if (possible >= max_sessions) return {};
-    return {fmt::format(
-        "max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE (ulimit -n)",
-        max_sessions, possible)};
+    return {
+        fmt::format("max_sessions is {}, but the limit on open files allows only {}: raise LimitNOFILE "
+                    "(ulimit -n), and the "
+                    "limit of the container if it has one",
+                    max_sessions, possible)};
 }
 
 std::vector<std::string> listenerNames(const Config& config) {
