@@ -103,6 +103,8 @@ std::string_view reasonFor(Refusal refusal) noexcept {
             return "server_lost";
         case Refusal::ShuttingDown:
             return "shutdown";
+        case Refusal::Killed:
+            return "killed";
         case Refusal::Idle:
             return "idle";
         case Refusal::Internal:

@@ -407,7 +407,7 @@ Next RelayPhase::maybeDrain() {
 }
 
 Next RelayPhase::onKill() {
-    reply(Refusal::ShuttingDown);
+    reply(Refusal::Killed);
     return next::Linger{CloseReason::Killed};
 }
 

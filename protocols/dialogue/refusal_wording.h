@@ -18,6 +18,7 @@ enum class Refusal : std::uint8_t {
     NoServer,          ///< no upstream server could be reached in time
     ServerLost,        ///< the server went away in mid-session
     ShuttingDown,      ///< the gateway stops
+    Killed,            ///< an administrator, or a new rule, ends this client's session
     Idle,              ///< nothing moved for the listener's idle limit
     Internal,          ///< the gateway's own fault (no access table, no memory, no descriptors)
     BareLf,            ///< SMTP and LMTP: a line that ends in LF alone
@@ -40,6 +41,7 @@ constexpr bool isPolicy(Refusal refusal) noexcept {
         case Refusal::NoServer:
         case Refusal::ServerLost:
         case Refusal::ShuttingDown:
+        case Refusal::Killed:
         case Refusal::Idle:
         case Refusal::Internal:
         case Refusal::ForbiddenCommand:

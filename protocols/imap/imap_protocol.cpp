@@ -58,6 +58,8 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"* BYE [UNAVAILABLE]", "Backend connection lost"};
         case Refusal::ShuttingDown:
             return {"* BYE", "Server shutting down."};
+        case Refusal::Killed:
+            return {"* BYE", "Session closed by the administrator."};
         case Refusal::Idle:
             return {"* BYE", "Disconnected for inactivity."};
         case Refusal::Internal:

@@ -29,6 +29,8 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"-ERR [SYS/TEMP]", "Backend connection lost"};
         case Refusal::ShuttingDown:
             return {"-ERR [SYS/TEMP]", "Server shutting down."};
+        case Refusal::Killed:
+            return {"-ERR [SYS/TEMP]", "Session closed by the administrator."};
         case Refusal::Idle:  // RFC 1939 3: without a word
             return {};
         case Refusal::Internal:

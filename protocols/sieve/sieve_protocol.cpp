@@ -36,6 +36,8 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"BYE (TRYLATER)", "Backend connection lost"};
         case Refusal::ShuttingDown:
             return {"BYE", "Server shutting down."};
+        case Refusal::Killed:
+            return {"BYE", "Session closed by the administrator."};
         case Refusal::Idle:
             return {"BYE", "Disconnected for inactivity"};
         case Refusal::Internal:

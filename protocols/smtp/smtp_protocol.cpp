@@ -44,6 +44,8 @@ Wording wordingOf(Refusal refusal) noexcept {
             return {"421 4.4.2", "Lost connection to mail server"};
         case Refusal::ShuttingDown:
             return {"421 4.3.2", "Service shutting down"};
+        case Refusal::Killed:
+            return {"421 4.7.0", "Session closed by the administrator"};
         case Refusal::Idle:
             return {"421 4.4.2", "Error: timeout exceeded"};
         case Refusal::Internal:

@@ -18,9 +18,9 @@ using ::testing::StartsWith;
 constexpr RefusalText kText = test::kNamed;
 constexpr std::array<Protocol, 5> kMailProtocols{Protocol::Smtp, Protocol::Imap, Protocol::Pop3,
                                                  Protocol::Lmtp, Protocol::Sieve};
-constexpr std::array<Refusal, 8> kRefusals{Refusal::Rule,     Refusal::TooMany,    Refusal::GatewayFull,
+constexpr std::array<Refusal, 9> kRefusals{Refusal::Rule,     Refusal::TooMany,    Refusal::GatewayFull,
                                            Refusal::NoServer, Refusal::ServerLost, Refusal::ShuttingDown,
-                                           Refusal::Idle,     Refusal::Internal};
+                                           Refusal::Killed,   Refusal::Idle,       Refusal::Internal};
 
 TEST(RefusalLines, AreOneBoundedLineThatQuotesTheSession) {
     const std::string longest(1000, 'x');

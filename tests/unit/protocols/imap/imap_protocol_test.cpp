@@ -29,6 +29,7 @@ TEST(ImapProtocol, RefusesWithBye) {
     EXPECT_EQ(lineOf(kImap, Refusal::NoServer),
               "* BYE [UNAVAILABLE] Mail store temporarily unavailable (gw1-7f3a)\r\n");
     EXPECT_EQ(lineOf(kImap, Refusal::ShuttingDown), "* BYE Server shutting down. (gw1-7f3a)\r\n");
+    EXPECT_EQ(lineOf(kImap, Refusal::Killed), "* BYE Session closed by the administrator. (gw1-7f3a)\r\n");
     EXPECT_EQ(lineOf(kImap, Refusal::BareLf), "") << "SMTP's";
 }
 

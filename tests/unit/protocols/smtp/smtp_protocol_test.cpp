@@ -43,6 +43,8 @@ TEST(SmtpProtocol, RefusesWithItsNameAndAnEnhancedStatus) {
               "421 4.4.2 gw.example.org Lost connection to mail server [id gw1-7f3a]\r\n");
     EXPECT_EQ(lineOf(kSmtp, Refusal::ShuttingDown),
               "421 4.3.2 gw.example.org Service shutting down [id gw1-7f3a]\r\n");
+    EXPECT_EQ(lineOf(kSmtp, Refusal::Killed),
+              "421 4.7.0 gw.example.org Session closed by the administrator [id gw1-7f3a]\r\n");
     EXPECT_EQ(lineOf(kSmtp, Refusal::Idle),
               "421 4.4.2 gw.example.org Error: timeout exceeded [id gw1-7f3a]\r\n");
     EXPECT_EQ(lineOf(kSmtp, Refusal::BareLf),
