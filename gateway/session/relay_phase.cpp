@@ -57,7 +57,7 @@ RelayPhase::~RelayPhase() {
     if (watches_bare_lf_ && context_.record.facts.bare_lf) (void)context_.mustRefuse(Refusal::BareLf);
     if (!filter_) return;
     if (violated_) context_.record.violation = filter_->violation();
-    filter_->finish();
+    filter_->finish({});
 }
 
 Next RelayPhase::begin() {
@@ -105,7 +105,7 @@ Rest RelayPhase::onBytes(Side from, std::string_view bytes, Output& out) noexcep
     const Rest rest = filter_->onBytes(from, bytes, out);
     if (filter_->opaque()) {
         relay().setTap(nullptr);
-        filter_->finish();
+        filter_->finish({});
         filter_.reset();
     }
     return rest;
@@ -338,8 +338,10 @@ bool RelayPhase::mayReply() const noexcept {
 
 void RelayPhase::reply(Refusal refusal) {
     if (!mayReply()) return;
+    const std::string words = context_.refusalFor(refusal);
+    filter_->finish(words);
     // A client that is gone, or no memory for what it leaves of the line: it ends all the same.
-    (void)relay().reply(Side::Client, context_.refusalFor(refusal));
+    (void)relay().reply(Side::Client, words);
 }
 
 Millis RelayPhase::idleLimit() const noexcept {

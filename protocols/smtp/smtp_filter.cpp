@@ -266,9 +266,9 @@ bool SmtpFilter::awaitsFinalReply() const noexcept {
     return endsMessage(unanswered_.front().kind) || endsMessage(unanswered_.back().kind);
 }
 
-void SmtpFilter::finish() noexcept {
+void SmtpFilter::finish(std::string_view told) noexcept {
     try {
-        closeUnanswered();
+        closeUnanswered(cutReply(withoutLineEnd(told)));
     } catch (const std::exception&) {
         violation_ = Violation::NoMemory;
     }
@@ -1064,21 +1064,26 @@ void SmtpFilter::offeredUser(std::string name) {
     facts_.user = std::move(name);
 }
 
-/// What the client sent for the open transaction and the server never answered belongs to it still.
-void SmtpFilter::closeUnanswered() {
-    bool same_transaction = mail_.open();
-    while (same_transaction && !unanswered_.empty()) {
-        const Command command = unanswered_.pop();
+/// What the client sent and the server never answered belongs to the mail still: whoever asks for it knows no other words.
+void SmtpFilter::closeUnanswered(std::string_view told) {
+    while (!unanswered_.empty()) {
+        Command command = unanswered_.pop();
         const bool cut_off = unanswered_.empty() && reading_ == Reading::Chunk;
         if (endsMessage(command.kind)) noteMessageId();
-        mail_.addBytes(command.size - (cut_off ? std::exchange(chunk_left_, 0) : 0));
-        same_transaction = command.kind != Kind::Mail && command.kind != Kind::Reset;
+        if (mail_.open()) mail_.addBytes(command.size - (cut_off ? std::exchange(chunk_left_, 0) : 0));
+        if (command.kind == Kind::Rcpt) mail_.recipientRefused(std::move(command.path), told);
+        if (command.kind != Kind::Mail && command.kind != Kind::Reset) continue;
+        mail_.refused(told);
+        mail_.close();
+        if (command.kind == Kind::Mail) mail_.senderAccepted(std::move(command.path));
     }
-    if (same_transaction && reading_ == Reading::Message) {
+    path_bytes_ = 0;
+    if (mail_.open() && reading_ == Reading::Message) {
         mail_.addBytes(message_.size());
         noteMessageId();
     }
     reading_ = Reading::Commands;
+    mail_.refused(told);
     mail_.close();
 }
 

@@ -66,7 +66,7 @@ class SmtpFilter final : public StreamFilter {
     bool interruptible() const noexcept override;
     bool awaitsFinalReply() const noexcept override;
     std::string_view sender() const noexcept override { return mail_.sender(); }
-    void finish() noexcept override;
+    void finish(std::string_view told) noexcept override;
 
   private:
     enum class Kind : std::uint8_t {
@@ -157,7 +157,7 @@ class SmtpFilter final : public StreamFilter {
 
     void offeredUser(std::string name);
     void loginFailed();
-    void closeUnanswered();
+    void closeUnanswered(std::string_view told);
     void messageBegins(smtp::MessageIdReader::Dots dots);
     void messageOver(bool accepted, std::string_view reply);
     void noteMessageId();

@@ -34,7 +34,7 @@ class LoginFilter : public StreamFilter {
     std::string answerStartTls(bool ready) final;
     Rest onBytes(Side from, std::string_view bytes, Output& out) noexcept final;
     bool noReplyPending() const noexcept final { return lost_ || interruptible(); }
-    void finish() noexcept final {}
+    void finish(std::string_view /*told*/) noexcept final {}
 
   protected:
     /// What is to be done with the first command, or the part of it that has to go on at once. It counts as

@@ -165,8 +165,9 @@ class StreamFilter {
     /// The envelope sender of the transaction that is open; empty: the null sender, or none is.
     virtual std::string_view sender() const noexcept { return {}; }
 
-    /// The session is over: a transaction that is still open is written to the facts as it stands.
-    virtual void finish() noexcept = 0;
+    /// The session is over: transactions that are still open, and what was never answered of them, are written to the facts
+    /// as they stand. `told`: what the gateway has just said to the client in the server's place; empty: nothing.
+    virtual void finish(std::string_view told) noexcept = 0;
 
   protected:
     std::optional<Violation> violation_;

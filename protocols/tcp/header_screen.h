@@ -14,7 +14,7 @@ class HeaderScreen final : public StreamFilter {
     bool serverAtBoundary() const noexcept override { return false; }
     bool noReplyPending() const noexcept override { return true; }
     bool interruptible() const noexcept override { return false; }
-    void finish() noexcept override {}
+    void finish(std::string_view /*told*/) noexcept override {}
 
   private:
     std::size_t seen_ = 0;

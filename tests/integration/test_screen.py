@@ -92,7 +92,8 @@ class Smuggling(unittest.TestCase):
                 line = gateway.wait_event("session.end", end="bare_lf",
                                           mail=[{"from": f"{marker}@partner.example", "recipients": ["bob@example.net"],
                                                  "size": len(b"Subject: a\r\n\r\nbody") + len(end.partition(b"\n")[0])
-                                                 + (2 if end.startswith(b"\r\n") else 0), "reply": None, "queue_id": None}])
+                                                 + (2 if end.startswith(b"\r\n") else 0), "reply": f"{code} {text.decode()}",
+                                                 "queue_id": None}])
                 postfix.wait_log(rf"lost connection after DATA .*from unknown\[{CLIENT}\]")
                 self.assertNotIn(f"admin-{marker}", postfix.log())
                 self.assertNotRegex(postfix.log(), rf"from=<{marker}@.*nrcpt")

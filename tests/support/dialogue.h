@@ -125,7 +125,7 @@ class Player {
     const std::string& sent(Side side) const { return sent_[static_cast<std::size_t>(side)]; }
     const std::string& passed() const { return sent(Side::Server); }
 
-    Observed finish() {
+    Observed finish(std::string_view told = {}) {
         Observed observed;
         observed.opaque = filter_->opaque();
         observed.starts_tls = filter_->startsTls();
@@ -134,7 +134,7 @@ class Player {
         observed.violation = filter_->violation();
         observed.sent[0] = sent_[0];
         observed.sent[1] = sent_[1];
-        filter_->finish();
+        filter_->finish(told);
         observed.facts = facts_;
         return observed;
     }

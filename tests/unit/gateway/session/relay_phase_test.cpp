@@ -259,6 +259,16 @@ TEST_F(RelayPhaseTest, IsKilledInTheProtocolsWords) {
     EXPECT_THAT(client_->heard(), StartsWith("421 4.3.2"));
 }
 
+TEST_F(RelayPhaseTest, WhatWeSaidInTheServersPlaceIsInTheMailsRecord) {
+    begin();
+    expectStep<next::Stay>(clientSends(*phase_, "MAIL FROM:<a@b.example>\r\n"));
+    expectStep<next::Linger>(phase_->onKill());
+    phase_.reset();
+    ASSERT_EQ(context_->record.facts.transactions.size(), 1U);
+    EXPECT_EQ(context_->record.facts.transactions[0].from, "a@b.example");
+    EXPECT_THAT(context_->record.facts.transactions[0].reply, StartsWith("421 4.7.0"));
+}
+
 TEST_F(RelayPhaseTest, KeepsWhatTheClientLeavesOfOurWords) {
     begin();
     client_->room = 4;

@@ -195,12 +195,36 @@ TEST(SmtpFilter, WritesDownAMessageThatWasCutOff) {
     EXPECT_FALSE(seen.facts.transactions[0].accepted);
 }
 
-TEST(SmtpFilter, NamesNoRecipientThatTheServerNeverAccepted) {
+TEST(SmtpFilter, NamesWhomTheServerNeverAnsweredAmongThoseThatItDidNotAccept) {
     const Observed seen = observe(
         smtp::kSmtp, after(kEnvelope, {client("RCPT TO:<late@example.net>\r\nMAIL FROM:<n@b.example>\r\n")}));
-    ASSERT_THAT(seen.facts.transactions, SizeIs(1));
+    ASSERT_THAT(seen.facts.transactions, SizeIs(2));
     EXPECT_THAT(seen.facts.transactions[0].recipients, ElementsAre("bob@example.net"));
-    EXPECT_EQ(seen.facts.transactions[0].refused_count, 0U);
+    ASSERT_THAT(seen.facts.transactions[0].refused, SizeIs(1));
+    EXPECT_EQ(seen.facts.transactions[0].refused[0].to, "late@example.net");
+    EXPECT_EQ(seen.facts.transactions[0].reply, "") << "the client gave it up";
+    EXPECT_EQ(seen.facts.transactions[1].from, "n@b.example");
+}
+
+TEST(SmtpFilter, KnowsWhatTheClientWasToldInTheServersPlace) {
+    const auto mailOf = [](const std::vector<test::Turn>& turns) {
+        test::Player player(smtp::kSmtp);
+        for (const test::Turn& turn : turns)
+            player.play(turn.from, turn.bytes);
+        const SessionFacts facts = player.finish("421 4.4.2 gw Lost [id 7]\r\n").facts;
+        EXPECT_THAT(facts.transactions, SizeIs(1));
+        EXPECT_EQ(facts.transactions.at(0).reply, "421 4.4.2 gw Lost [id 7]");
+        return facts.transactions.at(0);
+    };
+    EXPECT_EQ(mailOf(greetedThen({client("MAIL FROM:<a@b.example>\r\n")})).from, "a@b.example");
+    const MailTransaction at_rcpt = mailOf(greetedThen(
+        {client("MAIL FROM:<a@b.example>\r\n"), server("250 Ok\r\n"), client("RCPT TO:<c@d.example>\r\n")}));
+    ASSERT_THAT(at_rcpt.refused, SizeIs(1));
+    EXPECT_EQ(at_rcpt.refused[0].to, "c@d.example");
+    EXPECT_EQ(at_rcpt.refused[0].reply, "421 4.4.2 gw Lost [id 7]");
+    EXPECT_EQ(
+        mailOf(after(kEnvelope, {client("DATA\r\n"), server("354 Go on\r\n"), client("hi\r\n.\r\n")})).size,
+        4U);
 }
 
 struct BodyCase {

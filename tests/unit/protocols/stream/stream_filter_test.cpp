@@ -39,7 +39,7 @@ class Passive final : public StreamFilter {
     }
     bool serverAtBoundary() const noexcept override { return true; }
     bool interruptible() const noexcept override { return interruptible_; }
-    void finish() noexcept override {}
+    void finish(std::string_view /*told*/) noexcept override {}
 
     bool interruptible_ = false;
 };
