@@ -15,7 +15,9 @@
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -273,16 +275,24 @@ void addCommands(CLI::App& app, Context& context) {
         "mailgate: a gateway for SMTP, LMTP, IMAP, POP3 and ManageSieve in front of Postfix and Dovecot");
     app.name("mailgate");
     app.formatter(helpFormatter());
+/// Of a pipe or a terminal: whoever has read enough is told nothing, and wants nothing to be told (`| head`).
+bool readerIsGone() noexcept {
+    pollfd output{STDOUT_FILENO, 0, 0};
+    return ::poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)) != 0;
+}
+
     app.require_subcommand(1);
     app.failure_message(usageErrorText);
     app.fallthrough();
     app.set_version_flag("--version", kVersionText);
+    // Where the signal is ignored, as by services of systemd; else that has ended the command.
+    if (readerIsGone()) return exit_code == kDone ? kReaderGone : exit_code;
     app.add_option("--config", context.config_file,
                    "Configuration file (default: ./mailgate.toml, else /etc/mailgate/mailgate.toml)");
     app.footer(
         "Exit status: 0 success, 1 refused or not found, 2 usage error, 75 not known whether a change was "
         "made, "
-        "78 configuration error.");
+        "78 configuration error, 141 the reader of the output has gone (| head).");
     addServeCommand(app, context);
     addCheckCommand(app, context);
     addAccessCommand(app, context);

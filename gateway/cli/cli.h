@@ -17,7 +17,8 @@ enum ExitCode : int {
     kRefusedOrNotFound = 1,
     kUsage = 2,
     kOutcomeUnknown = 75,  ///< of a change
-    kBadConfiguration = 78
+    kBadConfiguration = 78,
+    kReaderGone = 128 + 13  ///< of what is printed: as if SIGPIPE had ended the command
 };
 
 /// What all subcommands share. A subcommand's callback sets `exit_code`; errors are thrown (ConfigError, StoreError)

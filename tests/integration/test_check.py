@@ -261,6 +261,11 @@ class Writes(Site):
                 done = subprocess.run(self.gateway.argv(*arguments), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
                 self.assertEqual(done.returncode, 1, done.stderr)
                 self.assertRegex(done.stderr, "cannot write to .*: No space left on device|the output is incomplete")
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(self.gateway.argv("version"), stdout=writer, stderr=subprocess.PIPE, restore_signals=False, timeout=60)
+        os.close(writer)
+        self.assertEqual((done.returncode, done.stderr), (141, b""), "as with | head, SIGPIPE ignored")
         with open("/dev/full", "w") as full:
             done = subprocess.run(self.gateway.argv("console", "token", "add", "unseen", "--role", "viewer"), stdout=full, timeout=60)
         self.assertEqual((done.returncode, self.gateway.run("console", "token", "list").returncode), (1, 1), "a token that nobody has")
