@@ -15,13 +15,33 @@ namespace mailgate::answers {
 
 using store::JournalSession;
 
+namespace {
+
+std::string_view withoutBrackets(std::string_view text) noexcept {
+    const bool has = text.size() >= 2 && text.front() == '<' && text.back() == '>';
+    return has ? text.substr(1, text.size() - 2) : text;
+}
+
+}  // namespace
+
+// The journal has a quoted local part as it is without that ("a b"@example.net).
 std::string envelopeAddress(std::string_view text) {
-    if (text.size() >= 2 && text.front() == '<' && text.back() == '>') text = text.substr(1, text.size() - 2);
+    text = withoutBrackets(text);
+    if (!text.starts_with('"')) return std::string(text);
+    std::string address;
+    for (std::size_t at = 1; at < text.size(); ++at) {
+        if (text[at] == '"') {
+            const std::string_view rest = text.substr(at + 1);
+            return rest.empty() || rest.starts_with('@') ? address.append(rest) : std::string(text);
+        }
+        if (text[at] == '\\' && at + 1 < text.size()) ++at;
+        address += text[at];
+    }
     return std::string(text);
 }
 
 std::string messageId(std::string_view text) {
-    return envelopeAddress(trimmed(text)).substr(0, kMaxMessageIdBytes);
+    return std::string(withoutBrackets(trimmed(text)).substr(0, kMaxMessageIdBytes));
 }
 
 std::string_view reasonIn(std::string_view end) {

@@ -13,7 +13,8 @@
 
 namespace mailgate::answers {
 
-/// As people write an envelope address: "<>" is the null sender.
+/// Of an envelope address as people and servers write it, the one in the journal: "<>" is the null sender, and quotes are no
+/// part of a local part.
 std::string envelopeAddress(std::string_view text);
 
 /// As the journal has a Message-ID: without < and >, as long as it is kept.

@@ -37,11 +37,13 @@ constexpr KnownKind kUser{"user", "a user", "--user", &store::JournalFilter::use
 constexpr KnownKind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
 
 Meaning meaning(const KnownKind& kind, std::string_view value) {
-    Meaning meaning{.name = kind.name,
-                    .words = kind.words,
-                    .command = fmt::format("mailgate sessions {} {}", kind.option,
-                                           shellWord(value.empty() ? "<>" : value)),
-                    .filter = {}};
+    Meaning meaning{
+        .name = kind.name,
+        .words = kind.words,
+        // One that looks like an option would be taken for that.
+        .command = fmt::format("mailgate sessions {}{}{}", kind.option, value.starts_with('-') ? '=' : ' ',
+                               shellWord(value.empty() ? "<>" : value)),
+        .filter = {}};
     meaning.filter.*kind.member = value;
     meaning.is_slow = kind.is_slow;
     return meaning;

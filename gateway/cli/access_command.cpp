@@ -604,7 +604,8 @@ void Access::requireSet(const std::optional<std::string>& name) {
     std::vector<std::string> names;
     for (const rules::SetSummary& set : service().sets())
         names.push_back(set.name);
-    usageError(fmt::format("no set is named \"{}\": there are {}", printable(*name), fmt::join(names, ", ")));
+    usageError(fmt::format("no set is named \"{}\": there {} {}", printable(*name),
+                           names.size() == 1 ? "is" : "are", fmt::join(names, ", ")));
 }
 
 /// Rules of this gateway alone are in a set of theirs, and none is forgotten.
@@ -900,8 +901,11 @@ void Access::removeSelected(const rules::RuleSelection& selection) {
     if ((isMissing(selected) || selected.rules.empty()) && asksFleet())
         selected = service().select(selection);
     if (isMissing(selected)) return reportMissing(selected);
-    if (selected.rules.empty() && selected.unreadable.empty())
-        return fail("there is no such rule: nothing was removed");
+    const bool none = selected.rules.empty() && selected.unreadable.empty();
+    // Housekeeping is done where there is nothing to do.
+    if (none && selection.expired_for)
+        return tell("no rule has been expired for so long: nothing was removed\n");
+    if (none) return fail("there is no such rule: nothing was removed");
     const bool by_subject = !selection.networks.empty() || !selection.names.empty();
     const bool clear = by_subject ? !inSeveralSets(selected.rules) : named;
     if (clear || mayRemove(selected.rules)) removeRules(selected);

@@ -92,6 +92,18 @@ std::string ownerOf(const CLI::App& app, const std::string& word) {
     return {};
 }
 
+/// What other programs call it, which may be nearer to its opposite ("del" to "deny"), or to nothing that is meant.
+std::string meantBy(const std::string& word, const std::vector<std::string>& names) {
+    constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
+        {"del", "remove"},   {"delete", "remove"}, {"rm", "remove"}, {"add", "allow"},
+        {"permit", "allow"}, {"accept", "allow"},  {"ban", "deny"},  {"block", "deny"},
+        {"reject", "deny"},  {"unban", "remove"}};
+    for (const auto& [other, ours] : kOthers)
+        if (word == other && std::find(names.begin(), names.end(), ours) != names.end())
+            return std::string(ours);
+    return word;
+}
+
 std::string unknownCommand(const CLI::App& app, const std::string& word) {
     const std::vector<std::string> names = commandNames(app);
     if (app.get_name() == "sessions" && word.find('@') != std::string::npos)
@@ -103,8 +115,12 @@ std::string unknownCommand(const CLI::App& app, const std::string& word) {
         return fmt::format("{} \"{}\": did you mean \"{}\"?",
                            subjectOf(&app, "has no subcommand", "there is no command"), printable(word),
                            owned);
-    const bool removes = word == "del" || word == "delete" || word == "rm";  // nearer to "deny", its opposite
-    const std::string near = didYouMean(names, removes ? "remove" : word);
+    if (std::find(names.begin(), names.end(), word) != names.end())
+        return fmt::format("{} belongs behind the command that has it: {} {}", word, pathOf(&app), word);
+    const bool is_for_systemd = word == "start" || word == "stop" || word == "restart";
+    if (is_for_systemd && app.get_parent() == nullptr)
+        return fmt::format("there is no command \"{0}\": did you mean \"systemctl {0} mailgate\"?", word);
+    const std::string near = didYouMean(names, meantBy(word, names));
     return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
                        printable(word),
                        near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
@@ -259,10 +275,18 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     }
 }
 
+/// Of a pipe or a terminal: whoever has read enough is told nothing, and wants nothing to be told (`| head`).
+bool readerIsGone() noexcept {
+    pollfd output{STDOUT_FILENO, 0, 0};
+    return ::poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 /// What was printed has to have arrived: a backup on a full disk is none. Subcommands need not look.
 int afterWriting(int exit_code) {
     const bool failed_before = std::cout.flush().fail() || std::ferror(stdout) != 0;
     if (std::fflush(stdout) == 0 && !failed_before) return exit_code;
+    // Where the signal is ignored, as by services of systemd; else that has ended the command.
+    if (readerIsGone()) return exit_code == kDone ? kReaderGone : exit_code;
     std::fprintf(stderr, "mailgate: cannot write to standard output: %s\n",
                  failed_before ? "the output is incomplete" : std::strerror(errno));
     return exit_code == kDone ? kRefusedOrNotFound : exit_code;
@@ -275,18 +299,10 @@ void addCommands(CLI::App& app, Context& context) {
         "mailgate: a gateway for SMTP, LMTP, IMAP, POP3 and ManageSieve in front of Postfix and Dovecot");
     app.name("mailgate");
     app.formatter(helpFormatter());
-/// Of a pipe or a terminal: whoever has read enough is told nothing, and wants nothing to be told (`| head`).
-bool readerIsGone() noexcept {
-    pollfd output{STDOUT_FILENO, 0, 0};
-    return ::poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)) != 0;
-}
-
     app.require_subcommand(1);
     app.failure_message(usageErrorText);
     app.fallthrough();
     app.set_version_flag("--version", kVersionText);
-    // Where the signal is ignored, as by services of systemd; else that has ended the command.
-    if (readerIsGone()) return exit_code == kDone ? kReaderGone : exit_code;
     app.add_option("--config", context.config_file,
                    "Configuration file (default: ./mailgate.toml, else /etc/mailgate/mailgate.toml)");
     app.footer(

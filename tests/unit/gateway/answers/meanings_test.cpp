@@ -63,6 +63,8 @@ TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
     EXPECT_EQ(meaningsOf("id 01M8DZABCDEFGHJKMNPQRSTVWX")[0].session_id, "01M8DZABCDEFGHJKMNPQRSTVWX");
     EXPECT_EQ(meaningsOf("2001:db8::")[0].command, "mailgate sessions --client 2001:db8::");
     EXPECT_EQ(meaningsOf("Bob <bob@example.net>")[1].command, "mailgate sessions --from bob@example.net");
+    for (const Meaning& login : meaningsOf("--since"))
+        EXPECT_NE(login.command.find("=--since"), std::string::npos) << "no option of its own";
     EXPECT_EQ(meaningsOf("<b>x</b>").back().filter.helo, "<b>x</b>") << "as --helo has it";
 }
 

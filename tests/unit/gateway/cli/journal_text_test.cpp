@@ -273,6 +273,9 @@ TEST(JournalText, TheNullSenderIsAnAddress) {
     EXPECT_EQ(envelopeAddress("<>"), "");
     EXPECT_EQ(envelopeAddress("<a@b>"), "a@b");
     EXPECT_EQ(envelopeAddress("a@b"), "a@b");
+    EXPECT_EQ(envelopeAddress(R"("a b"@c)"), "a b@c");
+    EXPECT_EQ(envelopeAddress(R"(<"a\"b"@c>)"), "a\"b@c");
+    EXPECT_EQ(envelopeAddress(R"("a b" c)"), R"("a b" c)");
 }
 
 }  // namespace
