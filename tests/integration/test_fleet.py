@@ -375,7 +375,7 @@ class Outages(unittest.TestCase):
             self.assertFalse(refuses(gateway, "192.0.2.11"))
             self.assertLess(time.monotonic() - began, 5 * mailgate.SLACK)
             self.assertIn("does not answer", standing(gateway)["failure"])
-            self.assertRegex(gateway.ask_text("GET", "/readyz")[1], r"^ready\nfleet: the rules are \d+ s old: ")
+            self.assertRegex(gateway.ask_text("GET", "/readyz")[1], r"^ready\nfleet: the rules are \d+ s old\n")
             self.assertGreater(standing(gateway)["lag_seconds"], 1)
             self.assertRegex(gateway.ask_text("GET", "/metrics")[1], r"(?m)^mailgate_fleet_lag_seconds [1-9]")
             self.assertIn("The fleet's rules may be others by now", gateway.run("status").stdout)
