@@ -135,6 +135,10 @@ class Package(unittest.TestCase):
         self.system.write(f"{override}/override.conf", "[Socket]\nListenStream=0.0.0.0:25\nListenStream=[::]:25\n")
         verified = self.system.run("systemd-analyze", "verify", "--man=no", "mailgate.service", "mailgate@smtp.socket").stdout
         self.assertNotIn("mailgate", verified)
+        # docs/operations.md and docs/log.md count on these.
+        units = self.system.run("cat", "/usr/lib/systemd/system/mailgate.service", "/usr/lib/systemd/system/mailgate@.socket").stdout
+        for setting in ("FreeBind=yes", "LogRateLimitIntervalSec=0"):
+            self.assertIn(f"\n{setting}\n", units)
         # Tenths: docs/security.md quotes the score.
         self.system.run("systemd-analyze", "security", "--offline=true", "--threshold=15",
                         "/usr/lib/systemd/system/mailgate.service")
