@@ -590,6 +590,29 @@ class Outages(unittest.TestCase):
         wrong.write_config()
         refused = wrong.run("fleet", "status")
         self.assertEqual(refused.returncode, 1)
+    def test_what_a_superuser_has_made_comes_to_the_owner(self):
+        def owners():
+            return set(database.sql("SELECT relowner::regrole FROM pg_class WHERE relnamespace = 'mailgate'::regnamespace AND relkind IN"
+                                    " ('r', 'p') UNION SELECT proowner::regrole FROM pg_proc WHERE pronamespace = 'mailgate'::regnamespace",
+                                    "mailgate").split())
+
+        def spoil():
+            database.sql("ALTER TABLE mailgate.keep_at_least OWNER TO postgres; ALTER FUNCTION mailgate.make_day(integer) OWNER TO postgres",
+                         "mailgate")
+
+        spoil()
+        with self.assertRaisesRegex(AssertionError, "permission denied for table keep_at_least"):
+            database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate")
+        refused = gateways[0].run("fleet", "migrate", "--url", url("mailgate_owner"), "--grant", "mailgate")
+        self.assertEqual(refused.returncode, 1)
+        database.sql(re.search(r"say as one: (.*)", refused.stderr)[1], "mailgate")
+        self.assertEqual(owners(), {"mailgate_owner"})
+        spoil()
+        ran(gateways[0], "fleet", "migrate", "--url", f"postgresql://postgres@/mailgate?host={database.folder}&port={database.port}",
+            "--grant", "mailgate")
+        self.assertEqual(owners(), {"mailgate_owner"})
+        database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate")
+
         self.assertRegex(refused.stderr, "db.example.net.*does not match host name")
 
     def test_what_the_database_says_is_for_administrators(self):
