@@ -117,7 +117,7 @@ BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& 
     BroughtUp now{all.version};
     replica.inTransaction([&] {
         const SharedChanges here = replica.everythingHere();
-        now.unreadable = replica.apply(wholeChange(here, replica.ownRules(), std::move(all), state.now));
+        now.applied = replica.apply(wholeChange(here, replica.ownRules(), std::move(all), state.now));
     });
     return now;
 }

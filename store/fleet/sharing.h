@@ -48,7 +48,7 @@ void requireMember(const std::optional<Membership>& membership, const FleetState
 
 struct BroughtUp {
     std::int64_t version = 0;
-    std::vector<std::string> unreadable{};  ///< as Replica::apply()
+    Applied applied{};
 };
 /// Brings the file of a member, as it was before `state` was asked for, to the fleet's last version. Where the log of changes does not
 /// reach back so far it gets the rules as a whole: what it has for itself alone stays.

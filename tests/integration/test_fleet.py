@@ -262,6 +262,16 @@ class Sharing(unittest.TestCase):
             self.assertEqual(verified(gateway)["differences"], [])
         self.assertEqual(database.sql("SELECT note, count(*) OVER () FROM mailgate.rule WHERE network LIKE '192.0.2.78%'"
                                       " AND listener = ''", "mailgate"), 'a "note\\|1')
+        # What the fleet changes counts again; what is lost by that is told.
+        with contextlib.closing(sqlite3.connect(shell.database)) as rules, rules:
+            rules.execute("UPDATE access_rule SET network = '192.0.2.79' WHERE network LIKE '192.0.2.78%' AND listener = ''")
+        wait_refused("192.0.2.79", [shell])
+        gateways[0].access("deny", "192.0.2.78", "--note", "another")
+        wait_refused("192.0.2.79", [shell], expected=False)
+        told = shell.wait_events(1, "fleet.overruled")[0]
+        self.assertEqual((told["here"], told["fleet"]), ('deny 192.0.2.79 "a \\"note\\\\"', "deny 192.0.2.78 another"))
+        self.assertRegex(told["by"], "@mx-1$")
+        self.assertRegex(shell.access("history", "192.0.2.79"), "@mx-1 .*192.0.2.79 ")
 
 
 class Drains(unittest.TestCase):
@@ -580,16 +590,6 @@ class Outages(unittest.TestCase):
             with self.assertRaisesRegex(AssertionError, "permission denied"):
                 database.sql(f"SET ROLE mailgate; {order}", "mailgate")
 
-    def test_a_server_is_who_its_certificate_says(self):
-        verified = f"sslmode=verify-full&sslrootcert={authority.certificate}"
-        right = make_gateway("verified", url(options=f"?host=db.example.net&hostaddr=127.0.0.1&{verified}")
-                             .replace("@127.0.0.1:", "@:"))
-        right.write_config()
-        self.assertIn(" gateways, rules version ", ran(right, "fleet", "status", status=1), "it has not joined")
-        wrong = make_gateway("deceived", url(options=f"?{verified}"))
-        wrong.write_config()
-        refused = wrong.run("fleet", "status")
-        self.assertEqual(refused.returncode, 1)
     def test_what_a_superuser_has_made_comes_to_the_owner(self):
         def owners():
             return set(database.sql("SELECT relowner::regrole FROM pg_class WHERE relnamespace = 'mailgate'::regnamespace AND relkind IN"
@@ -613,6 +613,16 @@ class Outages(unittest.TestCase):
         self.assertEqual(owners(), {"mailgate_owner"})
         database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate")
 
+    def test_a_server_is_who_its_certificate_says(self):
+        verified = f"sslmode=verify-full&sslrootcert={authority.certificate}"
+        right = make_gateway("verified", url(options=f"?host=db.example.net&hostaddr=127.0.0.1&{verified}")
+                             .replace("@127.0.0.1:", "@:"))
+        right.write_config()
+        self.assertIn(" gateways, rules version ", ran(right, "fleet", "status", status=1), "it has not joined")
+        wrong = make_gateway("deceived", url(options=f"?{verified}"))
+        wrong.write_config()
+        refused = wrong.run("fleet", "status")
+        self.assertEqual(refused.returncode, 1)
         self.assertRegex(refused.stderr, "db.example.net.*does not match host name")
 
     def test_what_the_database_says_is_for_administrators(self):

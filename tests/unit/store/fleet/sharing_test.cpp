@@ -59,7 +59,8 @@ class SharingGateway {
         return pushToFleet(*here, fleet, {.gateway = name_, .who = "alice", .now = 1'000, .prefer = prefer});
     }
     /// As the follower does it.
-    std::vector<std::string> follow() {
+    std::vector<std::string> follow() { return apply().unreadable; }
+    Applied apply() {
         FakeFleet fleet(database_);
         const auto here = replica();
         return here->apply(fleet.changesSince(here->membership()->version));
@@ -250,6 +251,63 @@ TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleHoldsUntilTheFleetChangesIt
     b_.follow();
     EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 fleet's", "2 192.0.2.2 two"));
     EXPECT_EQ(b_.replica()->differences().changed, 0u);
+}
+
+TEST_F(FleetSharingTest, WhatIsLostSinceTheFleetHasChangedTheSameIsToldAndInTheTrail) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
+                                denied("192.0.2.3/32", "three"), denied("192.0.2.4/32", "four"),
+                                denied("192.0.2.5/32", "five")},
+                    "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.21' WHERE id = 1;"
+        "DELETE FROM access_rule WHERE id = 2;"
+        "UPDATE access_rule SET note = 'as there' WHERE id = 3;"
+        "UPDATE access_rule SET note = 'x' WHERE id = 4; UPDATE access_rule SET note = 'four' WHERE id = 4;"
+        "UPDATE access_rule SET note = 'stays' WHERE id = 5;"
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.9', 'deny', 'shell')");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "uno"), denied("192.0.2.2/32", "due"),
+                                denied("192.0.2.3/32", "as there"), denied("192.0.2.4/32", "quattro")},
+                    "alice");
+    a_.rules()->put(std::vector{denied("192.0.2.9/32", "fleet's")}, "carol");
+    std::vector<std::string> lost;
+    for (const Applied::Lost& one : b_.apply().lost)
+        lost.push_back(fmt::format("{} {}: {} | {}", one.rule_id, one.by, one.here, one.fleet));
+    EXPECT_THAT(lost, ElementsAre("1 alice@a: deny 192.0.2.21 one | deny 192.0.2.1 uno",
+                                  "2 alice@a:  | deny 192.0.2.2 due",
+                                  "7 carol@a: deny 192.0.2.9 shell | deny 192.0.2.9 fleet's"))
+        << "both have made the same of the third, and nothing of the fourth";
+    std::vector<std::string> trail;
+    for (const RuleStore::AuditEntry& entry : b_.alone()->history(mailgate::network("192.0.2.21/32")))
+        trail.push_back(fmt::format("{} {} | {}", entry.who, entry.before, entry.after));
+    EXPECT_THAT(trail, ElementsAre(HasSubstr("deny 192.0.2.1 one | deny 192.0.2.21 one"),
+                                   "alice@a deny 192.0.2.21 one | deny 192.0.2.1 one"));
+    const auto removed = b_.alone()->history(mailgate::network("192.0.2.2/32"));
+    ASSERT_EQ(removed.size(), 4u);
+    EXPECT_EQ(removed[2].before + removed[2].after, "deny 192.0.2.2 two") << "it is there again";
+    EXPECT_EQ(removed[3].before, removed[2].after);
+    // By its number it may be taken back, for all then: once the fleet's change is.
+    EXPECT_EQ(b_.rules()->undo(removed[3].change, "bob").kind, RuleStore::UndoResult::Kind::Done);
+    EXPECT_EQ(b_.rules()->undo(removed[2].change, "bob").kind, RuleStore::UndoResult::Kind::Done);
+    a_.follow();
+    EXPECT_EQ(database_->rules.at(1).network, "192.0.2.21");
+    EXPECT_EQ(database_->rules.count(2), 0u);
+    EXPECT_THAT(a_.lines(), testing::Not(testing::Contains(HasSubstr("192.0.2.1 "))));
+    EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetSharingTest, WhatIsLostByTheRulesAsAWholeIsTold) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("UPDATE access_rule SET note = 'by hand'");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "fleet's")}, "alice");
+    database_->state.log_from = database_->state.version;
+    FakeFleet fleet(database_);
+    const auto lost =
+        bringUp(*b_.replica(), b_.replica()->membership().value(), fleet.state(), fleet).applied.lost;
+    ASSERT_EQ(lost.size(), 1u);
+    EXPECT_EQ(lost[0].here, "deny 192.0.2.1 by hand");
+    EXPECT_EQ(b_.alone()->history({}).size(), 3u) << "it is in the trail as it is";
 }
 
 TEST_F(FleetSharingTest, AFleetsRuleThatMadeRoomForAnotherIsMissedHere) {
