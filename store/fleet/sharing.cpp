@@ -128,6 +128,21 @@ void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {
     bringUp(replica, *membership, state, fleet);
 }
 
+SharedChanges readTogether(Replica& replica, FleetStore& fleet, const std::function<void()>& read_here) {
+    constexpr int kTries = 5;
+    for (int tries = 0; tries < kTries; ++tries) {
+        bringUp(replica, fleet.state(), fleet);
+        SharedChanges there = fleet.everything();
+        std::optional<Membership> membership;
+        replica.inTransaction([&] {
+            membership = replica.membership();
+            read_here();
+        });
+        if (membership && membership->version == there.version) return there;
+    }
+    throw StoreError(StoreError::Kind::Locked, "the rules are being changed all the time: try again");
+}
+
 /// The fleet's, with those in which something was changed here as they are here: what else is here the sqlite3 shell has made.
 static std::vector<SharedSet> mergedSets(const std::vector<SharedSet>& fleet, const SharedChanges& changes) {
     std::map<std::string, SharedSet> merged;

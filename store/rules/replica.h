@@ -71,7 +71,7 @@ struct Membership {
 
 /// How many rules of the file are not the fleet's.
 struct Differences {
-    std::size_t added = 0;    ///< that it alone has
+    std::size_t added = 0;    ///< that it alone has, and that have not expired
     std::size_t changed = 0;  ///< that are others here, or are not here, or cannot be read
 };
 

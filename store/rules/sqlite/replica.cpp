@@ -472,9 +472,10 @@ Differences differences(Database& database) {
     absorb(database);
     const auto count = [&](std::string_view what) {
         return static_cast<std::size_t>(
-            database.number(fmt::format("SELECT count(*) FROM fleet_local WHERE what = '{}'", what)));
+            database.number(fmt::format("SELECT count(*) FROM fleet_local WHERE what = {}", what)));
     };
-    return {count("added"), count("changed")};
+    return {count("'added' AND rule_id NOT IN (SELECT id FROM access_rule WHERE expires_at <= unixepoch())"),
+            count("'changed'")};
 }
 
 OwnRules ownRules(Database& database) {

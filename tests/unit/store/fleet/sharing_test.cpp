@@ -556,7 +556,12 @@ TEST_F(FleetSharingTest, ARuleThatHasExpiredIsNoConflict) {
 TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsNotGivenToTheFleet) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
     Shell(a_.file()).run("UPDATE access_rule SET network = 'garbage'");
-    EXPECT_THROW(a_.push(Prefer::Here), StoreError);
+    try {
+        a_.push(Prefer::Here);
+        ADD_FAILURE() << "it is given";
+    } catch (const StoreError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("--prefer fleet"));
+    }
     EXPECT_EQ(database_->rules.at(1).network, "192.0.2.1");
     EXPECT_TRUE(a_.push(Prefer::Fleet).pushed);
     EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one"));
@@ -602,11 +607,11 @@ TEST_F(FleetSharingTest, ComparingFindsWhatTheLogOfChangesDoesNotTell) {
                     "alice");
     a_.rules()->defineSet("feed", {"from the feed", std::nullopt}, "alice");
     FakeFleet fleet(database_);
-    EXPECT_TRUE(verifyRules(*a_.replica(), fleet).agrees());
+    EXPECT_TRUE(verifyRules(*a_.replica(), fleet, 1'000).agrees());
     AccessRule own = denied("192.0.2.9/32", "mine");
     own.set = "here";
     b_.alone()->put(std::vector{own}, "alice");
-    const Comparison brought_up = verifyRules(*b_.replica(), fleet);
+    const Comparison brought_up = verifyRules(*b_.replica(), fleet, 1'000);
     EXPECT_TRUE(brought_up.agrees()) << "it was behind, which is no difference";
     EXPECT_EQ(brought_up.version, database_->state.version);
     EXPECT_EQ(brought_up.same, 3u);
@@ -616,7 +621,7 @@ TEST_F(FleetSharingTest, ComparingFindsWhatTheLogOfChangesDoesNotTell) {
     database_->rules.erase(2);
     database_->sets.clear();
     Shell(b_.file()).run("DELETE FROM access_rule WHERE note = 'three'");
-    const Comparison found = verifyRules(*b_.replica(), fleet);
+    const Comparison found = verifyRules(*b_.replica(), fleet, 1'000);
     EXPECT_FALSE(found.agrees());
     ASSERT_EQ(found.rules.size(), 3u);
     EXPECT_EQ(found.rules[0].here->note, "one");
@@ -628,6 +633,40 @@ TEST_F(FleetSharingTest, ComparingFindsWhatTheLogOfChangesDoesNotTell) {
     ASSERT_EQ(found.sets.size(), 1u);
     EXPECT_EQ(found.sets[0].here->name, "feed");
     EXPECT_EQ(found.same, 0u);
+}
+
+TEST_F(FleetSharingTest, WhatOneSideAloneHasAndHasExpiredIsNoDifference) {
+    AccessRule expired = denied("192.0.2.1/32");
+    expired.expires_at = 900;
+    a_.rules()->put(std::vector{expired}, "alice");
+    Shell(a_.file()).run(
+        "DELETE FROM access_rule;"
+        "INSERT INTO access_rule(network, verdict, expires_at) VALUES ('192.0.2.2', 'deny', 900)");
+    EXPECT_EQ(a_.replica()->differences().added, 0u) << "pushing would do nothing";
+    FakeFleet fleet(database_);
+    EXPECT_TRUE(verifyRules(*a_.replica(), fleet, 1'000).agrees());
+    EXPECT_EQ(verifyRules(*a_.replica(), fleet, 800).rules.size(), 2u);
+}
+
+TEST_F(FleetSharingTest, APreviewHoldsUpNobody) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(b_.file()).run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.2', 'deny')");
+    const auto previewed = [&](const auto& work) {
+        FakeFleet fleet(database_);
+        // Who has the lock would keep this one waiting.
+        database_->before_everything = [&] {
+            EXPECT_EQ(database_->locks, 0);
+            a_.rules()->put(std::vector{denied("192.0.2.3/32", "meanwhile")}, "alice");
+            database_->locks = 0;
+        };
+        database_->locks = 0;
+        const auto replica = b_.replica();
+        return work(*replica, fleet, JoinRequest{.gateway = "b", .who = "bob", .now = 1'000, .preview = true})
+            .plan.uploads.size();
+    };
+    EXPECT_EQ(previewed(pushToFleet), 1u);
+    EXPECT_EQ(previewed(joinFleet), 1u);
+    EXPECT_EQ(database_->locks, 0);
 }
 
 TEST_F(FleetSharingTest, WhatOthersHaveForgottenIsForgottenByPushing) {
@@ -900,7 +939,7 @@ class Pushed {
         EXPECT_THAT(here, IsSupersetOf(fleet));
         const auto differences = replica_.differences();
         EXPECT_EQ(differences.changed, 0u);
-        EXPECT_EQ(differences.added, here.size() - fleet.size()) << "which have expired";
+        EXPECT_EQ(differences.added, 0u) << "what is its own has expired";
         for (const SharedRule& rule : fleet_)
             EXPECT_TRUE(isIn(fleet, rule) ||
                         (prefer == Prefer::Here && isShown(outcome.plan.conflicts, rule)) ||
@@ -1115,14 +1154,15 @@ TEST(RequireReadable, NamesTheRuleThatTheDatabaseCannotHave) {
     for (const std::string& note : {std::string("a\xFF"), std::string("a\0b", 3)}) {
         rule.note = note;
         try {
-            requireReadable({rule});
+            requireReadable({rule}, GivenBy::Need);
             ADD_FAILURE() << "it is taken";
         } catch (const StoreError& error) {
             EXPECT_THAT(error.what(), HasSubstr("rule 7 for 192.0.2.7 has a note"));
+            EXPECT_THAT(error.what(), Not(HasSubstr("--prefer"))) << "which would say the same again";
         }
     }
     rule.note = "Tr\xC3\xA4ume";
-    EXPECT_NO_THROW(requireReadable({rule}));
+    EXPECT_NO_THROW(requireReadable({rule}, GivenBy::Need));
 }
 
 TEST(WholeChange, LeavesWhatTheGatewayHasForItself) {
