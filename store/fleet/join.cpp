@@ -138,15 +138,15 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
 
 /// Of what the fleet would get.
 void requireAllReadable(const JoinPlan& plan, Prefer prefer) {
-    const auto require = [](const std::vector<JoinPlan::Conflict>& pairs, GivenBy by) {
+    const auto require = [](const std::vector<JoinPlan::Conflict>& pairs, bool preferred) {
         std::vector<SharedRule> rules;
         for (const JoinPlan::Conflict& pair : pairs)
             rules.push_back(pair.here);
-        requireReadable(rules, by);
+        requireReadable(rules, {.joining = true, .preferred = preferred});
     };
-    requireReadable(plan.uploads, GivenBy::Need);
-    require(plan.renewed, GivenBy::Need);
-    if (prefer == Prefer::Here) require(plan.conflicts, GivenBy::Preference);
+    requireReadable(plan.uploads, {.joining = true});
+    require(plan.renewed, false);
+    if (prefer == Prefer::Here) require(plan.conflicts, true);
 }
 
 /// PostgreSQL refuses other texts, without a word of where they are.
@@ -175,24 +175,25 @@ bool isOver(const SharedRule& rule, UnixSeconds now) noexcept {
     return rule.expires_at && *rule.expires_at <= now;
 }
 
-void requireReadable(const std::vector<SharedRule>& rules, GivenBy by) {
-    const std::string_view or_else =
-        by == GivenBy::Preference ? ", or take the fleet's in its place (--prefer fleet)" : "";
+void requireReadable(const std::vector<SharedRule>& rules, const Giving& giving) {
+    const auto refuse = [&](const SharedRule& rule, const std::string& what, std::string_view anew) {
+        throw StoreError(
+            StoreError::Kind::BadRow,
+            fmt::format("rule {} for \"{}\" {}: remove it first (mailgate access remove {}{}){}{}", rule.id,
+                        printable(rule.network), what, rule.id,
+                        giving.joining ? fmt::format("; before this gateway has joined, with the sqlite3 "
+                                                     "shell: DELETE FROM access_rule WHERE id = {}",
+                                                     rule.id)
+                                       : "",
+                        anew, giving.preferred ? ", or take the fleet's in its place (--prefer fleet)" : ""));
+    };
     for (const SharedRule& rule : rules) {
         if (!isStorable(rule))
-            throw StoreError(
-                StoreError::Kind::BadRow,
-                fmt::format(
-                    "rule {} for {} has a note or another text that is not UTF-8, or holds a NUL, which the "
-                    "fleet's database cannot have: remove it first (mailgate access remove {}) and make "
-                    "it anew{}",
-                    rule.id, printable(rule.network), rule.id, or_else));
-        if (!readableRule(rule))
-            throw StoreError(
-                StoreError::Kind::BadRow,
-                fmt::format("rule {} is for \"{}\", which cannot be read, and which the fleet is not given: "
-                            "remove it first (mailgate access remove {}){}",
-                            rule.id, printable(rule.network), rule.id, or_else));
+            refuse(rule,
+                   "has a note or another text that is not UTF-8, or holds a NUL, which the fleet's database "
+                   "cannot have",
+                   " and make it anew");
+        if (!readableRule(rule)) refuse(rule, "cannot be read, and the fleet is not given it", "");
     }
 }
 

@@ -71,15 +71,15 @@ class RulesThere {
 
 /// Of what the fleet would get.
 void requireAllReadable(const PushPlan& plan, Prefer prefer) {
-    const auto require = [](const std::vector<PushPlan::Conflict>& pairs, GivenBy by) {
+    const auto require = [](const std::vector<PushPlan::Conflict>& pairs, bool preferred) {
         std::vector<SharedRule> rules;
         for (const PushPlan::Conflict& pair : pairs)
             if (pair.here) rules.push_back(*pair.here);
-        requireReadable(rules, by);
+        requireReadable(rules, {.preferred = preferred});
     };
-    requireReadable(plan.uploads, GivenBy::Need);
-    require(plan.renewed, GivenBy::Need);
-    if (prefer == Prefer::Here) require(plan.conflicts, GivenBy::Preference);
+    requireReadable(plan.uploads, {});
+    require(plan.renewed, false);
+    if (prefer == Prefer::Here) require(plan.conflicts, true);
 }
 
 /// What is written to the fleet, and how its trail tells of it.

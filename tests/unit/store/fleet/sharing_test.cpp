@@ -1102,7 +1102,7 @@ TEST_F(FleetJoin, ARuleThatTheDatabaseCannotHaveIsNamed) {
         b_.join(Prefer::Here);
         ADD_FAILURE() << "it is taken";
     } catch (const StoreError& error) {
-        EXPECT_THAT(error.what(), HasSubstr("for 192.0.2.2 has a note"));
+        EXPECT_THAT(error.what(), HasSubstr("for \"192.0.2.2\" has a note"));
     }
     EXPECT_TRUE(b_.join(Prefer::Fleet).joined);
 }
@@ -1154,15 +1154,16 @@ TEST(RequireReadable, NamesTheRuleThatTheDatabaseCannotHave) {
     for (const std::string& note : {std::string("a\xFF"), std::string("a\0b", 3)}) {
         rule.note = note;
         try {
-            requireReadable({rule}, GivenBy::Need);
+            requireReadable({rule}, {.joining = true});
             ADD_FAILURE() << "it is taken";
         } catch (const StoreError& error) {
-            EXPECT_THAT(error.what(), HasSubstr("rule 7 for 192.0.2.7 has a note"));
+            EXPECT_THAT(error.what(), HasSubstr("rule 7 for \"192.0.2.7\" has a note"));
             EXPECT_THAT(error.what(), Not(HasSubstr("--prefer"))) << "which would say the same again";
+            EXPECT_THAT(error.what(), HasSubstr("DELETE FROM access_rule WHERE id = 7"));
         }
     }
     rule.note = "Tr\xC3\xA4ume";
-    EXPECT_NO_THROW(requireReadable({rule}, GivenBy::Need));
+    EXPECT_NO_THROW(requireReadable({rule}, {}));
 }
 
 TEST(WholeChange, LeavesWhatTheGatewayHasForItself) {
