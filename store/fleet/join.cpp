@@ -140,6 +140,7 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
 void requireAllReadable(const JoinPlan& plan, Prefer prefer) {
     const auto require = [](const std::vector<JoinPlan::Conflict>& pairs, bool preferred) {
         std::vector<SharedRule> rules;
+        rules.reserve(pairs.size());
         for (const JoinPlan::Conflict& pair : pairs)
             rules.push_back(pair.here);
         requireReadable(rules, {.joining = true, .preferred = preferred});
