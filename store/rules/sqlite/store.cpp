@@ -193,10 +193,10 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::optional<Membership> membership() override { return replica::membership(database()); }
     Differences differences() override;
     SharedChanges everythingHere() override { return replica::everything(database()); }
-    std::vector<std::string> apply(const SharedChanges& changes) override {
-        std::vector<std::string> unreadable;
-        inTransaction([&] { unreadable = replica::apply(database(), changes); });
-        return unreadable;
+    Applied apply(const SharedChanges& changes) override {
+        Applied applied;
+        inTransaction([&] { applied = replica::apply(database(), changes); });
+        return applied;
     }
     void beginShared(std::int64_t next_id) override {
         inTransaction([&] { replica::beginShared(database(), next_id); });
