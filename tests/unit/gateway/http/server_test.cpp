@@ -153,7 +153,8 @@ class ServerTest : public testing::Test {
     std::vector<Descriptor> takeAllThreads() {
         std::vector<Descriptor> taken;
         for (unsigned i = 0; i < Server::kThreads; ++i) {
-            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n", i % 2 == 0 ? "127.0.0.2" : "127.0.0.1"));
+            const std::string from = "127.0.2." + std::to_string(1 + i / Server::kMostOfClient);
+            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n", from.c_str()));
             waiting_.acquire();
         }
         return taken;
