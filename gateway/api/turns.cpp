@@ -41,9 +41,16 @@ bool Turns::mayWait(const One& newcomer) {
     return true;
 }
 
+/// In front of those who have a turn and wait for another one.
+std::list<Turns::One>::iterator Turns::placeOf(const std::string& account) {
+    if (hasTurn(account)) return all_.end();
+    return std::ranges::find_if(
+        all_, [&](const One& one) { return one.state == State::Waits && hasTurn(one.account); });
+}
+
 Turns::Turn Turns::enter(const Principal& who) {
     std::unique_lock lock(mutex_);
-    const auto mine = all_.insert(all_.end(), {who.client(), who.role == store::Role::Viewer});
+    const auto mine = all_.insert(placeOf(who.client()), {who.client(), who.role == store::Role::Viewer});
     give();
     if (mine->state == State::Waits && mayWait(*mine))
         changed_.wait_for(lock, limits_.patience, [&] { return mine->state != State::Waits; });

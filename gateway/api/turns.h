@@ -15,8 +15,8 @@
 
 namespace mailgate::api {
 
-/// Turns at one kind of work, of an account one at a time. Others wait, in the order in which they come, and few of them: whoever waits has
-/// a thread that others need. Any thread.
+/// Turns at one kind of work, of an account one at a time. Others wait, in the order in which they come but behind who has no turn, and few
+/// of them: whoever waits has a thread that others need. Any thread.
 class Turns {
   public:
     struct Limits {
@@ -26,7 +26,7 @@ class Turns {
     };
     explicit Turns(const Limits& limits) : limits_(limits) {}
 
-    /// Held by whose turn it is. Null: it did not come. Who has a turn already does not wait in the place of who has none.
+    /// Held by whose turn it is. Null: it did not come, or who has a turn already waited in the place of somebody who has none.
     using Turn = std::shared_ptr<void>;
     Turn enter(const Principal& who);
 
@@ -42,19 +42,20 @@ class Turns {
     bool fits(const One& one) const;
     void give();
     bool mayWait(const One& newcomer);
+    std::list<One>::iterator placeOf(const std::string& account);
 
     const Limits limits_;
     std::mutex mutex_;  ///< of what follows
     std::condition_variable changed_;
-    std::list<One> all_;  ///< who has come first in front
+    std::list<One> all_;  ///< who is next in front
 };
 
 /// The kinds of work, each with turns of its own, so that who does what takes seconds keeps nobody from what takes less. All together are
 /// fewer than the threads that serve requests.
 struct AllTurns {
     explicit AllTurns(std::chrono::milliseconds patience)
-        : brief({.most = 2, .most_of_viewers = 1, .most_waiting = 1, .patience = patience}),
-          lengthy({.most = 3, .most_of_viewers = 2, .most_waiting = 1, .patience = patience}),
+        : brief({.most = 2, .most_of_viewers = 1, .most_waiting = 3, .patience = patience}),
+          lengthy({.most = 3, .most_of_viewers = 2, .most_waiting = 2, .patience = patience}),
           fleet({.most = 1, .most_of_viewers = 1, .most_waiting = 1, .patience = patience}) {}
 
     Turns brief;    ///< reads all rules, or a trail of changes, once

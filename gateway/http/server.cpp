@@ -141,10 +141,12 @@ class Unasked final : public net::HTTPRequestHandlerFactory {
 /// What the waiting thread answers itself: a line, or to programs a problem document (RFC 9457), as the API has them.
 struct Server::Refusal {
     int status;
-    std::string_view title, code, detail;
+    std::string_view code, detail;
     unsigned retry_after = 0;  ///< seconds; 0: trying again is of no use
 
     std::string text(bool is_for_api) const {
+        const std::string& title =
+            net::HTTPResponse::getReasonForStatus(static_cast<net::HTTPResponse::HTTPStatus>(status));
         const std::string body = is_for_api ? fmt::format(
                                                   "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},"
                                                   "\"code\":\"{}\",\"detail\":\"{}\"}}\n",
@@ -351,31 +353,26 @@ void Server::look(WaitingList::iterator waiting, Still still) {
     const auto refuseWith = [&](const Refusal& refusal) { refuse(*ready.socket, refusal, seen.is_for_api); };
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
         tellOfExhaustion();
-        return refuseWith({503, "Service Unavailable", "exhausted",
-                           "The gateway has hardly any descriptors left just now", 1});
+        return refuseWith({503, "exhausted", "The gateway has hardly any descriptors left just now", 1});
     }
     switch (seen.head) {
         case Head::Probe:
             return serve(ready, nullptr);
         case Head::TooLong:
-            return refuseWith({431, "Request Header Fields Too Large", "head_too_long",
-                               "The head of the request is too long"});
+            return refuseWith({431, "head_too_long", "The head of the request is too long"});
         case Head::Malformed:
-            return refuseWith(
-                {400, "Bad Request", "malformed", "This is no well-formed request of HTTP/1.0 or 1.1"});
+            return refuseWith({400, "malformed", "This is no well-formed request of HTTP/1.0 or 1.1"});
         case Head::Unaccompanied:
             if (still == Still::TooLate)
-                return refuseWith({408, "Request Timeout", "incomplete_body",
-                                   "the rest of the request has not come in time"});
-            return refuseWith(
-                {400, "Bad Request", "incomplete_body", "the request ends before its body does"});
+                return refuseWith({408, "incomplete_body", "the rest of the request has not come in time"});
+            return refuseWith({400, "incomplete_body", "the request ends before its body does"});
         case Head::Complete:
         case Head::AwaitsBody: {
             std::unique_lock lock(mutex_);
             if (seen.head == Head::AwaitsBody && hasTooManyBodies(ready)) {
                 lock.unlock();
-                return refuseWith({503, "Service Unavailable", "busy",
-                                   "too many requests of yours are being sent: send one after the other", 2});
+                return refuseWith(
+                    {503, "busy", "too many requests of yours are being sent: send one after the other", 2});
             }
             Lane& lane = laneFor(seen.head, ready);
             return add(lane, std::move(ready));

@@ -53,7 +53,7 @@ class Server {
     static constexpr std::size_t kMaxHead = std::size_t{28} << 10;
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
-    static constexpr unsigned kThreads = 20;
+    static constexpr unsigned kThreads = 24;
     /// Of these one client has so many at once, an address or a /64, as long as it may take: most are left for others.
     static constexpr std::size_t kMostOfClient = 4;
     /// As much of an answer as that waits in the kernel for who does not take it, for kPeerLimit, and no thread with it.

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <future>
 
 namespace mailgate::api {
@@ -47,6 +48,24 @@ TEST(Turns, GoToWhoWaitsForThem) {
     EXPECT_NE(turns.enter(whoChanges("alice")), nullptr) << "nor is anybody of another role kept by them";
     first.reset();
     EXPECT_NE(other.get(), nullptr);
+}
+
+TEST(Turns, GoFirstToWhoHasNone) {
+    Turns turns({.most = 1, .most_of_viewers = 1, .most_waiting = 2, .patience = 1min});
+    auto first = turns.enter(viewer("v"));
+    const auto ask = [&](const char* who) {
+        return std::async(std::launch::async, [&turns, who] { return turns.enter(viewer(who)); });
+    };
+    std::array again{ask("v"), ask("v")};
+    auto other = ask("x");
+    const auto isReady = [](const auto& one) { return one.wait_for(1ms) == std::future_status::ready; };
+    // There is room for two of the three: one of those who have a turn goes.
+    while (!isReady(again[0]) && !isReady(again[1])) {
+    }
+    auto& last = again[isReady(again[0]) ? 1 : 0];
+    first.reset();
+    EXPECT_NE(other.get(), nullptr) << "though it came later";
+    EXPECT_NE(last.get(), nullptr);
 }
 
 TEST(Turns, OfOneAccountComeOneAfterTheOther) {
