@@ -27,30 +27,38 @@ void Turns::give() {
     changed_.notify_all();
 }
 
+bool Turns::isSecond(const One& one) const {
+    bool is_in_front = true;
+    return std::ranges::any_of(all_, [&](const One& other) {
+        if (&other == &one) return is_in_front = false;
+        return other.account == one.account &&
+               (other.state == State::HasTurn || (is_in_front && other.state == State::Waits));
+    });
+}
+
 bool Turns::mayWait(const One& newcomer) {
-    const auto is_alike = [&](const One& one) {
-        return &one != &newcomer && one.state == State::Waits && one.is_viewer == newcomer.is_viewer;
-    };
-    if (static_cast<std::size_t>(std::ranges::count_if(all_, is_alike)) < limits_.most_waiting) return true;
-    if (hasTurn(newcomer.account)) return false;
-    const auto second =
-        std::ranges::find_if(all_, [&](const One& one) { return is_alike(one) && hasTurn(one.account); });
-    if (second == all_.end()) return false;
+    std::size_t waiting = 0;
+    One* second = nullptr;
+    for (One& one : all_) {
+        if (&one == &newcomer || one.state != State::Waits || one.is_viewer != newcomer.is_viewer) continue;
+        ++waiting;
+        if (isSecond(one)) second = &one;
+    }
+    if (waiting < limits_.most_waiting) return true;
+    if (second == nullptr || isSecond(newcomer)) return false;
     second->state = State::SentAway;
     changed_.notify_all();
     return true;
 }
 
-/// In front of those who have a turn and wait for another one.
-std::list<Turns::One>::iterator Turns::placeOf(const std::string& account) {
-    if (hasTurn(account)) return all_.end();
-    return std::ranges::find_if(
-        all_, [&](const One& one) { return one.state == State::Waits && hasTurn(one.account); });
-}
-
 Turns::Turn Turns::enter(const Principal& who) {
     std::unique_lock lock(mutex_);
-    const auto mine = all_.insert(placeOf(who.client()), {who.client(), who.role == store::Role::Viewer});
+    const auto mine = all_.insert(all_.end(), {who.client(), who.role == store::Role::Viewer});
+    if (!isSecond(*mine)) {
+        const auto second = std::ranges::find_if(
+            all_, [&](const One& one) { return one.state == State::Waits && isSecond(one); });
+        all_.splice(second, all_, mine);
+    }
     give();
     if (mine->state == State::Waits && mayWait(*mine))
         changed_.wait_for(lock, limits_.patience, [&] { return mine->state != State::Waits; });

@@ -15,8 +15,8 @@
 
 namespace mailgate::api {
 
-/// Turns at one kind of work, of an account one at a time. Others wait, in the order in which they come but behind who has no turn, and few
-/// of them: whoever waits has a thread that others need. Any thread.
+/// Turns at one kind of work, of an account one at a time. Others wait, in the order in which they come but an account's second request behind
+/// the first ones, and few of them: whoever waits has a thread that others need. Any thread.
 class Turns {
   public:
     struct Limits {
@@ -26,7 +26,7 @@ class Turns {
     };
     explicit Turns(const Limits& limits) : limits_(limits) {}
 
-    /// Held by whose turn it is. Null: it did not come, or who has a turn already waited in the place of somebody who has none.
+    /// Held by whose turn it is. Null: it did not come, or an account's second request had a place that another account wanted.
     using Turn = std::shared_ptr<void>;
     Turn enter(const Principal& who);
 
@@ -40,9 +40,10 @@ class Turns {
 
     bool hasTurn(const std::string& account) const;
     bool fits(const One& one) const;
+    /// Its account has a turn, or waits for one in front of it.
+    bool isSecond(const One& one) const;
     void give();
     bool mayWait(const One& newcomer);
-    std::list<One>::iterator placeOf(const std::string& account);
 
     const Limits limits_;
     std::mutex mutex_;  ///< of what follows
