@@ -15,7 +15,9 @@
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -257,12 +259,19 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     }
 }
 
+/// `head` has seen enough.
+bool isReaderGone() noexcept {
+    pollfd output{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+    return ::poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0;
+}
+
 /// What was printed has to have arrived: a backup on a full disk is none. Subcommands need not look.
 int afterWriting(int exit_code) {
     const bool failed_before = std::cout.flush().fail() || std::ferror(stdout) != 0;
     if (std::fflush(stdout) == 0 && !failed_before) return exit_code;
-    std::fprintf(stderr, "mailgate: cannot write to standard output: %s\n",
-                 failed_before ? "the output is incomplete" : std::strerror(errno));
+    if (const int error = errno; !isReaderGone())
+        std::fprintf(stderr, "mailgate: cannot write to standard output: %s\n",
+                     failed_before ? "the output is incomplete" : std::strerror(error));
     return exit_code == kDone ? kRefusedOrNotFound : exit_code;
 }
 

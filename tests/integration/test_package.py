@@ -385,6 +385,13 @@ esac
         said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
         self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
 
+    def test_bash_completes_addresses_that_it_takes_apart(self):
+        env = {**self.answering(), "COMP_WORDBREAKS": " \t\n\"'@><=;|&(:"}
+        for words, offered in ((("",), ["10.0.0.0/8", "2001:db8::/32", "::1"]), (("2001", ":"), ["db8::/32"]),
+                               (("2001", ":", "d"), ["db8::/32"]), (("=", "2001", ":", "db8", "::"), ["/32"]), (("::",), ["1"])):
+            self.assertEqual(self.complete("sessions", "--balancer", *words, env=env), offered, words)
+        self.assertEqual(self.complete("tls", "test", "mx", ":", "25", "--starttls", "p", env=env), ["pop3"])
+
     def test_bash_completes_files_and_what_they_name(self):
         site = scratch.folder("completed")
         (site / "conf.d").mkdir()
