@@ -112,7 +112,32 @@ _mailgate_columns() {
     esac
 }
 
+# At a colon bash takes words apart, an IPv6 address too. Here they are whole, and of what is offered bash gets what comes
+# behind the last colon that has been written.
 _mailgate() {
+    local piece before="" at=0
+    local -a pieces=("${COMP_WORDS[@]}")
+    if [[ $COMP_WORDBREAKS = *:* ]]; then
+        local current=$COMP_CWORD
+        COMP_WORDS=()
+        for piece in "${pieces[@]}"; do
+            if [[ $before && ($piece = :* && $before != [-=]* || $before = *: && $piece) ]]; then
+                COMP_WORDS[${#COMP_WORDS[@]} - 1]+=$piece
+                ((at <= current && COMP_CWORD--))
+            else
+                COMP_WORDS+=("$piece")
+            fi
+            before=$piece
+            ((at++))
+        done
+    fi
+    _mailgate_word
+    local cur=${COMP_WORDS[COMP_CWORD]}
+    [[ $COMP_WORDBREAKS = *:* && $cur = *:* ]] && COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
+    return 0
+}
+
+_mailgate_word() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word words="" command=""
     COMPREPLY=()
     # --option=value comes as three words.

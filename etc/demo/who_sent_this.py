@@ -98,7 +98,7 @@ class Site:
         today = datetime.datetime.now(datetime.timezone.utc).date()
         command = command.replace("--since yesterday --until today", f"--since {today}T00:00:00Z --until {today + datetime.timedelta(1)}T00:00:00Z")
         real = re.sub(r"\bmailgate (?=sessions|top|access)", f"{binary()} --config {self.gateway.config} ", command)
-        for shown, path in (("/var/log/mailgate/events.log", self.gateway.log_file), ("/var/log/mail.log", self.postfix.log_file),
+        for shown, path in (("/var/log/mailgate/mailgate.log", self.gateway.log_file), ("/var/log/mail.log", self.postfix.log_file),
                             ("/var/log/dovecot.log", self.dovecot.log_file)):
             real = real.replace(shown, str(path))
         done = subprocess.run(["sh", "-c", real], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -143,7 +143,7 @@ def investigate(site):
     site.run("mailgate top --since 24h --by failed-logins --limit 5")
     site.run("mailgate top --since 24h --by refused --limit 5")
     print("## One session in three logs\n")
-    site.run("""grep '"client":"198.51.100.7","client_port":55555,' /var/log/mailgate/events.log""")
+    site.run("""grep '"client":"198.51.100.7","client_port":55555,' /var/log/mailgate/mailgate.log""")
     site.run("grep -F '[198.51.100.7]:55555' /var/log/mail.log")
     site.run(f"grep -F {queue_id} /var/log/mail.log")
     site.run("grep 'rip=2001:db8:cafe::22, rport=49302' /var/log/dovecot.log")

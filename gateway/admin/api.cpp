@@ -186,14 +186,14 @@ Response Api::health(const Request&) {
 
 namespace {
 
-/// Clients are served whether the fleet's database is there or not.
+/// Clients are served whether the fleet's database is there or not. Anybody may ask: what the database says, and where it is,
+/// is for `status`.
 std::string readyText(const store::FleetStatus& fleet, const store::ShipperStatus& journal) {
     std::string text = "ready\n";
     if (fleet.configured && !fleet.connected && !fleet.failure.empty())
-        text += fmt::format("fleet: the rules are {:.0f} s old: {}\n", fleet.lag_seconds, fleet.failure);
+        text += fmt::format("fleet: the rules are {:.0f} s old\n", fleet.lag_seconds);
     if (journal.configured && !journal.connected && !journal.failure.empty())
-        text += fmt::format("fleet: the journal has not come for {:.0f} s: {}\n", journal.lag_seconds,
-                            journal.failure);
+        text += fmt::format("fleet: the journal has not come for {:.0f} s\n", journal.lag_seconds);
     return text;
 }
 

@@ -24,8 +24,10 @@ std::uint64_t mixed(std::uint64_t a, std::uint64_t b) noexcept {
 }  // namespace
 
 ClientTable::ClientTable(std::size_t most_sessions)
+    // Four to eight slots a session, which docs/configuration.md gives as bytes.
     : buckets_(std::bit_ceil(most_sessions * 4 / kBucket + 1)),
       slots_(static_cast<Slot*>(std::calloc(buckets_ * kBucket, sizeof(Slot)))) {
+    static_assert(8 * sizeof(Slot) <= 256);
     if (!slots_) throw std::bad_alloc();
     std::random_device random;
     for (std::uint64_t& word : secret_)

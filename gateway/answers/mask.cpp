@@ -164,31 +164,29 @@ Found v4In(std::string_view text, const Client& client) {
     return {at, dotted(0, 1, 2, 3)};
 }
 
-/// A name in a part of a /24, as RFC 2317 has them: "177.128/25.2.0.192.in-addr.arpa"; also with "128-255", "128_25", in one label
-/// ("177-128/25"), or in a part of a part.
+/// A name in a part of a /24 (RFC 2317), whose labels may be anything: "177.128/25.2.0.192.in-addr.arpa", "177.a.2.0.192.in-addr.arpa",
+/// "177-128/25.2.0.192.in-addr.arpa", or in a part of a part.
 Found classlessIn(std::string_view text) {
-    constexpr std::size_t kOfNetwork = 3, kLongest = 100;
+    constexpr std::size_t kOfNetwork = 3, kLongest = 255;
+    constexpr std::string_view kBeside = " \t\r\n@<>[](),;\"'";
     text = text.substr(0, kLongest);
-    std::vector<std::string_view> labels;
-    std::size_t at = 0;
-    bool is_part = false;
-    for (bool goes_on = true; goes_on; at += goes_on ? 1 : 0) {
-        const std::string_view label = leading(
-            text.substr(at), [](char one) { return isDigit(one) || one == '/' || one == '-' || one == '_'; });
-        if (label.empty() || !isDigit(label.front()) || !isDigit(label.back())) return {};
+    text = text.substr(0, text.find_first_of(kBeside));
+    std::array<std::string_view, kOfNetwork> network;  // the last labels, the nearest first
+    std::size_t labels = 0, at = 0;
+    for (; at < text.size() && !isBehind(text.substr(at), ".in-addr.arpa"); ++labels) {
+        if (at > 0) ++at;
+        const std::string_view label = text.substr(at, text.find('.', at) - at);
+        std::rotate(network.begin(), network.end() - 1, network.end());
+        network.front() = label;
         at += label.size();
-        labels.push_back(label);
-        is_part = is_part || std::ranges::any_of(label, [](char one) { return !isDigit(one); });
-        goes_on = at + 1 < text.size() && text[at] == '.' && isDigit(text[at + 1]);
     }
-    if (!is_part || labels.size() <= kOfNetwork || !isBehind(text.substr(at), ".in-addr.arpa")) return {};
-    std::string network;
-    for (std::size_t back = 1; back <= kOfNetwork; ++back) {
-        const std::string_view label = labels[labels.size() - back];
-        if (leading(label, isDigit) != label) return {};
-        network.append(plainNumber(label)).append(".");
+    if (at >= text.size() || labels <= kOfNetwork) return {};
+    std::string left;
+    for (const std::string_view label : network) {
+        if (label.empty() || leading(label, isDigit) != label) return {};
+        left.append(plainNumber(label)).append(".");
     }
-    return {at, network + "0/24"};
+    return {at, left + "0/24"};
 }
 
 /// As inet_pton(3) takes it: groups without needless zeroes.
@@ -265,26 +263,27 @@ constexpr std::size_t kLongestCharacter = 9;
 /// The character that stands at the beginning of the text in another way, and how long that is; 0: it is as it is.
 std::pair<char, std::size_t> plainCharacter(std::string_view text) noexcept {
     constexpr std::string_view kDots[] = {"\u3002", "\uff61", "\u2024"};
-    for (const std::string_view dot : kDots)
-        if (text.starts_with(dot)) return {'.', dot.size()};
-    const auto byteAt = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+    const auto first = encodedByte(text);
+    // Three bytes, of which each may be encoded.
+    std::array<char, 3> bytes{};
+    std::size_t length = 0;
+    for (char& byte : bytes) {
+        const auto encoded = encodedByte(text.substr(length));
+        if (length < text.size()) byte = encoded ? static_cast<char>(*encoded) : text[length];
+        length = std::min(length + (encoded ? 3 : 1), text.size());
+    }
+    if (std::ranges::find(kDots, std::string_view(bytes.data(), bytes.size())) != std::end(kDots))
+        return {'.', length};
+    const auto byteAt = [&](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
     // U+FF01 to U+FF5E are those of ASCII.
-    if (text.size() >= 3 && byteAt(0) == 0xEF && (byteAt(1) == 0xBC || byteAt(1) == 0xBD)) {
+    if (byteAt(0) == 0xEF && (byteAt(1) == 0xBC || byteAt(1) == 0xBD)) {
         const unsigned code = (byteAt(1) & 0x3FU) << 6 | (byteAt(2) & 0x3FU);  // without U+F000
         constexpr unsigned kFirst = 0xF01, kLast = 0xF5E;
-        if (code >= kFirst && code <= kLast) return {static_cast<char>(code - kFirst + '!'), 3};
+        if (byteAt(2) >= 0x80 && code >= kFirst && code <= kLast)
+            return {static_cast<char>(code - kFirst + '!'), length};
     }
-    const auto byte = encodedByte(text);
-    if (!byte) return {'%', 0};
-    if (text.size() == kLongestCharacter && (*byte & 0x80) != 0) {
-        const auto second = encodedByte(text.substr(3)), third = encodedByte(text.substr(6));
-        if (!second || !third) return {'%', 0};
-        const std::array bytes{static_cast<char>(*byte), static_cast<char>(*second),
-                               static_cast<char>(*third)};
-        const auto [character, length] = plainCharacter({bytes.data(), bytes.size()});
-        return {character, length * 3};
-    }
-    const auto character = static_cast<char>(*byte);
+    if (!first) return {'%', 0};
+    const auto character = static_cast<char>(*first);
     const bool may_be_of_one = isHexDigit(character) || isSeparator(character) || character == '%' ||
                                character == '[' || character == ']';
     return {character, may_be_of_one ? 3U : 0U};

@@ -173,6 +173,16 @@ void Call::requireAsker() const {
         throw Problem(409, kGivenUp, "not carried out: who gave it did not wait for the answer");
 }
 
+Turns::Turn Call::turnAt(Turns& work, std::string_view doing) const {
+    auto turn = work.enter(request.who);
+    if (!turn)
+        throw Problem(
+            kUnavailable, "busy",
+            fmt::format("another request of yours, or several of others, {}: try again in a moment", doing));
+    requireAsker();
+    return turn;
+}
+
 std::vector<Api::Asked> Api::allAsked() {
     std::vector<Asked> all;
     for (const Route& route : kRoutes)
@@ -220,7 +230,7 @@ Response Api::handle(const Request& request) {
     if (request.body.size() > route.max_body)
         return problemResponse(413, "too_large",
                                fmt::format("the request body is larger than {} bytes", route.max_body));
-    const Call call{parts_, request, parts_.config(), reading_};
+    const Call call{parts_, request, parts_.config(), turns_};
     try {
         call.requireAsker();
         return route.handle(call);

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "gateway/api/parts.h"
-#include "gateway/api/reading_turns.h"
 #include "gateway/api/request.h"
+#include "gateway/api/turns.h"
 #include "store/store_error.h"
 
 #include <chrono>
@@ -25,7 +25,7 @@ inline constexpr std::string_view kRoot = "/api/v1";
 /// Any thread.
 class Api {
   public:
-    explicit Api(Parts parts) : parts_(std::move(parts)), reading_(parts_.reading_patience) {}
+    explicit Api(Parts parts) : parts_(std::move(parts)), turns_(parts_.patience) {}
 
     /// An error in the request, whatever it is, becomes a problem document; so does a database that cannot be used. Throws
     /// only what Control throws.
@@ -50,7 +50,7 @@ class Api {
 
   private:
     const Parts parts_;
-    ReadingTurns reading_;
+    AllTurns turns_;
     std::mutex mutex_;
     std::chrono::steady_clock::time_point quiet_until_;  ///< under the mutex
 };

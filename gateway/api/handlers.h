@@ -4,8 +4,8 @@
 #pragma once
 
 #include "gateway/api/parts.h"
-#include "gateway/api/reading_turns.h"
 #include "gateway/api/request.h"
+#include "gateway/api/turns.h"
 
 #include <memory>
 #include <string>
@@ -18,13 +18,15 @@ struct Call {
     const Parts& parts;
     const Request& request;
     const std::shared_ptr<const Config> config;
-    ReadingTurns& reading;
+    AllTurns& turns;
 
     /// Texts of databases, with paths of files, hosts and accounts.
     bool isToldOfErrors() const noexcept { return request.who.role == store::Role::Admin; }
     bool masks() const noexcept { return request.who.role == store::Role::Viewer; }
     /// Throws Problem where who asks is gone: what somebody was told has failed is not carried out, and nobody reads what takes long.
     void requireAsker() const;
+    /// Throws Problem likewise, and where no turn comes: `doing` says what others do meanwhile.
+    Turns::Turn turnAt(Turns& work, std::string_view doing) const;
 };
 
 Response status(const Call& call);

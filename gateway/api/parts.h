@@ -20,7 +20,7 @@ struct Parts {
     std::function<std::shared_ptr<const Config>()> config;  ///< the one in force
     std::function<rules::Site(const Config&)> site;         ///< what of it changes of rules are judged by
     EventSink* log = nullptr;                               ///< null: orders are not logged
-    std::chrono::milliseconds reading_patience{1'000};      ///< of who waits to read all rules
+    std::chrono::milliseconds patience{10'000};             ///< of who waits for a turn at what takes long
     std::size_t most_compared = 300'000;  ///< rules with each other, for which all are in memory
 };
 

@@ -4,7 +4,6 @@
 #include "gateway/answers/rehearsal.h"
 #include "gateway/answers/rules_text.h"
 #include "gateway/answers/time_text.h"
-#include "gateway/api/change_gate.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
 #include "gateway/api/values.h"
@@ -47,29 +46,24 @@ constexpr std::size_t kMostSubjects =
     10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
 /// Changes that the fleet's database holds up must not keep the threads from everybody else.
-ChangeGate::Pass passFor(const Config& config) {
-    constexpr std::size_t kMostChanges = 2;
-    constexpr std::chrono::milliseconds kPatience{1'000};
-    static ChangeGate gate(kMostChanges, kPatience);
-    if (config.fleet.url.empty()) return nullptr;
-    auto pass = gate.enter();
-    if (!pass)
+Turns::Turn turnToChange(const Call& call) {
+    if (call.config->fleet.url.empty()) return nullptr;
+    auto turn = call.turns.changes.enter(call.request.who);
+    if (!turn)
         throw Problem(503, "fleet_busy",
                       "other changes of the rules are waiting for the fleet's database: nothing was "
                       "changed, try again in a moment");
-    return pass;
+    return turn;
 }
 
-/// Of what reads all rules, or the trail back as far as it takes: of as many as there may be that takes seconds.
-ReadingTurns::Turn turnToRead(const Call& call) {
-    const Principal& who = call.request.who;
-    auto turn = call.reading.enter({who.client(), who.role > store::Role::Viewer});
-    if (!turn)
-        throw Problem(
-            503, "busy",
-            "other requests of yours, or of several others, are reading all rules: try again in a moment");
-    call.requireAsker();
-    return turn;
+/// Of what reads all rules, or the trail back as far as it takes: of as many as there may be that takes a moment.
+Turns::Turn turnToRead(const Call& call) {
+    return call.turnAt(call.turns.brief, "reads all rules");
+}
+
+/// Of what compares them with each other: of as many that takes seconds.
+Turns::Turn turnToCompare(const Call& call) {
+    return call.turnAt(call.turns.lengthy, "takes long");
 }
 
 /// The store and the service for one request.
@@ -144,7 +138,7 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
             if (is_done) return jsonResponse(std::move(answer));
             continue;
         }
-        const ChangeGate::Pass pass = passFor(*call_.config);
+        const auto turn = turnToChange(call_);
         change();
         if (!is_done) continue;
         const auto ended = order.then ? order.then() : std::nullopt;
@@ -426,10 +420,10 @@ Response rules(const Call& call) {
         return std::ranges::none_of(call.config->listeners,
                                     [&](const auto& one) { return one.name == listener; });
     };
-    const bool reads_all = filter.overlapping || filter.shadowed || filter.covering || filter.set ||
-                           filter.note_contains || filter.unused_for ||
+    const bool compares = filter.overlapping || filter.shadowed;
+    const bool reads_all = filter.covering || filter.set || filter.note_contains || filter.unused_for ||
                            std::ranges::any_of(filter.listeners, may_be_gone);
-    const auto turn = reads_all ? turnToRead(call) : nullptr;
+    const auto turn = compares ? turnToCompare(call) : reads_all ? turnToRead(call) : nullptr;
     Rules access(call);
     if (access.service().unknownSet(filter.set))
         throw Problem(404, "no_set", fmt::format("no set is named {}", inQuotes(*filter.set)));

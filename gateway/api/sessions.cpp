@@ -7,7 +7,6 @@
 #include "gateway/answers/meanings.h"
 #include "gateway/answers/rules_text.h"
 #include "gateway/answers/time_text.h"
-#include "gateway/api/change_gate.h"
 #include "gateway/api/handlers.h"
 #include "gateway/api/problem.h"
 #include "gateway/api/values.h"
@@ -277,6 +276,11 @@ std::unique_ptr<journal::Source> openJournal(const Call& call) {
     return journal::openSource(call.config->journal.url);
 }
 
+/// All else may have to look at the whole journal.
+bool isOfAll(const Request& request) {
+    return std::ranges::all_of(request.query, [](const auto& value) { return value.first == "limit"; });
+}
+
 // ---- those of a fleet
 
 /// Whose journals are asked.
@@ -307,10 +311,8 @@ constexpr const char* kOwnInstead = "without gateway and gateways this gateway's
 /// One question at a time, and a bounded one: it has a thread of few, and the gateways bring their journals to the same database.
 Asked openFleetJournal(const Call& call, const Whose& whose, const JournalFilter& filter) {
     constexpr std::chrono::seconds kAll{5};
-    static ChangeGate gate(1, std::chrono::milliseconds(0));
     Asked asked;
-    asked.turn = gate.enter();
-    if (!asked.turn) throw Problem(503, "busy", "somebody else is asking the fleet's database: try again");
+    asked.turn = call.turnAt(call.turns.fleet, "asks the fleet's database");
     const auto until = std::chrono::steady_clock::now() + kAll;
     const auto open = [&](const std::string& gateway) {
         return store::openFleetJournal(call.config->fleet.url,
@@ -343,7 +345,10 @@ std::string askedAsJson(const Asked& asked) {
 /// Makes the answer of the journals that are asked.
 template <typename Answer>
 Response answerOf(const Call& call, const Whose& whose, const JournalFilter& filter, Answer answer) {
-    if (!whose.is_fleet) return answer(Asked{.turn = {}, .source = openJournal(call), .gateways = {}});
+    if (!whose.is_fleet) {
+        const auto turn = isOfAll(call.request) ? nullptr : call.turnAt(call.turns.lengthy, "takes long");
+        return answer(Asked{.turn = {}, .source = openJournal(call), .gateways = {}});
+    }
     try {
         return answer(openFleetJournal(call, whose, filter));
     } catch (const store::StoreError& error) {
@@ -449,10 +454,6 @@ std::string liveAsJson(const Call& call, const LiveSession& session) {
         if (!session.from.empty()) object.set("from", answers::maskedText(session.from, client));
     }
     return visibleJson(admin::toText(object));
-}
-
-bool isOfAll(const Request& request) {
-    return std::ranges::all_of(request.query, [](const auto& value) { return value.first == "limit"; });
 }
 
 LiveSessions liveThatPass(const Call& call, const JournalFilter& filter) {

@@ -25,6 +25,7 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/backends/fleet.h"
+#include "store/backends/rules.h"
 #include "store/fleet/sharing.h"
 #include "store/rules/import_export.h"
 #include "store/rules/new_name.h"
@@ -361,12 +362,30 @@ class Access {
         if (const auto lost = lostStore(config_))
             throw store::StoreError(store::StoreError::Kind::Open, *lost);
         const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
-        const bool shared = !reads && !arguments_.here && use_ == RuleStore::Use::Administer;
-        if (!reads && use_ == RuleStore::Use::Administer) makeOwnedDatabase(config_);
+        const bool writes = !reads && use_ == RuleStore::Use::Administer;
+        const bool shared = writes && !arguments_.here;
+        if (writes) {
+            requireSound();
+            makeOwnedDatabase(config_);
+        }
         store_ = store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
                                         {.use = reads ? RuleStore::Use::Read : use_});
         store_->watch({.begins = Interrupts::hold, .done = [] { Interrupts::release(kInterruptedLater); }});
         return *store_;
+    }
+    /// What is written to a damaged file is not in force, and may be lost with it. All of it is looked at only where the
+    /// gateway that runs cannot read it.
+    void requireSound() {
+        before_ = runningGateway(config_);
+        const auto& status = before_->status;
+        if (!status || !failsToReadRules(*status) || otherStore(*status, config_) ||
+            !store::examineDatabase(config_.store_url))
+            return;
+        try {
+            store::openRules(config_.store_url, {.use = RuleStore::Use::Inspect})->load({});
+        } catch (const store::StoreError& error) {
+            if (error.kind() == store::StoreError::Kind::Damaged) throw;
+        }
     }
     void onlyRead() { use_ = RuleStore::Use::Read; }
     void fail(const std::string& message) { failAt("mailgate", message); }
@@ -484,6 +503,7 @@ class Access {
     RuleStore::Use use_ = RuleStore::Use::Administer;
     std::unique_ptr<RuleStore> store_;
     std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
+    std::optional<RunningGateway> before_;          ///< as it was before the change
     bool changed_ = false;                          ///< the rules were
     bool asked_fleet_ = false;
     std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
@@ -1243,15 +1263,16 @@ void Access::warnOfUnshownNotes(const std::vector<std::string>& listeners) const
 
 /// Where the running gateway cannot read what the store has: what it goes by.
 std::optional<std::string> olderRules(const Poco::JSON::Object& status) {
+    if (!failsToReadRules(status)) return std::nullopt;
     const Poco::JSON::Object::Ptr rules = status.getObject("rules");
-    if (!rules || !rules->optValue("store_failed", false)) return std::nullopt;
     return fmt::format("the running gateway cannot read the rules, and keeps those of version {}",
                        rules->optValue<std::int64_t>("version", 0));
 }
 
 /// A change that the gateway which runs does not see, because it has another configuration than the file by now.
 void Access::reportGateway() {
-    const auto [status, silent, unknown] = runningGateway(config_);
+    // One that did not answer is not waited for again.
+    const auto [status, silent, unknown] = before_ && !before_->status ? *before_ : runningGateway(config_);
     if (silent)
         warn(fmt::format(
             "the rules are stored, but the gateway on {} has not answered within {} seconds: whether "

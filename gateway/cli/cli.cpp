@@ -285,10 +285,11 @@ bool readerIsGone() noexcept {
 int afterWriting(int exit_code) {
     const bool failed_before = std::cout.flush().fail() || std::ferror(stdout) != 0;
     if (std::fflush(stdout) == 0 && !failed_before) return exit_code;
+    const int error = errno;
     // Where the signal is ignored, as by services of systemd; else that has ended the command.
     if (readerIsGone()) return exit_code == kDone ? kReaderGone : exit_code;
     std::fprintf(stderr, "mailgate: cannot write to standard output: %s\n",
-                 failed_before ? "the output is incomplete" : std::strerror(errno));
+                 failed_before ? "the output is incomplete" : std::strerror(error));
     return exit_code == kDone ? kRefusedOrNotFound : exit_code;
 }
 

@@ -250,7 +250,7 @@ void printComparison(const store::Comparison& comparison, const std::string& gat
 void verifyFleet(Context& context, bool json) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
-    const auto comparison = store::verifyRules(*replicaOf(config), *fleet);
+    const auto comparison = store::verifyRules(*replicaOf(config), *fleet, unixMillis() / 1'000);
     if (json)
         printDocument(answers::verifiedAsJson(comparison, config.name));
     else

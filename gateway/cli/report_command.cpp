@@ -28,7 +28,7 @@ namespace journal = store::journal;
 
 /// From the oldest on, a batch at a time: the journal may hold millions.
 WouldRefuse readJournal(journal::Source& source, const store::JournalFilter& filter) {
-    constexpr std::size_t kAtOnce = 10'000;
+    constexpr std::size_t kAtOnce = 1'000;
     WouldRefuse report;
     Progress progress("reading the journal");
     journal::Position position;

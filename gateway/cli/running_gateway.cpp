@@ -108,6 +108,11 @@ std::optional<std::string> lostStore(const Object& status, const Config& config)
         *missing, counted(count, "rule"));
 }
 
+bool failsToReadRules(const Object& status) {
+    const Object::Ptr rules = status.getObject("rules");
+    return rules && isSet(*rules, "store_failed");
+}
+
 std::vector<std::string> warningsOfRules(const Object& status, const Config& config) {
     std::vector<std::string> warnings;
     const Object::Ptr rules = status.getObject("rules");

@@ -39,6 +39,8 @@ std::optional<std::string> lostStore(const Poco::JSON::Object& status, const Con
 /// The same, of the gateway that runs: why that database must not be made anew. Which it must not either where a gateway that
 /// may run cannot be asked.
 std::optional<std::string> lostStore(const Config& config);
+/// That it cannot read the rules.
+bool failsToReadRules(const Poco::JSON::Object& status);
 /// As ruleWarnings(), of the rules that it goes by.
 std::vector<std::string> warningsOfRules(const Poco::JSON::Object& status, const Config& config);
 /// "the journal cannot be written since ... (why): 5 records wait in memory"; nothing: it can.

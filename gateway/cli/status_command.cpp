@@ -240,7 +240,7 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
         text += "The last reload failed, and nothing changed: the log's config.failed says why.\n";
     text += changedConfig(status, times);
     text += refusedCertificates(status);
-    if (const Object::Ptr rules = status.getObject("rules"); rules && isSet(*rules, "store_failed"))
+    if (failsToReadRules(status))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     text += fleetWarning(status);
     text += fleetTicketsWarning(status);

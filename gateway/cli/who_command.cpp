@@ -144,6 +144,14 @@ void who(Context& context, const WhoArguments& arguments) {
     const Config config = neededConfig(context).config;
     const AskedJournal source = openJournal(config, arguments.whose, period);
     auto all = withProgress("searching the journal", [&] { return findAll(source, arguments, period); });
+    const auto noteThatOf = [&](std::string_view address) {
+        fmt::print(stderr,
+                   "note: no session in the journal has {}; these are of {}, which stands in the text\n",
+                   meanings.front().session_id.empty() ? "the text" : "that id", address);
+    };
+    // Of a line that names a mail.
+    if (!all.empty() && all.front().meaning.name == "client" && meanings.front().name != "client")
+        noteThatOf(all.front().meaning.filter.client->toString());
     // Of a client that is refused again and again not every session is kept; but its refusal has the address, too.
     for (const std::string& address :
          all.empty() ? answers::addressesIn(arguments.text) : std::vector<std::string>()) {
@@ -151,9 +159,7 @@ void who(Context& context, const WhoArguments& arguments) {
         client.text = address;
         all = findAll(source, client, period);
         if (all.empty()) continue;
-        fmt::print(stderr,
-                   "note: no session in the journal has {}; these are of {}, which stands in the text\n",
-                   meanings.front().session_id.empty() ? "the text" : "that id", address);
+        noteThatOf(address);
         break;
     }
     const auto live = underWay(config, arguments.text);

@@ -29,9 +29,11 @@ bool hasWildcard(std::string_view name) {
     return name.find_first_of("*?[") != std::string_view::npos;
 }
 
-std::string_view whyUnreadable(const fs::path& folder) {
+std::string whyUnreadable(const fs::path& folder) {
     std::error_code error;
-    return fs::exists(folder, error) || error ? "cannot be read" : "does not exist";
+    const fs::directory_iterator attempt(folder, error);
+    if (error == std::errc::no_such_file_or_directory) return "does not exist";
+    return error ? fmt::format("cannot be read: {}", error.message()) : "cannot be read";
 }
 
 std::string keyPath(const std::string& table, std::string_view key) {

@@ -308,10 +308,15 @@ void Loader::checkServerTls(TableReader& table, const ListenerConfig& listener) 
 
 /// After all have been read: whether [::] takes IPv4 is a matter of another address. A start would find the port in use.
 void Loader::checkAddresses() {
+    const auto collide = [&](const Reading::Bound& one, const Reading::Bound& other) {
+        const Endpoint &at = one.endpoint, &there = other.endpoint;
+        return config::collide(config_, at, config_, there) ||
+               (at.port == there.port &&
+                ((one.takesV4() && there.address.isV4()) || (other.takesV4() && at.address.isV4())));
+    };
     for (auto later = reading_.bound.begin(); later != reading_.bound.end(); ++later) {
-        const auto first = std::find_if(reading_.bound.begin(), later, [&](const Reading::Bound& bound) {
-            return config::collide(config_, bound.endpoint, config_, later->endpoint);
-        });
+        const auto first = std::find_if(reading_.bound.begin(), later,
+                                        [&](const Reading::Bound& bound) { return collide(bound, *later); });
         if (first != later)
             problems_.error(
                 later->where, later->key,

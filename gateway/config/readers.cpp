@@ -363,7 +363,8 @@ void readHttpAddress(Reading& reading, TableReader& table, std::string_view key,
         table.error(key, fmt::format("expected an address such as \"127.0.0.1:8025\", found {}",
                                      inQuotes(admin.http)));
     } else if (const auto address = IpAddress::parse(target->host)) {
-        reading.bound.push_back({Endpoint{*address, target->port}, table.where(key), table.pathOf(key)});
+        reading.bound.push_back(
+            {Endpoint{*address, target->port}, table.where(key), table.pathOf(key), true});
         if (isWildcard(*address))
             table.warning(key,
                           "has no authentication, and whoever reaches this machine reaches it there: name "
@@ -380,7 +381,7 @@ void readConsoleAddress(Reading& reading, TableReader& table, std::string_view k
 #endif
     const LocatedText item{console.address, table.where(key)};
     if (const auto endpoint = readBindAddress(reading, item, table.pathOf(key)))
-        reading.bound.push_back({*endpoint, item.where, table.pathOf(key)});
+        reading.bound.push_back({*endpoint, item.where, table.pathOf(key), true});
     else
         console.address.clear();
 }

@@ -50,6 +50,9 @@ struct Reading {
         Endpoint endpoint;
         Position where;
         std::string key;
+        bool serves_http = false;
+        /// Whatever else is bound, which is a matter of listeners' [::] alone.
+        bool takesV4() const { return serves_http && endpoint.address == IpAddress{}; }
     };
 
     Problems& problems;

@@ -198,6 +198,16 @@ api::Response change(const Question& question, const PageRequest& request) {
         });
 }
 
+/// Whether what would change now is none of what was wanted: it was sent twice. Times like "7d" and those of sets begin anew, others, and
+/// such as a list has, do not.
+bool hasBeenDone(const Object& body, const Object& rehearsed) {
+    const bool is_span = textOf(body, "expires_at").find_first_of("-:") == std::string::npos &&
+                         textOf(body, "text").find("expires=") == std::string::npos;
+    return std::ranges::all_of(objectsOf(rehearsed, "changes"), [&](const Object::Ptr& one) {
+        return is_span && isThereAlready(textOf(*one, "before"), textOf(*one, "after"));
+    });
+}
+
 // ---- adding
 
 /// An order as it is given at first, to say what it would do, and then to do it, if it still is that.
@@ -216,7 +226,7 @@ class Order {
     }
     /// What it would do; `status`: 200, or why it was not done.
     api::Response preview(Pending pending, const Answer& answer, int status) const {
-        if (status == kChangedMeanwhile && !isTrue(*body_, "cut") && hasBeenDone(*answer.object))
+        if (status == kChangedMeanwhile && !isTrue(*body_, "cut") && hasBeenDone(*body_, *answer.object))
             return nothingToChange(question_);  // it was pressed twice
         if (status == kChangedMeanwhile)
             pending.warning =
@@ -230,14 +240,6 @@ class Order {
     }
 
   private:
-    /// Times like "7d" begin anew, others do not.
-    bool hasBeenDone(const Object& rehearsed) const {
-        const bool is_span = textOf(*body_, "expires_at").find_first_of("-:") == std::string::npos;
-        return std::ranges::all_of(objectsOf(rehearsed, "changes"), [&](const Object::Ptr& one) {
-            return is_span && isThereAlready(textOf(*one, "before"), textOf(*one, "after"));
-        });
-    }
-
     const Question& question_;
     const std::vector<std::string> path_;
     const Object::Ptr body_;
@@ -347,18 +349,31 @@ api::Response edit(const Question& question, const PageRequest& request) {
     };
     if (request.method != "POST") return form(fieldsOf(*rule.object, rule.etag), {}, 200);
     const std::string etag = fieldNamed(request.form, "etag");
-    if (etag != rule.etag) return meanwhile(question, *rule.object, request.form);
     const Step step = stepOf(request.form);
-    if (step == Step::Edit) return form(request.form, {}, 200);
     Object::Ptr body = changesFrom(request.form, *rule.object);
+    const auto rehearse = [&] {
+        Object::Ptr rehearsal(new Object(*body));
+        rehearsal->set("dry_run", true);
+        return question.answerTo(
+            {.method = "PATCH", .path = {"rules", id}, .body = rehearsal, .if_match = rule.etag});
+    };
+    if (etag != rule.etag) {
+        if (step != Step::Do) return meanwhile(question, *rule.object, request.form);
+        if (body->size() == 0) return nothingToChange(question);
+        const Answer now = rehearse();
+        return now.ok() && hasBeenDone(*body, *now.object) ? nothingToChange(question)
+                                                           : meanwhile(question, *rule.object, request.form);
+    }
+    if (step == Step::Edit) return form(request.form, {}, 200);
     if (body->size() == 0)
         return form(request.form, {"Nothing is different from what the rule has.", {}, false}, 200);
     if (isSet(request.form, "force")) body->set("force", true);
-    if (step == Step::Preview) body->set("dry_run", true);
     const Answer answer =
-        question.answerTo({.method = "PATCH", .path = {"rules", id}, .body = body, .if_match = etag});
+        step == Step::Preview
+            ? rehearse()
+            : question.answerTo({.method = "PATCH", .path = {"rules", id}, .body = body, .if_match = etag});
     if (answer.status == kChangedMeanwhile && answer.object->getObject("rule"))
-        return meanwhile(question, *answer.object->getObject("rule"), request.form);
+        return edit(question, request);  // changed just now, perhaps by this form
     if (!answer.ok()) return form(request.form, problemIn(answer), answer.status);
     if (step == Step::Do) return done(question, answer);
     return htmlResponse(

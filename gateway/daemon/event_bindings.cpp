@@ -131,6 +131,16 @@ store::FleetFollower::Events fleetEvents(EventLog& log) {
         line.text("detail", why);
         log.write(line);
     };
+    events.overruled = [&log](const std::vector<store::Applied::Lost>& lost) {
+        for (const store::Applied::Lost& one : lost) {
+            LogLine line = log.line(LogLevel::Warning, "fleet.overruled");
+            line.number("rule", one.rule_id)
+                .text("by", one.by)
+                .text("here", one.here)
+                .text("fleet", one.fleet);
+            log.write(line);
+        }
+    };
     events.unreadable = [&log](const std::vector<std::string>& rules) {
         for (const std::string& rule : rules) {
             LogLine line = log.line(LogLevel::Error, "fleet.unreadable");

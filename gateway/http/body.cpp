@@ -9,6 +9,7 @@
 #include <Poco/Net/HTTPServerSession.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -23,40 +24,56 @@ namespace net = Poco::Net;
 class Incoming {
   public:
     Incoming(net::HTTPServerRequest& request, Server& server)
-        : request_(static_cast<net::HTTPServerRequestImpl&>(request)), server_(server) {}
-
-    static constexpr std::size_t kBlock = std::size_t{256} << 10;
+        : request_(static_cast<net::HTTPServerRequestImpl&>(request)), server_(server) {
+        server_.suspendPeerLimit();  // who is beyond the limits here is told so
+    }
+    Incoming(const Incoming&) = delete;
+    Incoming& operator=(const Incoming&) = delete;
+    ~Incoming() { server_.restartPeerLimit(); }
 
     /// One byte at least, which are there until the next call; of what did not come with the head `most` at the most.
-    std::string_view next(std::size_t most = kBlock) {
+    std::string_view next(std::size_t most = kBodyBlock) {
         if (!std::exchange(has_begun_, true)) {
-            server_.restartPeerLimit();
             request_.session().drainBuffer(came_with_head_);
             if (came_with_head_.size() > 0) return {came_with_head_.begin(), came_with_head_.size()};
+            // HTTP/1.0 does not know the answer (RFC 9110 10.1.1).
+            if (request_.getExpectContinue() && request_.getVersion() == net::HTTPMessage::HTTP_1_1)
+                request_.response().sendContinue();
         }
-        if (since_restart_ == kBlock) {
-            since_restart_ = 0;
-            server_.restartPeerLimit();
+        if (of_block_ == kBodyBlock) {
+            of_block_ = 0;
+            block_until_ = Server::Clock::now() + Server::kPeerLimit;
         }
-        most = std::min(most, kBlock - since_restart_);
+        most = std::min(most, kBodyBlock - of_block_);
         if (block_.size() < most) block_.resize(most);
-        int got = 0;
-        try {
-            got = request_.socket().receiveBytes(block_.data(), static_cast<int>(most));
-        } catch (const Poco::TimeoutException&) {
-            throw BodyError(408, "the rest of the request has not come");
-        }
+        const int got = receive(most);
         if (got <= 0) throw BodyError(400, "the request ends before its body does");
-        since_restart_ += static_cast<std::size_t>(got);
+        of_block_ += static_cast<std::size_t>(got);
         return {block_.data(), static_cast<std::size_t>(got)};
     }
 
   private:
+    int receive(std::size_t most) {
+        using std::chrono::microseconds;
+        constexpr microseconds kPause = Server::kPauseLimit;
+        const auto left =
+            std::chrono::duration_cast<microseconds>(std::min(block_until_, until_) - Server::Clock::now());
+        try {
+            if (left <= microseconds::zero()) throw Poco::TimeoutException();
+            request_.socket().setReceiveTimeout(std::min(left, kPause).count());
+            return request_.socket().receiveBytes(block_.data(), static_cast<int>(most));
+        } catch (const Poco::TimeoutException&) {
+            throw BodyError(408, "the rest of the request has not come in time");
+        }
+    }
+
     net::HTTPServerRequestImpl& request_;
     Server& server_;
     Poco::Buffer<char> came_with_head_{0};
     std::vector<char> block_;
-    std::size_t since_restart_ = 0;
+    std::size_t of_block_ = 0;
+    Server::Clock::time_point block_until_ = Server::Clock::now() + Server::kPeerLimit;
+    const Server::Clock::time_point until_ = Server::Clock::now() + kBodyLimit;
     bool has_begun_ = false;
 };
 
@@ -69,7 +86,7 @@ std::string readBody(net::HTTPServerRequest& request, std::size_t most, Server& 
     Incoming incoming(request, server);
     if (!request.getChunkedTransferEncoding()) {
         const auto wanted = std::min<std::size_t>(request.getContentLength64(), most + 1);
-        body.reserve(std::min(wanted, Incoming::kBlock));
+        body.reserve(std::min(wanted, kBodyBlock));
         while (body.size() < wanted)
             body += incoming.next(wanted - body.size()).substr(0, wanted - body.size());
         return body;

@@ -117,7 +117,7 @@ RequestState stateOf(std::string_view text, std::size_t most_head, std::size_t m
     request.has_body = framing->lengths > 0 || !framing->is_plain;
     request.awaits_body = !framing->is_plain || text.size() - head < framing->length;
     const bool may_wait = framing->is_plain && framing->lengths == 1 && framing->length <= most_body;
-    return may_wait && request.awaits_body ? RequestState::Incomplete : RequestState::Whole;
+    return may_wait && request.awaits_body ? RequestState::Unaccompanied : RequestState::Whole;
 }
 
 }  // namespace

@@ -12,7 +12,8 @@
 namespace mailgate::http {
 
 enum class RequestState : std::uint8_t {
-    Incomplete,
+    Incomplete,     ///< the head is
+    Unaccompanied,  ///< the head is whole; of a small body (see Whole) something is still to come
     /// Nothing more is to be waited for: the head is there, up to the empty line, and so is the body, where one
     /// Content-Length says how long that is, it is a small one, and the client sends it unasked. Of other bodies nothing
     /// may be here; who reads on may wait for the peer.
@@ -25,7 +26,7 @@ enum class RequestState : std::uint8_t {
 /// What is known of a request before a thread reads it.
 struct RequestHead {
     RequestState state = RequestState::Incomplete;
-    // Of a whole one:
+    // Where the head is whole:
     std::string_view method, target;  ///< within the text; the target without a scheme and a host
     std::string_view fields;          ///< the lines behind the first, for fieldIn()
     std::string_view body;            ///< as much of it as Content-Length says and is here
@@ -34,7 +35,7 @@ struct RequestHead {
     bool awaits_body = false;  ///< and not all of it is here
 };
 
-/// `most_head`, `most_body` (what a small body is) in bytes. Where `text` has as many as both together, it is not Incomplete.
+/// `most_head`, `most_body` (what a small body is) in bytes. Where `text` has as many as both together, nothing more is waited for.
 RequestHead readHead(std::string_view text, std::size_t most_head, std::size_t most_body) noexcept;
 
 /// A target without its scheme and host, if it has these (absolute-form, RFC 9112 3.2.2).
@@ -44,7 +45,7 @@ struct Target {
 };
 Target targetOf(std::string_view target) noexcept;
 
-/// What all fields of that name have, as a list (RFC 9110 5.3); empty: there is none. `fields`: of a head that is Whole.
+/// What all fields of that name have, as a list (RFC 9110 5.3); empty: there is none. `fields`: of a head that is whole.
 std::string fieldIn(std::string_view fields, std::string_view name);
 
 /// What is answered from what the gateway knows at once, and has nothing more to be read.

@@ -7,9 +7,13 @@
 #include "protocols/values/network.h"
 
 #include <Poco/ErrorHandler.h>
+#include <Poco/Net/HTTPRequestHandler.h>
 #include <Poco/Net/HTTPServerConnection.h>
+#include <Poco/Net/HTTPServerRequest.h>
+#include <Poco/Net/HTTPServerResponse.h>
 #include <Poco/Net/NetException.h>
 #include <Poco/Net/StreamSocketImpl.h>
+#include <fmt/format.h>
 
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -33,31 +37,7 @@ namespace {
 
 namespace net = Poco::Net;
 
-// How long a thread waits for a peer's next byte, within its limit.
-constexpr int kPeerTimeoutSeconds = 5;
-constexpr std::string_view kTooLong =
-    "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-constexpr std::string_view kMalformed =
-    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\nConnection: close\r\n\r\n"
-    "This is no well-formed request of HTTP/1.0 or 1.1\n";
-
-constexpr std::string_view kExhausted =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 1\r\nContent-Length: "
-    "53\r\nConnection: close\r\n\r\n"
-    "The gateway has hardly any descriptors left just now\n";
-
-constexpr std::string_view kTooManyBodies =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nRetry-After: 2\r\nContent-Length: "
-    "68\r\nConnection: close\r\n\r\n"
-    "Too many requests of yours are being sent: send one after the other\n";
-/// RFC 9457, as the API has them.
-constexpr std::string_view kTooManyBodiesProblem =
-    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: "
-    "2\r\nContent-Length: "
-    "159\r\nConnection: close\r\n\r\n"
-    R"({"type":"about:blank","title":"Service Unavailable","status":503,"code":"busy",)"
-    R"("detail":"too many requests of yours are being sent: send one after the other"})"
-    "\n";
+const Poco::Timespan kPeerPause(std::chrono::microseconds(Server::kPauseLimit).count());
 
 /// All peers of a Unix socket are one.
 IpAddress peerOf(int connection) noexcept {
@@ -85,7 +65,7 @@ std::vector<Holder> holdersOf(const std::vector<IpAddress>& addresses) {
 
 net::HTTPServerParams::Ptr serverParams() {
     net::HTTPServerParams::Ptr params = new net::HTTPServerParams;
-    params->setTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
+    params->setTimeout(kPeerPause);
     params->setKeepAlive(false);  // a connection that waits would keep a thread
     params->setSoftwareVersion("mailgate");
     return params;
@@ -121,17 +101,69 @@ void takeAnswers(int connection) noexcept {
     ::setsockopt(connection, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof limit);
 }
 
+bool isForApi(const RequestHead& request) noexcept {
+    return request.target.starts_with("/api/");
+}
+
 bool isShortage(int error) noexcept {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/// Poco would ask for a body before anybody has looked at the request: who reads it does (body.cpp).
+class Unasked final : public net::HTTPRequestHandlerFactory {
+  public:
+    explicit Unasked(net::HTTPRequestHandlerFactory::Ptr handlers) : handlers_(std::move(handlers)) {}
+
+    net::HTTPRequestHandler* createRequestHandler(const net::HTTPServerRequest& request) override {
+        auto handler = std::make_unique<Handler>(handlers_->createRequestHandler(request));
+        request.response().setStatus(net::HTTPResponse::HTTP_CONTINUE);
+        return handler.release();
+    }
+
+  private:
+    class Handler final : public net::HTTPRequestHandler {
+      public:
+        explicit Handler(net::HTTPRequestHandler* handler) : handler_(handler) {}
+        void handleRequest(net::HTTPServerRequest& request, net::HTTPServerResponse& response) override {
+            response.setStatus(net::HTTPResponse::HTTP_OK);
+            handler_->handleRequest(request, response);
+        }
+
+      private:
+        const std::unique_ptr<net::HTTPRequestHandler> handler_;
+    };
+
+    net::HTTPRequestHandlerFactory::Ptr handlers_;
+};
+
 }  // namespace
+
+/// What the waiting thread answers itself: a line, or to programs a problem document (RFC 9457), as the API has them.
+struct Server::Refusal {
+    int status;
+    std::string_view code, detail;
+    unsigned retry_after = 0;  ///< seconds; 0: trying again is of no use
+
+    std::string text(bool is_for_api) const {
+        const std::string& title =
+            net::HTTPResponse::getReasonForStatus(static_cast<net::HTTPResponse::HTTPStatus>(status));
+        const std::string body = is_for_api ? fmt::format(
+                                                  "{{\"type\":\"about:blank\",\"title\":\"{}\",\"status\":{},"
+                                                  "\"code\":\"{}\",\"detail\":\"{}\"}}\n",
+                                                  title, status, code, detail)
+                                            : fmt::format("{}\n", detail);
+        return fmt::format(
+            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{}",
+            status, title, is_for_api ? "application/problem+json" : "text/plain",
+            retry_after > 0 ? fmt::format("Retry-After: {}\r\n", retry_after) : "", body.size(), body);
+    }
+};
 
 Server::Server(const net::ServerSocket& socket, const Handlers& handlers, Options options)
     : socket_(socket),
       options_(std::move(options)),
       params_(serverParams()),
-      handlers_(handlers(*this)),
+      handlers_(new Unasked(handlers(*this))),
       epoll_(checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
       wake_fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       head_(kMaxHead + kMaxSmallBody) {
@@ -211,11 +243,12 @@ void Server::watch() {
         try {
             takeEnding();
             for (int i = 0; i < count; ++i) {
-                const int fd = events[static_cast<std::size_t>(i)].data.fd;
+                const epoll_event& event = events[static_cast<std::size_t>(i)];
+                const int fd = event.data.fd;
                 const auto waiting = by_descriptor_.find(fd);
                 const auto ending = ending_by_descriptor_.find(fd);
                 if (waiting != by_descriptor_.end())
-                    look(waiting->second);
+                    look(waiting->second, (event.events & EPOLLRDHUP) != 0 ? Still::Ended : Still::Comes);
                 else if (ending != ending_by_descriptor_.end())
                     throwAway(ending->second);
                 else if (fd == descriptorOf(socket_))
@@ -231,7 +264,7 @@ void Server::watch() {
 int Server::enforceLimits() {
     const Clock::time_point now = Clock::now();
     while (!waiting_.empty() && waiting_.front().until <= now)
-        drop(waiting_.begin());
+        giveUp();
     while (!ending_.empty() && ending_.front().until <= now)
         drop(ending_.begin());
     if (paused_until_ <= now) resume();
@@ -297,38 +330,49 @@ void Server::await(const net::StreamSocket& socket, std::unique_ptr<TlsConnectio
     if (::epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) != 0) drop(added);
 }
 
-void Server::look(WaitingList::iterator waiting) {
+void Server::look(WaitingList::iterator waiting, Still still) {
     const Seen seen =
         waiting->tls ? headOf(*waiting->tls, waiting->peer) : headOf(waiting->socket, waiting->peer);
-    if (seen.head == Head::Incomplete) return;
+    if (seen.has_ended && still == Still::Comes) still = Still::Ended;
+    if (seen.head == Head::Incomplete || seen.head == Head::Unaccompanied) {
+        if (still == Still::Comes) return;
+        if (seen.head == Head::Incomplete) return drop(waiting);
+    }
     const int fd = waiting->descriptor();
     ::epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
     by_descriptor_.erase(fd);
     Ready ready;
     ready.socket = std::make_unique<net::StreamSocket>(
-        waiting->tls ? socketOver(std::move(waiting->tls), kPeerTimeoutSeconds * 1'000) : waiting->socket);
+        waiting->tls ? socketOver(std::move(waiting->tls), static_cast<int>(kPeerPause.totalMilliseconds()))
+                     : waiting->socket);
     ready.peer = waiting->peer;
     ready.has_body = seen.has_body;
     ready.slow_client = seen.slow_client;
     ready.client_behind = seen.client_behind;
     waiting_.erase(waiting);
+    const auto refuseWith = [&](const Refusal& refusal) { refuse(*ready.socket, refusal, seen.is_for_api); };
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
         tellOfExhaustion();
-        return refuse(*ready.socket, kExhausted);
+        return refuseWith({503, "exhausted", "The gateway has hardly any descriptors left just now", 1});
     }
     switch (seen.head) {
         case Head::Probe:
             return serve(ready, nullptr);
         case Head::TooLong:
-            return refuse(*ready.socket, kTooLong);
+            return refuseWith({431, "head_too_long", "The head of the request is too long"});
         case Head::Malformed:
-            return refuse(*ready.socket, kMalformed);
+            return refuseWith({400, "malformed", "This is no well-formed request of HTTP/1.0 or 1.1"});
+        case Head::Unaccompanied:
+            if (still == Still::TooLate)
+                return refuseWith({408, "incomplete_body", "the rest of the request has not come in time"});
+            return refuseWith({400, "incomplete_body", "the request ends before its body does"});
         case Head::Complete:
         case Head::AwaitsBody: {
             std::unique_lock lock(mutex_);
             if (seen.head == Head::AwaitsBody && hasTooManyBodies(ready)) {
                 lock.unlock();
-                return refuse(*ready.socket, seen.is_for_api ? kTooManyBodiesProblem : kTooManyBodies);
+                return refuseWith(
+                    {503, "busy", "too many requests of yours are being sent: send one after the other", 2});
             }
             Lane& lane = laneFor(seen.head, ready);
             return add(lane, std::move(ready));
@@ -455,9 +499,12 @@ Server::Seen Server::headOf(const net::StreamSocket& socket, const IpAddress& pe
 }
 
 Server::Seen Server::headOf(TlsConnection& connection, const IpAddress& peer) {
-    if (!connection.advance(kMaxHead + kMaxSmallBody)) return {Head::Gone};
+    const bool goes_on = connection.advance(kMaxHead + kMaxSmallBody);
     Seen seen = headOf(connection.received(), peer);
-    return seen.head == Head::Probe ? Seen{Head::Complete} : seen;  // its answer may have to wait
+    if (!goes_on && seen.head != Head::Unaccompanied) return {Head::Gone};
+    seen.has_ended = connection.hasEnded();
+    if (seen.head == Head::Probe) seen.head = Head::Complete;  // its answer may have to wait
+    return seen;
 }
 
 Server::Seen Server::headOf(std::string_view text, const IpAddress& peer) const {
@@ -469,6 +516,8 @@ Server::Seen Server::headOf(std::string_view text, const IpAddress& peer) const 
             return {Head::TooLong};
         case RequestState::Whole:
             return ofWhole(request, peer);
+        case RequestState::Unaccompanied:
+            return {.head = Head::Unaccompanied, .is_for_api = isForApi(request)};
         case RequestState::Incomplete:
             break;
     }
@@ -479,9 +528,9 @@ Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) 
     if (isProbe(request)) return {Head::Probe};
     std::string behind = options_.client_behind ? options_.client_behind(request, peer) : "";
     if (request.awaits_body)
-        return {Head::AwaitsBody, true, std::nullopt, std::move(behind), request.target.starts_with("/api/")};
+        return {Head::AwaitsBody, true, std::nullopt, std::move(behind), isForApi(request)};
     auto client = options_.slow_client ? options_.slow_client(request, peer) : std::nullopt;
-    return {Head::Complete, request.has_body, client, std::move(behind)};
+    return {Head::Complete, request.has_body, client, std::move(behind), isForApi(request)};
 }
 
 /// Who opens many closes its own, and not those of others. Whose it is behind a proxy is in the head, which is not here yet.
@@ -492,6 +541,17 @@ Server::WaitingList::iterator Server::oneTooMany() {
     return std::next(waiting_.begin(), static_cast<std::ptrdiff_t>(whoHasMost(peers)));
 }
 
+/// The oldest, whose time is over: it is told so, if there is something to be said.
+void Server::giveUp() {
+    const std::size_t before = waiting_.size();
+    try {
+        look(waiting_.begin(), Still::TooLate);
+    } catch (const std::exception& error) {
+        Poco::ErrorHandler::handle(error);
+    }
+    if (waiting_.size() == before) drop(waiting_.begin());
+}
+
 void Server::drop(WaitingList::iterator waiting) {
     by_descriptor_.erase(waiting->descriptor());
     waiting_.erase(waiting);
@@ -500,7 +560,8 @@ void Server::drop(WaitingList::iterator waiting) {
 // ---- those who have been answered
 
 /// The first answer there is on a connection: the kernel has room for it, so it waits for nobody.
-void Server::refuse(net::StreamSocket& socket, std::string_view response) {
+void Server::refuse(net::StreamSocket& socket, const Refusal& refusal, bool is_for_api) {
+    const std::string response = refusal.text(is_for_api);
     Descriptor handle = duplicateOf(socket);
     // With nothing to wait by for the end, what is here must not be left unread: closing would take the answer back.
     if (handle.get() < 0) ::recv(descriptorOf(socket), head_.data(), head_.size(), MSG_DONTWAIT);
@@ -590,7 +651,7 @@ void Server::serve(const Ready& ready, const Lane* lane) {
     wake();
     try {
         takeAnswers(descriptorOf(socket));
-        net::StreamSocket(socket).setSendTimeout(Poco::Timespan(kPeerTimeoutSeconds, 0));
+        net::StreamSocket(socket).setSendTimeout(kPeerPause);
         net::HTTPServerConnection(socket, params_, handlers_).run();
         if (options_.tls) net::StreamSocket(socket).shutdownSend();  // close_notify: that was all
     } catch (const Poco::Exception& error) {

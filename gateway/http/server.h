@@ -47,13 +47,15 @@ class Server {
     using Clock = std::chrono::steady_clock;
     static constexpr auto kHeadLimit = std::chrono::seconds(5);
     static constexpr auto kPeerLimit = std::chrono::seconds(10);
+    /// How long a thread waits for a peer's next byte, within its limit.
+    static constexpr auto kPauseLimit = std::chrono::seconds(5);
     static constexpr std::size_t kMaxConnections = 256;
     static constexpr std::size_t kMaxHead = std::size_t{28} << 10;
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
-    static constexpr unsigned kThreads = 6;
-    /// Of these one client has so many at once, an address or a /64, as long as it may take: as many are left for others.
-    static constexpr std::size_t kMostOfClient = kThreads / 2;
+    static constexpr unsigned kThreads = 24;
+    /// Of these one client has so many at once, an address or a /64, as long as it may take: most are left for others.
+    static constexpr std::size_t kMostOfClient = 4;
     /// As much of an answer as that waits in the kernel for who does not take it, for kPeerLimit, and no thread with it.
     static constexpr int kSendBuffer = 512 << 10;
     static constexpr unsigned kBodyThreads = 3;  ///< besides, for requests with a body that is not here
@@ -132,13 +134,25 @@ class Server {
         int descriptor() const { return tls ? tls->descriptor() : socket.impl()->sockfd(); }
     };
     using WaitingList = std::list<Waiting>;
-    enum class Head : std::uint8_t { Incomplete, Complete, AwaitsBody, Probe, TooLong, Malformed, Gone };
+    enum class Head : std::uint8_t {
+        Incomplete,
+        Unaccompanied,
+        Complete,
+        AwaitsBody,
+        Probe,
+        TooLong,
+        Malformed,
+        Gone
+    };
+    /// Whether more may come.
+    enum class Still : std::uint8_t { Comes, Ended, TooLate };
     struct Seen {
         Head head = Head::Incomplete;
         bool has_body = false;
         std::optional<SlowClient> slow_client{};
         std::string client_behind{};
         bool is_for_api = false;  ///< who asks is a program, and reads problem documents
+        bool has_ended = false;   ///< nothing more comes
     };
     /// Answered; what still comes is thrown away.
     struct Ending {
@@ -164,7 +178,7 @@ class Server {
 
     void watch();
     void accept();
-    void look(WaitingList::iterator waiting);
+    void look(WaitingList::iterator waiting, Still still);
     // With the mutex:
     Lane& laneFor(Head head, Ready& ready);
     void add(Lane& lane, Ready ready);
@@ -183,9 +197,11 @@ class Server {
     void pause(int error);
     void resume();
     void await(const Poco::Net::StreamSocket& socket, std::unique_ptr<TlsConnection> tls);
+    void giveUp();
     void drop(WaitingList::iterator waiting);
     WaitingList::iterator oneTooMany();
-    void refuse(Poco::Net::StreamSocket& socket, std::string_view response);
+    struct Refusal;
+    void refuse(Poco::Net::StreamSocket& socket, const Refusal& refusal, bool is_for_api);
     void tellOfExhaustion();
     void takeEnding();
     void end(Descriptor socket);

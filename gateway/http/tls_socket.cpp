@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <string_view>
 #include <utility>
 
@@ -36,7 +37,7 @@ class TlsSocket final : public net::StreamSocketImpl {
     using net::StreamSocketImpl::sendBytes;
 
     int receiveBytes(void* buffer, int length, int /*flags*/) override {
-        return connection_->receive(static_cast<char*>(buffer), length, limit_ms_);
+        return connection_->receive(static_cast<char*>(buffer), length, receive_limit_ms_);
     }
     int sendBytes(const void* buffer, int length, int /*flags*/) override {
         return connection_->send(static_cast<const char*>(buffer), length, limit_ms_);
@@ -46,6 +47,9 @@ class TlsSocket final : public net::StreamSocketImpl {
         return ((mode & SELECT_READ) != 0 && !connection_->received().empty()) ||
                net::StreamSocketImpl::poll(timeout, mode);
     }
+    void setReceiveTimeout(const Poco::Timespan& timeout) override {
+        receive_limit_ms_ = static_cast<int>(timeout.totalMilliseconds());
+    }
     bool secure() const override { return true; }
     void shutdownSend() override { connection_->finish(); }
     /// The connection is closed with this object, and by its owner alone.
@@ -54,6 +58,7 @@ class TlsSocket final : public net::StreamSocketImpl {
   private:
     std::unique_ptr<TlsConnection> connection_;
     const int limit_ms_;
+    int receive_limit_ms_ = limit_ms_;
 };
 
 }  // namespace
@@ -79,9 +84,10 @@ bool TlsConnection::advance(std::size_t most) {
         const IoResult got =
             transport_->read(std::span(block).first(std::min(block.size(), most - received_.size())));
         if (got.status == IoStatus::WouldBlock) return true;
+        has_ended_ = got.status != IoStatus::Ok || got.last;
         if (got.status != IoStatus::Ok) return false;
         received_.append(block.data(), got.bytes);
-        if (got.last) return true;  // what was asked for is answered; a head that is not whole stays so
+        if (got.last) return true;  // what was asked for is answered
         if (!got.more) return true;
     }
     return true;
@@ -101,6 +107,8 @@ int TlsConnection::receive(char* into, int size, int limit_ms) {
         received_.erase(0, taken);
         return static_cast<int>(taken);
     }
+    // Bytes of a record that is not whole give none.
+    const std::int64_t until = monotonicMillis() + limit_ms;
     while (true) {
         const IoResult got = transport_->read({into, static_cast<std::size_t>(size)});
         switch (got.status) {
@@ -112,7 +120,7 @@ int TlsConnection::receive(char* into, int size, int limit_ms) {
             case IoStatus::Error:
                 throw net::ConnectionResetException();
             case IoStatus::WouldBlock:
-                await(POLLIN, limit_ms);
+                await(POLLIN, static_cast<int>(std::max<std::int64_t>(until - monotonicMillis(), 0)));
         }
     }
 }

@@ -23,10 +23,12 @@ class TlsConnection {
 
     /// Goes on as far as that is possible now; `most`: how much is read ahead. False: the peer is gone, or does not speak TLS.
     bool advance(std::size_t most);
+    /// Whether nothing comes behind what has been read ahead.
+    bool hasEnded() const noexcept { return has_ended_; }
     /// What has been read ahead.
     const std::string& received() const noexcept { return received_; }
 
-    // Blocking, for at most so many milliseconds between two bytes. As recv(2) and send(2) with errors as exceptions:
+    // Blocking, for at most so many milliseconds in all, or, of what is sent, between two bytes. As recv(2) and send(2) with errors as exceptions:
     // Poco::TimeoutException, Poco::Net::NetException.
 
     int receive(char* into, int size, int limit_ms);
@@ -42,6 +44,7 @@ class TlsConnection {
     int fd_;  ///< the transport's
     std::unique_ptr<TlsTransport> transport_;
     std::string received_;
+    bool has_ended_ = false;
 };
 
 /// Takes it over.

@@ -17,6 +17,8 @@ namespace mailgate {
 namespace {
 
 constexpr int kBatch = 256;
+// Where nothing is due before the next one: idle sessions need not have the worker wake ten times a second.
+constexpr Millis kRestingTick = 1'000;
 // The low bits of an aligned pointer carry the slot. Three values that no handler can have stand for descriptors of our
 // own, and for those of the reactor.
 constexpr std::uint64_t kSlotMask = 3;
@@ -132,23 +134,28 @@ void SessionSet::handleBatch(int count, const epoll_event* events) {
 void SessionSet::handleTick() noexcept {
     std::uint64_t expirations = 0;
     if (::read(timer_fd_, &expirations, sizeof expirations) < 0) return;
-    lag_.store((static_cast<Millis>(expirations) - 1) * TimerWheel::kTick, std::memory_order_relaxed);
+    const Millis late = std::max(now_ - next_tick_, Millis{0});
+    lag_.store(late / TimerWheel::kTick * TimerWheel::kTick, std::memory_order_relaxed);
+    next_tick_ += static_cast<Millis>(expirations) * period_;
     wheel_.advance(now_);
-    if (wheel_.empty()) {
-        const itimerspec off{};
-        ::timerfd_settime(timer_fd_, 0, &off, nullptr);
-        ticking_ = false;
-    }
+    const Millis wanted = wheel_.empty()                            ? 0
+                          : wheel_.firesBefore(now_ + kRestingTick) ? TimerWheel::kTick
+                                                                    : kRestingTick;
+    if (wanted != period_) tickEvery(wanted);
+}
+
+void SessionSet::tickEvery(Millis period) noexcept {
+    const timespec time{period / 1'000, period % 1'000 * 1'000'000};
+    const itimerspec periodic{time, time};
+    ::timerfd_settime(timer_fd_, 0, &periodic, nullptr);
+    period_ = period;
+    next_tick_ = now_ + period;
 }
 
 void SessionSet::arm(Timer& timer, Millis deadline) noexcept {
     wheel_.arm(timer, deadline);
-    if (ticking_) return;
     // The tick stays on until a tick finds nothing armed: sessions that come and go one by one do not pay for it.
-    constexpr timespec tick{0, TimerWheel::kTick * 1'000'000};
-    const itimerspec on{tick, tick};
-    ::timerfd_settime(timer_fd_, 0, &on, nullptr);
-    ticking_ = true;
+    if (period_ == 0 || (period_ == kRestingTick && deadline < next_tick_)) tickEvery(TimerWheel::kTick);
 }
 
 void SessionSet::post(std::function<void()> task) {

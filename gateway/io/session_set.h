@@ -110,6 +110,7 @@ class SessionSet {
 
     void handleBatch(int count, const ::epoll_event* events);
     void handleTick() noexcept;
+    void tickEvery(Millis period) noexcept;
     void runPosted();
     void destroyRetired();
     void wake() noexcept;
@@ -117,11 +118,12 @@ class SessionSet {
     int epoll_ = -1;
     int timer_fd_ = -1;
     int wake_fd_ = -1;
-    bool ticking_ = false;
     bool leaving_ = false;  ///< the reactor has something to do
     unsigned turn_ = 0;
     std::atomic<Millis> lag_{0};
     Millis now_;
+    Millis period_ = 0;  ///< of the timer; 0: it is off
+    Millis next_tick_ = 0;
     TimerWheel wheel_;
     std::vector<Again> again_;
     std::vector<Again> again_now_;

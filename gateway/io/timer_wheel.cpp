@@ -70,4 +70,13 @@ bool TimerWheel::empty() const noexcept {
     return std::all_of(slots_.begin(), slots_.end(), [](const Head& head) { return head.next_ == &head; });
 }
 
+bool TimerWheel::firesBefore(Millis time) const noexcept {
+    for (std::int64_t tick = current_ + 1; tick * kTick < time; ++tick) {
+        const Head& head = slots_[static_cast<std::size_t>(tick) % kSlots];
+        for (const Timer* timer = head.next_; timer != &head; timer = timer->next_)
+            if (timer->tick_ <= tick) return true;
+    }
+    return false;
+}
+
 }  // namespace mailgate

@@ -54,6 +54,8 @@ class TimerWheel {
 
     /// True when nothing is armed.
     bool empty() const noexcept;
+    /// Whether a tick before `time` has something to fire. `time`: at most a turn away.
+    bool firesBefore(Millis time) const noexcept;
 
   private:
     // 512 slots of 100 ms: 51.2 s a turn. A farther deadline is looked at once a turn until it is due.

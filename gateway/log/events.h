@@ -55,6 +55,10 @@ inline constexpr EventRow kEvents[] = {
     {"fleet.changes_kept", LogLevel::Error,
      "what is old in the fleet's log of changes cannot be removed (`detail`): it grows until it can; once "
      "until then"},
+    {"fleet.overruled", LogLevel::Warning,
+     "what was made of a `rule` on this gateway alone, with the sqlite3 shell, is gone, since the fleet has "
+     "changed the same (`by`; "
+     "`here`, how it was here, and `fleet`, how it is there: empty where it was not, or is not)"},
     {"fleet.unreadable", LogLevel::Error,
      "a rule of the fleet cannot be read by this gateway (`detail`), and is not in force here"},
     {"fleet.recovered", LogLevel::Warning, "the gateway has the fleet's rules again"},

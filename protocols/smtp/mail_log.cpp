@@ -97,6 +97,11 @@ bool MailLog::grow(std::size_t bytes) noexcept {
     return has_room;
 }
 
+/// Whether its number may be the next one's: no other has a later one.
+bool MailLog::takesLast(std::uint32_t number) const noexcept {
+    return !open_ && number == facts_.transaction_count;
+}
+
 void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t number) {
     std::vector<MailTransaction>& all = facts_.transactions.own();
     const bool empty = cameToNothing(mail);
@@ -107,6 +112,7 @@ void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t numb
             kept_bytes_ -= beside->bytes;
             kept_.erase(beside);
             all.erase(idle);
+            if (takesLast(number)) number = --facts_.transaction_count;
         }
     }
     // Without a sink there is no other place; then a later transaction has less room.
@@ -118,6 +124,8 @@ void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t numb
         kept_bytes_ += bytes;
     } else if (sink_ && !empty) {
         sink_->onMail(mail, number);
+    } else if (empty && takesLast(number)) {
+        --facts_.transaction_count;
     }
 }
 

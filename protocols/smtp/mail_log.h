@@ -3,7 +3,7 @@
 ///
 /// Bounded in bytes: what is kept for the session's record takes at most half of kMaxFactBytes, the open transaction
 /// what is left. A transaction that is over and has no room goes to the MailSink with its number. A transaction that
-/// came to nothing (MAIL and RSET) gives up its place to one that did not.
+/// came to nothing (MAIL and RSET) gives up its place to one that did not, and is not counted where it has none.
 #pragma once
 
 #include "protocols/stream/session_facts.h"
@@ -52,6 +52,7 @@ class MailLog {
     bool grow(std::size_t bytes) noexcept;
     void noteReply(std::string_view reply) { mail_.reply = reply; }
     void noteRecipientReply(std::string_view reply);
+    bool takesLast(std::uint32_t number) const noexcept;
     void keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t number);
 
     struct Kept {

@@ -477,11 +477,9 @@ SmtpFilter::Step SmtpFilter::onCommand(std::string_view line, std::string_view& 
     if (const auto step = onUntimely(verb, arguments, line, bytes, out)) return *step;
     switch (verb) {
         case Verb::Ehlo:
-        case Verb::Helo: {
-            std::string_view rest = arguments;
-            facts_.helo = smtp::takeArgument(rest).substr(0, kMaxNameBytes);
+        case Verb::Helo:
+            facts_.helo = trimmed(arguments).substr(0, kMaxNameBytes);
             return sendOn({verb == Verb::Ehlo ? Kind::Hello : Kind::Helo, {}, 0}, line, bytes, out);
-        }
         case Verb::Mail:
             return onAddress(Kind::Mail, arguments, line, bytes, out);
         case Verb::Rcpt:

@@ -94,7 +94,7 @@ struct SessionFacts {
     std::uint32_t failed_logins = 0;  ///< logins that the server refused for good
     LeanVector<std::string> failed_users;      ///< their names where seen, without repetition, the first few
     LeanVector<MailTransaction> transactions;  ///< the first ones, as far as number and bytes allow
-    std::uint32_t transaction_count = 0;       ///< all MAIL commands that went on or were answered here
+    std::uint32_t transaction_count = 0;  ///< MAIL commands that went on or were answered: smtp/mail_log.h
     std::uint32_t tls_refusals = 0;  ///< commands that the gateway refused because they have to wait for TLS
 };
 

@@ -89,7 +89,8 @@ void FleetFollower::Impl::turn() {
     const FleetState fresh = fleet->state();
     requireMember(membership, fresh, *fleet);
     const BroughtUp now = bringUp(*replica, *membership, fresh, *fleet);
-    if (!now.unreadable.empty() && events.unreadable) events.unreadable(now.unreadable);
+    if (!now.applied.unreadable.empty() && events.unreadable) events.unreadable(now.applied.unreadable);
+    if (!now.applied.lost.empty() && events.overruled) events.overruled(now.applied.lost);
     announce(now.version);
     reportSuccess(now.version);
     if (events.shared) events.shared(*fleet, fresh);

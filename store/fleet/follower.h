@@ -47,6 +47,8 @@ class FleetFollower {
         std::function<void()> found{};                       ///< after lost()
         /// These of the fleet's rules cannot be read, and are not in force here.
         std::function<void(const std::vector<std::string>& rules)> unreadable{};
+        /// This was made of rules here alone, and is gone, as the fleet has changed the same.
+        std::function<void(const std::vector<Applied::Lost>& lost)> overruled{};
         /// What is old in the log of changes cannot be removed: once, until it can.
         std::function<void(const std::string& why)> unforgotten{};
         /// After each look that went well: what else gateways share. It may ask the database; what fails in that is its own affair.

@@ -136,16 +136,18 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
         fleet_store.rollback();
 }
 
-/// What the fleet would get.
-std::vector<SharedRule> givenBy(const JoinPlan& plan, Prefer prefer) {
-    std::vector<SharedRule> rules = plan.uploads;
-    const auto add = [&](const std::vector<JoinPlan::Conflict>& pairs) {
+/// Of what the fleet would get.
+void requireAllReadable(const JoinPlan& plan, Prefer prefer) {
+    const auto require = [](const std::vector<JoinPlan::Conflict>& pairs, bool preferred) {
+        std::vector<SharedRule> rules;
+        rules.reserve(pairs.size());
         for (const JoinPlan::Conflict& pair : pairs)
             rules.push_back(pair.here);
+        requireReadable(rules, {.joining = true, .preferred = preferred});
     };
-    add(plan.renewed);
-    if (prefer == Prefer::Here) add(plan.conflicts);
-    return rules;
+    requireReadable(plan.uploads, {.joining = true});
+    require(plan.renewed, false);
+    if (prefer == Prefer::Here) require(plan.conflicts, true);
 }
 
 /// PostgreSQL refuses other texts, without a word of where they are.
@@ -174,23 +176,25 @@ bool isOver(const SharedRule& rule, UnixSeconds now) noexcept {
     return rule.expires_at && *rule.expires_at <= now;
 }
 
-void requireReadable(const std::vector<SharedRule>& rules) {
+void requireReadable(const std::vector<SharedRule>& rules, const Giving& giving) {
+    const auto refuse = [&](const SharedRule& rule, const std::string& what, std::string_view anew) {
+        throw StoreError(
+            StoreError::Kind::BadRow,
+            fmt::format("rule {} for \"{}\" {}: remove it first (mailgate access remove {}{}){}{}", rule.id,
+                        printable(rule.network), what, rule.id,
+                        giving.joining ? fmt::format("; before this gateway has joined, with the sqlite3 "
+                                                     "shell: DELETE FROM access_rule WHERE id = {}",
+                                                     rule.id)
+                                       : "",
+                        anew, giving.preferred ? ", or take the fleet's in its place (--prefer fleet)" : ""));
+    };
     for (const SharedRule& rule : rules) {
         if (!isStorable(rule))
-            throw StoreError(
-                StoreError::Kind::BadRow,
-                fmt::format(
-                    "rule {} for {} has a note or another text that is not UTF-8, or holds a NUL, which the "
-                    "fleet's database cannot have: remove it first (mailgate access remove {}) and make "
-                    "it anew, or take the fleet's, where it has one (--prefer fleet)",
-                    rule.id, printable(rule.network), rule.id));
-        if (!readableRule(rule))
-            throw StoreError(
-                StoreError::Kind::BadRow,
-                fmt::format("rule {} is for \"{}\", which cannot be read, and which the fleet is not given: "
-                            "remove it first (mailgate access remove {}), or take the fleet's, where it has "
-                            "one (--prefer fleet)",
-                            rule.id, printable(rule.network), rule.id));
+            refuse(rule,
+                   "has a note or another text that is not UTF-8, or holds a NUL, which the fleet's database "
+                   "cannot have",
+                   " and make it anew");
+        if (!readableRule(rule)) refuse(rule, "cannot be read, and the fleet is not given it", "");
     }
 }
 
@@ -260,13 +264,19 @@ void changeBoth(Replica& replica, FleetStore& fleet, const std::function<void(co
 
 JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
     JoinOutcome outcome;
+    const auto plan = [&](const SharedChanges& here, const SharedChanges& there) {
+        outcome.plan = planJoin(here, there, request.now);
+        requireAllReadable(outcome.plan, request.prefer);
+    };
+    if (request.preview) {
+        plan(replica.everythingHere(), fleet.everything());
+        return outcome;
+    }
     changeBoth(replica, fleet, [&](const FleetState& state) {
         const SharedChanges here = replica.everythingHere();
         const SharedChanges there = fleet.everything();
-        outcome.plan = planJoin(here, there, request.now);
-        requireReadable(givenBy(outcome.plan, request.prefer));
-        const bool undecided = outcome.plan.conflicting() && request.prefer == Prefer::Nobody;
-        if (request.preview || undecided) return fleet.rollback();
+        plan(here, there);
+        if (outcome.plan.conflicting() && request.prefer == Prefer::Nobody) return fleet.rollback();
         carryOut(outcome.plan, replica, fleet, request, there, state, std::max(here.next_id, state.next_id));
         outcome.joined = true;
     });

@@ -63,8 +63,13 @@ using RuleKey = std::tuple<std::string, std::string, std::string, std::string>;
 RuleKey keyOf(const SharedRule& rule);
 /// But for their numbers, authors and times.
 bool saySame(SharedRule here, const SharedRule& fleet);
+/// How rules come to the fleet, which is what to advise where it cannot have one.
+struct Giving {
+    bool joining = false;    ///< the gateway may not be one of the fleet's yet, and then changes no rules
+    bool preferred = false;  ///< in the place of the fleet's
+};
 /// Throws StoreError(BadRow) for one of them that cannot be read.
-void requireReadable(const std::vector<SharedRule>& rules);
+void requireReadable(const std::vector<SharedRule>& rules, const Giving& giving);
 bool isOver(const SharedRule& rule, UnixSeconds now) noexcept;
 
 /// With the fleet's lock and in a transaction of the file, which what `work` throws takes back on both sides; it has committed or

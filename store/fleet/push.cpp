@@ -71,14 +71,15 @@ class RulesThere {
 
 /// Of what the fleet would get.
 void requireAllReadable(const PushPlan& plan, Prefer prefer) {
-    std::vector<SharedRule> rules = plan.uploads;
-    const auto add = [&](const std::vector<PushPlan::Conflict>& pairs) {
+    const auto require = [](const std::vector<PushPlan::Conflict>& pairs, bool preferred) {
+        std::vector<SharedRule> rules;
         for (const PushPlan::Conflict& pair : pairs)
             if (pair.here) rules.push_back(*pair.here);
+        requireReadable(rules, {.preferred = preferred});
     };
-    add(plan.renewed);
-    if (prefer == Prefer::Here) add(plan.conflicts);
-    requireReadable(rules);
+    requireReadable(plan.uploads, {});
+    require(plan.renewed, false);
+    if (prefer == Prefer::Here) require(plan.conflicts, true);
 }
 
 /// What is written to the fleet, and how its trail tells of it.
@@ -248,16 +249,27 @@ PushOutcome pushToFleet(Replica& replica, FleetStore& fleet, const JoinRequest& 
     PushOutcome outcome;
     // While another gateway has the fleet's lock, this one may already follow what that changes.
     const OwnRules asked = replica.membership() ? replica.ownRules() : OwnRules{};
-    changeBoth(replica, fleet, [&](const FleetState& state) {
-        bringUp(replica, state, fleet);
-        OwnRules own = replica.ownRules();
-        const std::vector<SharedRule> there = fleet.everything().rules;
-        addDisplaced(own, replica.everythingHere().rules, there);
+    const auto plan = [&](OwnRules own, const std::vector<SharedRule>& here,
+                          const std::vector<SharedRule>& there) {
+        addDisplaced(own, here, there);
         outcome.overruled = overruledOf(asked, own, there);
         outcome.plan = planPush(own, there, request.now);
         requireAllReadable(outcome.plan, request.prefer);
-        const bool undecided = !outcome.plan.conflicts.empty() && request.prefer == Prefer::Nobody;
-        if (request.preview || undecided) return fleet.rollback();
+    };
+    if (request.preview) {
+        OwnRules own;
+        std::vector<SharedRule> here;
+        const SharedChanges there = readTogether(replica, fleet, [&] {
+            own = replica.ownRules();
+            here = replica.everythingHere().rules;
+        });
+        plan(std::move(own), here, there.rules);
+        return outcome;
+    }
+    changeBoth(replica, fleet, [&](const FleetState& state) {
+        bringUp(replica, state, fleet);
+        plan(replica.ownRules(), replica.everythingHere().rules, fleet.everything().rules);
+        if (!outcome.plan.conflicts.empty() && request.prefer == Prefer::Nobody) return fleet.rollback();
         carryOutPush(outcome.plan, replica, fleet, request, state);
         outcome.pushed = true;
     });

@@ -117,7 +117,7 @@ BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& 
     BroughtUp now{all.version};
     replica.inTransaction([&] {
         const SharedChanges here = replica.everythingHere();
-        now.unreadable = replica.apply(wholeChange(here, replica.ownRules(), std::move(all), state.now));
+        now.applied = replica.apply(wholeChange(here, replica.ownRules(), std::move(all), state.now));
     });
     return now;
 }
@@ -126,6 +126,21 @@ void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {
     const auto membership = replica.membership();
     requireMember(membership, state, fleet);
     bringUp(replica, *membership, state, fleet);
+}
+
+SharedChanges readTogether(Replica& replica, FleetStore& fleet, const std::function<void()>& read_here) {
+    constexpr int kTries = 5;
+    for (int tries = 0; tries < kTries; ++tries) {
+        bringUp(replica, fleet.state(), fleet);
+        SharedChanges there = fleet.everything();
+        std::optional<Membership> membership;
+        replica.inTransaction([&] {
+            membership = replica.membership();
+            read_here();
+        });
+        if (membership && membership->version == there.version) return there;
+    }
+    throw StoreError(StoreError::Kind::Locked, "the rules are being changed all the time: try again");
 }
 
 /// The fleet's, with those in which something was changed here as they are here: what else is here the sqlite3 shell has made.

@@ -9,6 +9,7 @@
 
 #include "store/fleet/fleet.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,13 +49,17 @@ void requireMember(const std::optional<Membership>& membership, const FleetState
 
 struct BroughtUp {
     std::int64_t version = 0;
-    std::vector<std::string> unreadable{};  ///< as Replica::apply()
+    Applied applied{};
 };
 /// Brings the file of a member, as it was before `state` was asked for, to the fleet's last version. Where the log of changes does not
 /// reach back so far it gets the rules as a whole: what it has for itself alone stays.
 BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& state, FleetStore& fleet);
-/// In the fleet's lock. Throws as requireMember().
+/// Throws as requireMember().
 void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet);
+
+/// The fleet's rules, where `read_here`, in a transaction of the file, has met it with the same version of them. Holds up nobody: no lock
+/// is held meanwhile. Throws as requireMember(); Locked: they are being changed all the time.
+SharedChanges readTogether(Replica& replica, FleetStore& fleet, const std::function<void()>& read_here);
 
 /// What makes the fleet's rules of a file's, where it has other ones or has not all of them: as one change at `now` (Unix time).
 SharedChanges wholeChange(const SharedChanges& here, const OwnRules& own, SharedChanges fleet,

@@ -41,7 +41,7 @@ std::map<std::string, SharedSet> byName(const std::optional<std::vector<SharedSe
 
 }  // namespace
 
-Comparison compareRules(const SharedChanges& here, const SharedChanges& fleet) {
+Comparison compareRules(const SharedChanges& here, const SharedChanges& fleet, UnixSeconds now) {
     Comparison comparison{.version = fleet.version};
     std::map<std::int64_t, SharedRule> ours, theirs;
     for (const SharedRule& rule : here.rules) {
@@ -53,24 +53,18 @@ Comparison compareRules(const SharedChanges& here, const SharedChanges& fleet) {
     for (const SharedRule& rule : fleet.rules)
         theirs.emplace(rule.id, rule);
     comparison.same = compareEach(ours, theirs, saySame, comparison.rules);
+    // Nobody has it in force, and it goes by itself.
+    std::erase_if(comparison.rules, [&](const Comparison::Difference<SharedRule>& one) {
+        return !(one.here && one.fleet) && isOver(one.here ? *one.here : *one.fleet, now);
+    });
     compareEach(byName(here.sets), byName(fleet.sets), std::equal_to<SharedSet>(), comparison.sets);
     return comparison;
 }
 
-Comparison verifyRules(Replica& replica, FleetStore& fleet) {
-    constexpr int kTries = 5;
-    for (int tries = 0; tries < kTries; ++tries) {
-        bringUp(replica, fleet.state(), fleet);
-        const SharedChanges there = fleet.everything();
-        std::optional<Membership> membership;
-        SharedChanges here;
-        replica.inTransaction([&] {
-            membership = replica.membership();
-            here = replica.everythingHere();
-        });
-        if (membership && membership->version == there.version) return compareRules(here, there);
-    }
-    throw StoreError(StoreError::Kind::Locked, "the rules are being changed all the time: try again");
+Comparison verifyRules(Replica& replica, FleetStore& fleet, UnixSeconds now) {
+    SharedChanges here;
+    const SharedChanges there = readTogether(replica, fleet, [&] { here = replica.everythingHere(); });
+    return compareRules(here, there, now);
 }
 
 }  // namespace mailgate::store

@@ -27,10 +27,11 @@ struct Comparison {
     bool agrees() const noexcept { return rules.empty() && sets.empty(); }
 };
 
-Comparison compareRules(const SharedChanges& here, const SharedChanges& fleet);
+/// What one side alone has, and has expired, is no difference.
+Comparison compareRules(const SharedChanges& here, const SharedChanges& fleet, UnixSeconds now);
 
 /// Brings the file to the last version first, as who follows does. Throws StoreError; Locked: the rules are being changed all
 /// the time.
-Comparison verifyRules(Replica& replica, FleetStore& fleet);
+Comparison verifyRules(Replica& replica, FleetStore& fleet, UnixSeconds now);
 
 }  // namespace mailgate::store

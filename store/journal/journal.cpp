@@ -141,7 +141,7 @@ struct Journal::Impl {
     void run();
     bool isFinished() const;
     bool hasRoomFor(std::size_t bytes) const;  ///< with the mutex
-    void takeBatch(Clock::duration wait);
+    void takeBatch(bool ok);
     bool writeBatch();
     void writeSome();
     std::size_t batchLeft() const noexcept { return batch.count() - batch_written; }
@@ -156,7 +156,7 @@ struct Journal::Impl {
 void Journal::Impl::run() {
     bool ok = true;
     while (!isFinished()) {
-        takeBatch(ok ? Clock::duration(kGather) : Clock::duration(kRetry));
+        takeBatch(ok);
         try {
             ok = writeBatch();
             if (ok) maintain();
@@ -177,14 +177,19 @@ bool Journal::Impl::hasRoomFor(std::size_t bytes) const {
            queue.bytes() + batch_bytes + bytes <= options.max_queued_bytes;
 }
 
-/// Waits for records and takes what is queued; a batch that could not be written is left to be tried again.
-void Journal::Impl::takeBatch(Clock::duration wait) {
+/// Waits for records and takes what is queued; a batch that could not be written is left to be tried again. `ok`: the last
+/// one could.
+void Journal::Impl::takeBatch(bool ok) {
     std::unique_lock lock(mutex);
     const bool retry = batchLeft() > 0;
+    // Where no sessions end, nothing but maintenance is to be done.
+    if (ok)
+        wake_writer.wait_until(lock, std::max(next_maintenance, Clock::now() + kGather),
+                               [&] { return stopping || !queue.empty(); });
     if (retry && stopping)
         wake_writer.wait_for(lock, kGather);
-    else
-        wake_writer.wait_for(lock, wait, [&] {
+    else if (!ok || !queue.empty())
+        wake_writer.wait_for(lock, ok ? Clock::duration(kGather) : Clock::duration(kRetry), [&] {
             return stopping || (!retry && (queue.count() >= kWakeAt || (flushing && !queue.empty())));
         });
     flushing = false;
@@ -377,8 +382,8 @@ bool Journal::record(JournalSession&& session) noexcept {
             }
             impl_->queue.append(packed);
             ++impl_->accepted;
-            // Once on the way up: a waiting thread is not woken per record.
-            wake = impl_->queue.count() == kWakeAt;
+            // By the first, and once on the way up: a waiting thread is not woken per record.
+            wake = impl_->queue.count() == 1 || impl_->queue.count() == kWakeAt;
         }
         if (wake) impl_->wake_writer.notify_one();
         return true;

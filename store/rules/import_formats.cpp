@@ -750,6 +750,12 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
     return std::nullopt;
 }
 
+/// Behind an address: "2026-11-27 18:00:00 + 600 = 2026-11-27 18:10:00", as fail2ban-client writes it.
+bool isTimeOfBan(std::string_view day, std::string_view rest) noexcept {
+    return day.size() == 10 && day[4] == '-' && day[7] == '-' && rest.find(" + ") != std::string_view::npos &&
+           rest.find(" = ") != std::string_view::npos;
+}
+
 /// What the line alone leaves no doubt about; Auto: it could be of several formats.
 std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if (line.text.front() == '{') return ImportFormat::Drop;
@@ -778,6 +784,11 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
         return ImportError{line.number, std::get<NetworkError>(parsed).message, placeIn(line.text, first)};
     if (second == "-")
         return ImportError{line.number, "a range is one word, such as 192.0.2.10-192.0.2.20",
+                           placeIn(line.text, second)};
+    if (isTimeOfBan(second, rest))
+        return ImportError{line.number,
+                           fmt::format("{} has the times of its ban: leave out fail2ban-client's --with-time",
+                                       printable(first)),
                            placeIn(line.text, second)};
     return ImportError{line.number,
                        fmt::format("the meaning of \"{}\" after {} is unclear: name the format with --format",

@@ -71,7 +71,7 @@ struct Membership {
 
 /// How many rules of the file are not the fleet's.
 struct Differences {
-    std::size_t added = 0;    ///< that it alone has
+    std::size_t added = 0;    ///< that it alone has, and that have not expired
     std::size_t changed = 0;  ///< that are others here, or are not here, or cannot be read
 };
 
@@ -80,6 +80,19 @@ struct OwnRules {
     std::vector<SharedRule> added;  ///< those of kHereSet too
     std::vector<std::pair<std::int64_t, std::optional<SharedRule>>>
         changed;  ///< by the fleet's number; none: it is gone here
+};
+
+/// What became of changes that a file was given.
+struct Applied {
+    /// What was made of a rule here alone, with the sqlite3 shell, and is gone, as the fleet has changed the same. The rules are lines
+    /// of the trail; empty: it was not here, is not there.
+    struct Lost {
+        std::int64_t rule_id = 0;
+        std::string by{};  ///< who has made the fleet's change
+        std::string here{}, fleet{};
+    };
+    std::vector<std::string> unreadable{};  ///< rules that the file cannot have, since they cannot be read
+    std::vector<Lost> lost{};
 };
 
 /// All functions throw StoreError. Those that write are a transaction of their own, or part of the one that goes on.
@@ -93,9 +106,9 @@ class Replica {
     /// All rules and defaults of sets, those of kHereSet too.
     virtual SharedChanges everythingHere() = 0;
 
-    /// Brings the file to a later version, trail and all. Returns the rules that it cannot have, since they cannot be read: they
-    /// are left out, and count as changed in differences().
-    virtual std::vector<std::string> apply(const SharedChanges& changes) = 0;
+    /// Brings the file to a later version, trail and all. What cannot be read is left out, and counts as changed in differences();
+    /// what is lost by that is in the trail, too.
+    virtual Applied apply(const SharedChanges& changes) = 0;
     /// From here on rules get numbers from `next_id` on, and what is changed is for the fleet.
     virtual void beginShared(std::int64_t next_id) = 0;
     /// What has been changed since beginShared(), for the fleet's next version.

@@ -176,14 +176,31 @@ std::string pathOf(std::string_view url) {
     return std::string(url.substr(kScheme.size()));
 }
 
+namespace {
+
+/// The file that SQLite would make: what links name need not be there.
+std::string behindLinks(const std::string& path) {
+    constexpr int kMost = 40;  // Linux follows no more
+    std::filesystem::path target = path;
+    std::error_code error;
+    for (int link = 0; link < kMost && std::filesystem::is_symlink(target, error) && !error; ++link)
+        target = target.parent_path() / std::filesystem::read_symlink(target, error);
+    return target.string();
+}
+
+}  // namespace
+
 bool examine(const std::string& path, const OpenOptions& options) {
     struct stat status {};
     if (::stat(path.c_str(), &status) != 0) {
         if (errno != ENOENT)
             throw StoreError(Kind::Open, fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
-        const std::string folder = folderOf(path);
+        const std::string target = behindLinks(path), folder = folderOf(target);
         if (!std::filesystem::is_directory(folder))
-            throw StoreError(Kind::Open, fmt::format("{}: the folder {} does not exist", path, folder));
+            throw StoreError(
+                Kind::Open,
+                fmt::format("{}: {}the folder {} does not exist", path,
+                            target == path ? "" : fmt::format("is a link to {}: ", target), folder));
         if (!options.create) throw StoreError(Kind::Open, fmt::format("{}: the file is gone", path));
         if (!options.immutable && !mayWrite(folder)) throwReadOnly(path);
         return false;

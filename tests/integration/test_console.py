@@ -894,6 +894,9 @@ class Hostile(Console):
             with self.subTest(expected=expected):
                 answer = raw(f"{add}Content-Length: 1\r\nExpect: {expected}\r\n\r\n{{".encode())
                 self.assertRegex(answer.removeprefix("HTTP/1.1 100 Continue\r\n\r\n"), rf"^HTTP/1\.1 {status} ")
+        unasked = f"{add}Content-Length: 70000\r\nExpect: 100-continue\r\n\r\n"
+        self.assertRegex(raw(unasked.encode()), r"^HTTP/1\.1 413 ", "nobody is asked for what is not taken")
+        self.assertRegex(raw(unasked.replace(tokens["admin"], "mgt_x").encode()), r"^HTTP/1\.1 401 ")
         smuggled = post + "Content-Length: 2\r\n\r\n{}GET /api/v1/configuration HTTP/1.1\r\nHost: 127.0.0.1\r\n" + token + "\r\n"
         self.assertEqual(raw(smuggled.encode()).count("HTTP/1."), 1, "a connection has one request")
 
@@ -1251,6 +1254,10 @@ class Tls(unittest.TestCase):
         self.assertEqual(done.json["added"], 20_000)
         page = ask("GET", "/rules?limit=1000", token=None, headers=session, port=port, context=context)
         self.assertEqual(len(page.json["rules"]), 1000)
+        with context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=30), suppress_ragged_eofs=False) as cut:
+            cut.sendall(b"POST /api/v1/session HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n{")
+            socket.socket.shutdown(cut, socket.SHUT_WR)
+            self.assertRegex(b"".join(iter(lambda: cut.recv(4096), b"")), rb"^HTTP/1\.1 400 [^{]*{.*incomplete_body")
         with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
             plain.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             self.assertNotIn(b"HTTP/1.1 200", plain.recv(1000))

@@ -92,10 +92,11 @@ class Rules(unittest.TestCase):
         self.assertEqual(edit.value("client_rate"), "7")
         same = self.operator.submit(edit, "Preview")
         self.assertIn("Nothing is different", same.words)
-        preview = self.operator.submit(edit, "Preview", client_rate="", ticket="4711")
-        self.assertIn("ticket=4711", preview.words)
-        change = self.operator.submit(preview.form(rule + "/edit"), "Change")
-        self.assertIn("ticket=4711", change.words)
+        for fields in ({"client_rate": "", "ticket": "4711"}, {"expires_at": "3d"}):
+            preview = self.operator.submit(self.operator.open(rule + "/edit").form(rule + "/edit"), "Preview", **fields).form(rule + "/edit")
+            change = self.operator.submit(preview, "Change")
+            self.assertIn("ticket=4711", change.words)
+            self.assertIn("as you want them already", self.operator.submit(preview, "Change").words, "pressed twice")
         self.assertIn("\\u202e", listed("--json"), "what was not edited is as it was")
         remove = self.operator.open(rule + "/remove")
         self.assertIn("1 removed", remove.words)
@@ -152,6 +153,11 @@ class Rules(unittest.TestCase):
         self.assertIn("theirs", listed("--match", "192.0.2.24"))
         self.operator.submit(late.form("/rules/add"), "Add")
         self.assertIn("mine", listed("--match", "192.0.2.24"))
+        dated = self.operator.submit(self.operator.open("/rules/import").form("/rules/import"), "Preview",
+                                     text="deny 192.0.2.23 expires=2099-12-30T00:00:30Z\n").form("/rules/import")
+        gateway.access("deny", "192.0.2.23", "--expires", "2099-12-30T00:00:00Z")
+        late = self.operator.submit(dated, "Import", 412)
+        self.assertIn("0 rules to be added, 1 changed", late.words, "it is half a minute, but what was wanted")
         first = self.operator.submit(self.operator.open("/rules/import").form("/rules/import"), "Preview", text="deny 192.0.2.25 set=shown\n")
         self.operator.submit(first.form("/rules/import"), "Import")
         list_ = self.operator.submit(self.operator.open("/rules/import").form("/rules/import"), "Preview",

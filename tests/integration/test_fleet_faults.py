@@ -3,7 +3,8 @@
 is there twice, and all have the same. Clocks that differ, and a database whose disk is full.
 
 MAILGATE_ROUNDS=100 python3 -m unittest test_fleet_faults.Kills     # by hand: so many rounds
-MAILGATE_ROUNDS=100 python3 -m unittest test_fleet_faults.Cuts      # as root; not at all without it"""
+MAILGATE_ROUNDS=100 python3 -m unittest test_fleet_faults.Cuts      # as root; not at all without it
+MAILGATE_ROUNDS=20 python3 -m unittest test_fleet_faults.Site       # not at all without it"""
 
 import contextlib
 import functools
@@ -20,7 +21,10 @@ import time
 import unittest
 
 from harness import backend, mailgate, proxyclient
+from harness.dovecot import USERS, Dovecot
+from harness.haproxy import HAProxy
 from harness.network import Namespace
+from harness.postfix import Postfix
 from harness.postgres import Postgres
 from harness.process import Scratch, wait_until
 
@@ -40,9 +44,10 @@ def setUpModule():
 class Fleet:
     """A database, and gateways that have joined and run."""
 
-    def __init__(self, name, environments, network=None, **database):
-        """`network`: each gateway reaches the database by a link of its own."""
+    def __init__(self, name, environments, network=None, servers=None, **database):
+        """`network`: each gateway reaches the database by a link of its own. `servers`: their ports, by protocol."""
         self.network = network
+        self.servers = servers or {"smtp": server.port}
         self.database = scratch.start(Postgres(scratch, f"{name}-postgres", network=network, **database))
         self.gateways = [self._gateway(f"{name}-{number}", env, number - 1) for number, env in enumerate(environments)]
         first = self.gateways[0]
@@ -62,7 +67,8 @@ class Fleet:
         return self.database.url(role, "word", "mailgate")
 
     def _gateway(self, name, env, link):
-        return mailgate.Mailgate(scratch, [mailgate.listener("smtp", "mail")], [mailgate.upstream("mail", server.port)], name=name,
+        return mailgate.Mailgate(scratch, [mailgate.listener(protocol, protocol) for protocol in self.servers],
+                                 [mailgate.upstream(protocol, port) for protocol, port in self.servers.items()], name=name,
                                  gateway={"name": name, "workers": 1}, admin={"socket": "mailgate.sock"},
                                  prefix=[] if env is None else ["env", *(f"{key}={value}" for key, value in env.items())],
                                  fleet={"url": self.url("mailgate", link)})
@@ -184,8 +190,23 @@ class Kills(Compared, unittest.TestCase):
                 victim.launch()
 
 
+class Shipped:
+    """Of gateways and their database: whose sessions these have."""
+
+    @staticmethod
+    def written(gateway):
+        with contextlib.closing(sqlite3.connect(f"file:{gateway.journal}?mode=ro", uri=True)) as journal:
+            return [row[0] for row in journal.execute("SELECT id FROM session UNION ALL SELECT id FROM refused ORDER BY 1")]
+
+    @staticmethod
+    def shipped(fleet, gateway):
+        of_it = f"journal IN (SELECT id FROM mailgate.journal WHERE gateway = '{gateway.gateway['name']}')"
+        return fleet.database.sql(f"SELECT id FROM mailgate.session WHERE {of_it} UNION ALL SELECT id FROM mailgate.refused"
+                                  f" WHERE {of_it} ORDER BY 1", "mailgate").split()
+
+
 @unittest.skipUnless(os.geteuid() == 0 and "MAILGATE_ROUNDS" in os.environ, "takes minutes, and root's rights")
-class Cuts(Compared, unittest.TestCase):
+class Cuts(Compared, Shipped, unittest.TestCase):
     def test_nothing_acknowledged_is_lost_or_doubled_where_the_network_is_cut(self):
         network = scratch.start(Namespace(2))
         seed = random.randrange(10**9)
@@ -214,16 +235,56 @@ class Cuts(Compared, unittest.TestCase):
         for link in links:
             fleet.network.mend(link)
 
-    @staticmethod
-    def written(gateway):
-        with contextlib.closing(sqlite3.connect(f"file:{gateway.journal}?mode=ro", uri=True)) as journal:
-            return [row[0] for row in journal.execute("SELECT id FROM session UNION ALL SELECT id FROM refused ORDER BY 1")]
 
-    @staticmethod
-    def shipped(fleet, gateway):
-        of_it = f"journal IN (SELECT id FROM mailgate.journal WHERE gateway = '{gateway.gateway['name']}')"
-        return fleet.database.sql(f"SELECT id FROM mailgate.session WHERE {of_it} UNION ALL SELECT id FROM mailgate.refused"
-                                  f" WHERE {of_it} ORDER BY 1", "mailgate").split()
+@unittest.skipUnless("MAILGATE_ROUNDS" in os.environ, "takes minutes")
+class Site(Shipped, unittest.TestCase):
+    """HAProxy in front of three gateways, Postfix and Dovecot behind them, and a database that is killed, frozen, or left alone."""
+
+    def test_mail_goes_on_and_nothing_is_lost_or_doubled(self):
+        postfix, dovecot = scratch.start(Postfix(scratch)), scratch.start(Dovecot(scratch))
+        fleet = Fleet("site", [None] * 3, servers={"smtp": postfix.proxy_port, "imap": dovecot.proxy_port["imap"]})
+        balancer = HAProxy(scratch)
+        fronts = {}
+        for protocol in fleet.servers:
+            first, *others = (gateway.port(protocol) for gateway in fleet.gateways)
+            fronts[protocol] = balancer.frontend(first, accept_proxy=True, options=[
+                "balance roundrobin", *(f"server mail{port} 127.0.0.1:{port} send-proxy-v2" for port in others)])
+        scratch.start(balancer)
+        denied, sent, at_once, longest = [], 0, 0, 0.0
+        seed = random.randrange(10**9)
+        chance = random.Random(seed)
+        with self.subTest(seed=seed):
+            for number in range(ROUNDS):
+                fault = chance.choice(["kill", "freeze", "none"])
+                if fault != "none":
+                    getattr(fleet.database, fault)()
+                for at in range(9):
+                    began = time.monotonic()
+                    with proxyclient.SMTP(fronts["smtp"], proxyclient.header_v2(f"198.51.100.{at}")) as client:
+                        client.sendmail("alice@example.net", "bob@example.net", f"Message-ID: <{number}.{at}@example.net>\r\n\r\nx\r\n")
+                    sent += 1
+                    session = proxyclient.IMAP(fronts["imap"], proxyclient.header_v2(f"198.51.100.{at}"))
+                    session.login("bob", USERS["bob"])
+                    session.logout()
+                    longest = max(longest, time.monotonic() - began)
+                gateway, address = chance.choice(fleet.gateways), f"203.0.113.{number % 250}"
+                at_once += (made := gateway.run("access", "deny", address).returncode == 0)
+                {"kill": fleet.database.start, "freeze": fleet.database.thaw, "none": lambda: None}[fault]()
+                fleet.wait_equal()
+                if not made:
+                    gateway.access("deny", address)
+                denied.append(address)
+                for gateway in fleet.gateways:
+                    wait_until(lambda: refuses(gateway, address), f"{address} to be refused")
+                for address in chance.sample(denied, min(len(denied), 5)) * 3:
+                    with proxyclient.connect(fronts["smtp"], proxyclient.header_v2(address)) as client:
+                        self.assertRegex(proxyclient.read_line(client), b"^554 5.7.1")
+            found = [line for mail in postfix.wait_messages("bob", sent) for line in mail.splitlines() if line.lower().startswith(b"message-id:")]
+            self.assertEqual((len(found), len(set(found))), (sent, sent))
+            for gateway in fleet.gateways:
+                wait_until(lambda: self.shipped(fleet, gateway) == self.written(gateway), "all of its journal at the database, once")
+            self.assertEqual(fleet.database.sql("SELECT count(*), count(DISTINCT queue_id) FROM mailgate.mail", "mailgate"), f"{sent}|{sent}")
+        print(f"{ROUNDS} rounds, {sent} mails and as many logins, {len(denied)} clients denied, {at_once} at once; the longest pair took {longest:.2f} s", flush=True)
 
 
 @unittest.skipIf(mailgate.SLACK > 1, "sanitizers and faketime both replace the C library's functions")

@@ -8,6 +8,7 @@ import http.client
 import os
 import pathlib
 import random
+import re
 import shutil
 import sqlite3
 import string
@@ -227,9 +228,13 @@ class Shipping(unittest.TestCase):
         wait_shipped(gateways[1], 0)
         tables = "SELECT relname FROM pg_class WHERE relnamespace = 'mailgate'::regnamespace AND relkind = 'r' AND relname ~ '_[0-9]{8}$'"
         today = int(sql("SELECT floor(extract(epoch FROM now()) / 86400)::integer"))
-        for days_ago in (200, 30):
+        for days_ago in (200, 120, 30):
             sql(f"SELECT mailgate.make_day({today - days_ago})")
-        names = {days_ago: sql(f"SELECT to_char(date '1970-01-01' + {today - days_ago}, 'YYYYMMDD')") for days_ago in (200, 30, 0, -3)}
+        names = {days_ago: sql(f"SELECT to_char(date '1970-01-01' + {today - days_ago}, 'YYYYMMDD')") for days_ago in (200, 120, 30, 0, -3)}
+        # The owner's word counts, whatever gateways want.
+        page = (pathlib.Path(__file__).parents[2] / "docs/fleet.md").read_text()
+        sql(re.search(r"(?s)    (CREATE FUNCTION mailgate.keep_sessions.*?)\n\n", page)[1].replace("400", "150").replace(", 30)", ", 1)"))
+        self.addCleanup(sql, "DROP FUNCTION mailgate.keep_sessions() CASCADE")
         with contextlib.closing(database.connection("mailgate")) as reader:
             # Somebody reads it for long: no gateway waits for that.
             reader.run(f"BEGIN; SELECT count(*) FROM mailgate.mail_{names[200]};")
@@ -242,6 +247,7 @@ class Shipping(unittest.TestCase):
         wait_until(lambda: f"session_{names[200]}" not in sql(tables).split(), "the old day to go")
         left = set(sql(tables).split())
         self.assertEqual({one for one in left if one.endswith(names[200])}, set())
+        self.assertIn(f"session_{names[120]}", left)
         self.assertEqual({one for one in left if one.endswith(names[30])}, {f"session_{names[30]}", f"mail_{names[30]}", f"further_mail_{names[30]}"})
         for days_ago in (0, -3):
             self.assertIn(f"session_{names[days_ago]}", left)

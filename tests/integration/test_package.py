@@ -135,6 +135,10 @@ class Package(unittest.TestCase):
         self.system.write(f"{override}/override.conf", "[Socket]\nListenStream=0.0.0.0:25\nListenStream=[::]:25\n")
         verified = self.system.run("systemd-analyze", "verify", "--man=no", "mailgate.service", "mailgate@smtp.socket").stdout
         self.assertNotIn("mailgate", verified)
+        # docs/operations.md and docs/log.md count on these.
+        units = self.system.run("cat", "/usr/lib/systemd/system/mailgate.service", "/usr/lib/systemd/system/mailgate@.socket").stdout
+        for setting in ("FreeBind=yes", "LogRateLimitIntervalSec=0"):
+            self.assertIn(f"\n{setting}\n", units)
         # Tenths: docs/security.md quotes the score.
         self.system.run("systemd-analyze", "security", "--offline=true", "--threshold=15",
                         "/usr/lib/systemd/system/mailgate.service")
@@ -380,6 +384,13 @@ esac
         self.assertEqual(self.complete("snippet", "dovecot", "--version", ""), ["2.3", "2.4"])
         said = subprocess.run([mailgate.binary(), "sessions", "--end", "nothing-like-it"], text=True, capture_output=True, check=False).stderr
         self.assertEqual(set(self.complete("sessions", "--end", "")), set(said.split("expected ")[1].split("\n")[0].split(", ")))
+
+    def test_bash_completes_addresses_that_it_takes_apart(self):
+        env = {**self.answering(), "COMP_WORDBREAKS": " \t\n\"'@><=;|&(:"}
+        for words, offered in ((("",), ["10.0.0.0/8", "2001:db8::/32", "::1"]), (("2001", ":"), ["db8::/32"]),
+                               (("2001", ":", "d"), ["db8::/32"]), (("=", "2001", ":", "db8", "::"), ["/32"]), (("::",), ["1"])):
+            self.assertEqual(self.complete("sessions", "--balancer", *words, env=env), offered, words)
+        self.assertEqual(self.complete("tls", "test", "mx", ":", "25", "--starttls", "p", env=env), ["pop3"])
 
     def test_bash_completes_files_and_what_they_name(self):
         site = scratch.folder("completed")

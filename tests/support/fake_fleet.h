@@ -35,6 +35,7 @@ struct FleetDatabase {
     std::map<std::pair<std::string, std::int64_t>, std::string>
         ticket_keys;                            ///< sealed, by secret and period
     std::function<void()> before_everything{};  ///< done once, before all is read
+    int locks = 0;                              ///< so often it was locked
     bool gone = false;                          ///< it cannot be reached
     bool keeps_changes = false;                 ///< none may be removed from the log
     bool loses_answer = false;                  ///< it commits, and nobody hears of it
@@ -165,6 +166,7 @@ class FakeFleet final : public FleetStore {
 
     FleetState lock() override {
         const auto guard = reached();
+        ++database_->locks;
         return database_->state;
     }
     std::vector<SharedEntry> commit(const SharedChanges& changes, const std::string&) override {

@@ -216,6 +216,23 @@ constexpr std::string_view kGranted =
     " table_name = 'meta' AND privilege_type = 'UPDATE' AND grantee NOT IN (SELECT tableowner FROM pg_tables"
     " WHERE schemaname = 'mailgate' AND tablename = 'meta')";
 
+/// What brings to the owner of the first table what is another one's: a superuser may have migrated, and the functions, which run as
+/// their owner, need the tables to be the same one's. What others have made in the schema is theirs.
+constexpr std::string_view kStrays = R"(
+WITH owner AS (SELECT c.relnamespace AS schema, c.relowner AS role, pg_get_userbyid(c.relowner) AS name
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = 'mailgate' AND c.relname = 'meta')
+SELECT format('ALTER TABLE mailgate.%I OWNER TO %I', c.relname, owner.name)
+  FROM pg_catalog.pg_class c JOIN owner ON c.relnamespace = owner.schema
+  WHERE c.relkind IN ('r', 'p') AND c.relowner <> owner.role AND c.relname ~ '^(rule|rule_set|change_log|member|ticket_key|drain|'
+    'keep_at_least|journal|writer|missed|(session|refused|further_mail|mail)(_[0-9]{8})?)$'
+UNION ALL
+SELECT format('ALTER FUNCTION mailgate.%I(%s) OWNER TO %I', p.proname, pg_get_function_identity_arguments(p.oid), owner.name)
+  FROM pg_catalog.pg_proc p JOIN owner ON p.pronamespace = owner.schema
+  WHERE p.proowner <> owner.role AND p.proname IN ('make_day', 'drop_old_days', 'forget_changes')
+ORDER BY 1
+)";
+
 std::string quotedName(std::string_view name) {
     std::string quoted = "\"";
     for (const char character : name)
@@ -253,6 +270,30 @@ void grantTo(Connection& connection, const std::string& role, bool by_day, Deadl
         connection.run(
             fmt::format("GRANT EXECUTE ON FUNCTION mailgate.forget_changes() TO {}", quotedName(role)),
             deadline);
+}
+
+/// Where it is PostgreSQL itself. `must`: throws StoreError where this role cannot do it.
+void bringToOneOwner(Connection& connection, const std::string& shown, bool must, const Deadline& deadline) {
+    const Rows strays = connection.query(std::string(kStrays), {}, deadline);
+    if (strays.size() == 0) return;
+    std::string script;
+    for (std::size_t row = 0; row < strays.size(); ++row)
+        script += fmt::format("{}{}", row == 0 ? "" : "; ", strays.view(row, 0));
+    connection.run("SAVEPOINT owners", deadline);
+    try {
+        connection.run(script, deadline);
+    } catch (const StoreError&) {
+        if (connection.broken()) throw;
+        if (must)
+            throw StoreError(
+                StoreError::Kind::Other,
+                fmt::format(
+                    "the fleet's database {}: nothing was changed: not all of schema mailgate belongs to the "
+                    "owner of mailgate.meta, since a superuser has made it: give this command as a "
+                    "superuser (--url), or say as one: {}",
+                    shown, script));
+        connection.run("ROLLBACK TO SAVEPOINT owners", deadline);
+    }
 }
 
 /// By what it says of its version.
@@ -307,6 +348,7 @@ FleetStore::Migration migrate(Connection& connection, const std::string& shown, 
         connection.run(fmt::format("UPDATE mailgate.meta SET schema = {}, needs = {}", at + 1, step.needs),
                        deadline());
     }
+    if (days) bringToOneOwner(connection, shown, !grant.empty(), deadline());
     const bool by_day = isByDay(connection, deadline());
     if (from > 0 && from < kCurrent) {
         const Rows granted = connection.query(std::string(kGranted), {}, deadline());

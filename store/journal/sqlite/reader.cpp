@@ -416,6 +416,25 @@ std::vector<JournalSession> Reader::withId(const std::string& prefix, std::size_
     return found;
 }
 
+namespace {
+
+/// Records are large: each is moved once.
+std::vector<JournalSession> byEnd(std::vector<JournalSession>&& found) {
+    std::vector<JournalSession*> order;
+    order.reserve(found.size());
+    for (JournalSession& session : found)
+        order.push_back(&session);
+    std::stable_sort(order.begin(), order.end(),
+                     [](const auto* one, const auto* other) { return one->endedMs() < other->endedMs(); });
+    std::vector<JournalSession> sorted;
+    sorted.reserve(found.size());
+    for (JournalSession* const session : order)
+        sorted.push_back(std::move(*session));
+    return sorted;
+}
+
+}  // namespace
+
 Position Reader::end() {
     return positionOf({impl_->lastKeyOf(Kind::Session), impl_->lastKeyOf(Kind::Refused)});
 }
@@ -444,9 +463,7 @@ std::vector<JournalSession> Reader::after(const JournalFilter& filter, Position&
         }
     });
     position = positionOf(keys);
-    std::stable_sort(found.begin(), found.end(),
-                     [](const auto& one, const auto& other) { return one.endedMs() < other.endedMs(); });
-    return found;
+    return byEnd(std::move(found));
 }
 
 namespace {

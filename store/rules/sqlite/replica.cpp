@@ -6,6 +6,7 @@
 #include "store/rules/import_export.h"
 #include "store/rules/sqlite/bulk.h"
 #include "store/rules/sqlite/rows.h"
+#include "store/rules/sqlite/trail_line.h"
 #include "store/rules/store.h"
 #include "store/store_error.h"
 
@@ -164,6 +165,22 @@ void giveWay(Database& database, std::int64_t id) {
                     lastNumber(database, "access_rule"), id));
 }
 
+std::string trailLine(const SharedRule& rule) {
+    std::string line;
+    rows::appendTrailLine(line, {.verdict = rule.verdict,
+                                 .network = rule.network,
+                                 .set = rule.set,
+                                 .listener = rule.listener,
+                                 .expires_at = rule.expires_at,
+                                 .client_sessions = rule.client_sessions,
+                                 .client_rate = rule.client_rate,
+                                 .reply = rule.reply,
+                                 .owner = rule.owner,
+                                 .ticket = rule.ticket,
+                                 .note = rule.note});
+    return line;
+}
+
 /// The rules concerned go, but for how often they were used; what is there of the file's own makes room.
 class Application {
   public:
@@ -171,8 +188,8 @@ class Application {
         : database_(database),
           hits_(database, "SELECT hits, last_hit_at FROM access_rule WHERE id = ?"),
           find_(database,
-                "SELECT id FROM access_rule WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND "
-                "rule_set = ?4"),
+                fmt::format("{} WHERE network = ?1 AND listener = ?2 AND verdict = ?3 AND rule_set = ?4",
+                            kRuleRow)),
           remove_(database, "DELETE FROM access_rule WHERE id = ?1"),
           unmark_(database, "DELETE FROM fleet_local WHERE rule_id = ?1"),
           differs_(database, "INSERT OR IGNORE INTO fleet_local(rule_id, what) VALUES (?1, 'changed')"),
@@ -201,16 +218,16 @@ class Application {
         find_.bind(2, std::string_view(rule.listener));
         find_.bind(3, std::string_view(rule.verdict));
         find_.bind(4, std::string_view(rule.set));
-        const std::int64_t other = find_.step() ? find_.number(0) : 0;
+        const auto other = find_.step() ? std::optional(sharedRule(find_)) : std::nullopt;
         find_.reset();
-        if (other != 0) {
+        if (other) {
             saved("SAVEPOINT");
             // One of the fleet's is there by what the shell has made of it: the fleet still has it.
-            if (isOwn(database_, other))
-                unmark_(other);
+            if (isOwn(database_, other->id))
+                unmark_(other->id);
             else
-                differs_(other);
-            remove_(other);
+                differs_(other->id);
+            remove_(other->id);
         }
         put_.reset();
         put_.bind(1, rule.id);
@@ -229,12 +246,19 @@ class Application {
         put_.step();
         const bool is_put = sqlite3_changes(database_.handle()) == 1;
         put_.reset();
-        if (other != 0) {
+        if (other) {
             if (!is_put) saved("ROLLBACK TO");
             saved("RELEASE");
         }
+        if (other && is_put) displaced_.push_back({*other, rule});
         return is_put;
     }
+
+    struct Displaced {
+        SharedRule here, fleet;
+    };
+    /// What has made room for the fleet's.
+    const std::vector<Displaced>& displaced() const noexcept { return displaced_; }
 
   private:
     Database& database_;
@@ -242,6 +266,7 @@ class Application {
     ForEach remove_, unmark_, differs_;
     RawStatement put_;
     std::map<std::int64_t, std::pair<std::int64_t, std::optional<std::int64_t>>> used_;
+    std::vector<Displaced> displaced_;
 };
 
 /// As they are in the fleet's log; what was done at once has one number here, or is a part of `part_of`.
@@ -270,6 +295,71 @@ void writeEntries(Database& database, const std::vector<SharedEntry>& entries,
         write.step();
     }
 }
+
+/// What was made of rules here alone, and is lost by `changes`; made before these are applied.
+class Losses {
+  public:
+    Losses(Database& database, const SharedChanges& changes, const std::vector<SharedEntry>& entries)
+        : changes_(changes) {
+        for (const SharedEntry& entry : entries)
+            if (entry.rule_id != 0) first_.try_emplace(entry.rule_id, &entry);
+        RawStatement changed(database, "SELECT rule_id FROM fleet_local WHERE what = 'changed'");
+        RawStatement row(database, fmt::format("{} WHERE id = ?", kRuleRow));
+        while (changed.step()) {
+            const std::int64_t id = changed.number(0);
+            if (!first_.contains(id)) continue;
+            row.reset();
+            row.bind(1, id);
+            here_.emplace(id, row.step() ? trailLine(sharedRule(row)) : std::string());
+        }
+    }
+
+    /// Afterwards. Tells of them in the trail, where what the fleet's says of these rules goes on with how they were there.
+    std::vector<Applied::Lost> tell(Database& database,
+                                    const std::vector<Application::Displaced>& displaced) {
+        std::map<std::int64_t, std::string> there;
+        for (const SharedRule& rule : changes_.rules)
+            if (here_.contains(rule.id)) there.emplace(rule.id, trailLine(rule));
+        for (const auto& [id, here] : here_) {
+            const SharedEntry& first = *first_.at(id);
+            const std::string& fleet = there[id];
+            // Where nobody knows what the fleet had, what its change tells of is what was here.
+            if (here == fleet || (here == first.before && !changes_.sums_up)) continue;
+            lost_.push_back({id, first.who, here, fleet});
+            if (here != first.before) enter(first, id, here, first.before);
+        }
+        for (const Application::Displaced& one : displaced) {
+            const std::string here = trailLine(one.here), fleet = trailLine(one.fleet);
+            if (here == fleet) continue;
+            const SharedEntry& first = *first_.at(one.fleet.id);
+            lost_.push_back({one.here.id, first.who, here, fleet});
+            enter(first, one.here.id, here, "");
+        }
+        writeEntries(database, entries_);
+        return std::move(lost_);
+    }
+
+  private:
+    void enter(const SharedEntry& like, std::int64_t id, const std::string& before,
+               const std::string& after) {
+        SharedEntry entry{.version = like.version,
+                          .at = like.at,
+                          .who = like.who,
+                          .action = before.empty()  ? "add"
+                                    : after.empty() ? "remove"
+                                                    : "change",
+                          .rule_id = id};
+        entry.before = before;
+        entry.after = after;
+        entries_.push_back(std::move(entry));
+    }
+
+    const SharedChanges& changes_;
+    std::map<std::int64_t, const SharedEntry*> first_;  ///< of each rule concerned
+    std::map<std::int64_t, std::string> here_;          ///< of those, what the file had made of them
+    std::vector<Applied::Lost> lost_;
+    std::vector<SharedEntry> entries_;
+};
 
 /// What is changed here can only be one of these.
 void forgetAllBut(Database& database, const std::vector<SharedRule>& rules) {
@@ -382,9 +472,10 @@ Differences differences(Database& database) {
     absorb(database);
     const auto count = [&](std::string_view what) {
         return static_cast<std::size_t>(
-            database.number(fmt::format("SELECT count(*) FROM fleet_local WHERE what = '{}'", what)));
+            database.number(fmt::format("SELECT count(*) FROM fleet_local WHERE what = {}", what)));
     };
-    return {count("added"), count("changed")};
+    return {count("'added' AND rule_id NOT IN (SELECT id FROM access_rule WHERE expires_at <= unixepoch())"),
+            count("'changed'")};
 }
 
 OwnRules ownRules(Database& database) {
@@ -415,11 +506,11 @@ SharedChanges everything(Database& database) {
     return all;
 }
 
-std::vector<std::string> apply(Database& database, const SharedChanges& changes) {
-    std::vector<std::string> unreadable;
+Applied apply(Database& database, const SharedChanges& changes) {
+    Applied applied;
     // Since they were asked for a command may have brought the file further, or out of the fleet.
     const auto mine = membership(database);
-    if (!mine || changes.version <= mine->version) return unreadable;
+    if (!mine || changes.version <= mine->version) return applied;
     absorb(database);
     {
         const WithoutTriggers quiet(database);
@@ -429,15 +520,17 @@ std::vector<std::string> apply(Database& database, const SharedChanges& changes)
         std::set<std::int64_t> ids;
         for (const SharedEntry& entry : entries)
             if (entry.rule_id != 0) ids.insert(entry.rule_id);
+        Losses losses(database, changes, entries);
         Application application(database);
         std::for_each(ids.begin(), ids.end(), [&](std::int64_t id) { application.take(id); });
         ForEach differs(database, "INSERT OR REPLACE INTO fleet_local(rule_id, what) VALUES (?1, 'changed')");
         for (const SharedRule& rule : changes.rules) {
             if (!ids.contains(rule.id) || application.put(rule)) continue;
             differs(rule.id);
-            unreadable.push_back(fmt::format("rule {} for {}", rule.id, printable(rule.network)));
+            applied.unreadable.push_back(fmt::format("rule {} for {}", rule.id, printable(rule.network)));
         }
-        if (changes.sets) writeSets(database, *changes.sets, setsIn(entries), unreadable);
+        if (changes.sets) writeSets(database, *changes.sets, setsIn(entries), applied.unreadable);
+        applied.lost = losses.tell(database, application.displaced());
         writeEntries(database, entries);
         if (!ids.empty()) raiseVersion(database);
     }
@@ -447,7 +540,7 @@ std::vector<std::string> apply(Database& database, const SharedChanges& changes)
     }
     raiseNumbers(database, changes.next_id - 1);
     reach(database, changes.version, changes.token);
-    return unreadable;
+    return applied;
 }
 
 void beginShared(Database& database, std::int64_t next_id) {

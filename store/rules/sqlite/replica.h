@@ -19,7 +19,7 @@ std::optional<Membership> membership(sqlite::Database& database);
 Differences differences(sqlite::Database& database);
 OwnRules ownRules(sqlite::Database& database);
 SharedChanges everything(sqlite::Database& database);
-std::vector<std::string> apply(sqlite::Database& database, const SharedChanges& changes);
+Applied apply(sqlite::Database& database, const SharedChanges& changes);
 void beginShared(sqlite::Database& database, std::int64_t next_id);
 SharedChanges collectShared(sqlite::Database& database);
 void reach(sqlite::Database& database, std::int64_t version, std::string_view token);

@@ -105,6 +105,10 @@ constexpr UnixSeconds kKeepAnswers = UnixSeconds{7} * 86'400;
 
 /// So long a damaged file is not looked into again where nobody has written it.
 constexpr std::chrono::seconds kDamageStands{10};
+/// So long the times at which the files were written are believed: to ask SQLite each time takes a multiple of it.
+constexpr std::chrono::milliseconds kTimesStand{900};
+/// They are those of a clock that ticks: what was written just now may be written again without a trace.
+constexpr std::chrono::milliseconds kTick{50};
 
 /// Keeps a file's number from being given to one that takes its place. Of no file's locks: nothing is opened but its name.
 class HeldFile {
@@ -131,6 +135,11 @@ struct FileState {
     FileIdentity identity;
     std::int64_t written = 0, log_written = 0;
     friend bool operator==(const FileState&, const FileState&) = default;
+    /// Whoever writes from now on changes it.
+    bool settled() const {
+        const auto written_last = std::chrono::nanoseconds(std::max(written, log_written));
+        return std::chrono::system_clock::now().time_since_epoch() - written_last > kTick;
+    }
 };
 
 class SqliteRuleStore final : public RuleStore, public Replica {
@@ -195,10 +204,10 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::optional<Membership> membership() override { return replica::membership(database()); }
     Differences differences() override;
     SharedChanges everythingHere() override { return replica::everything(database()); }
-    std::vector<std::string> apply(const SharedChanges& changes) override {
-        std::vector<std::string> unreadable;
-        inTransaction([&] { unreadable = replica::apply(database(), changes); });
-        return unreadable;
+    Applied apply(const SharedChanges& changes) override {
+        Applied applied;
+        inTransaction([&] { applied = replica::apply(database(), changes); });
+        return applied;
     }
     void beginShared(std::int64_t next_id) override {
         inTransaction([&] { replica::beginShared(database(), next_id); });
@@ -311,6 +320,8 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::int64_t last_change_ = 0;
     std::exception_ptr failure_;              ///< of the last look; null: it has not failed
     FileState attempted_;                     ///< of before the last look
+    FileState unchanged_;                     ///< of one that found nothing new
+    steady_clock::time_point trusted_until_;  ///< so long that is enough to go by
     std::exception_ptr damage_;               ///< that it, or load(), found in that; null: none
     steady_clock::time_point damage_stands_;  ///< so long it is not looked for again where nobody has written
     steady_clock::time_point next_look_;
@@ -581,8 +592,16 @@ std::optional<RuleStore::News> SqliteRuleStore::lookCarefully() {
     if (damage_ && steady_clock::now() < damage_stands_ && now == attempted_) std::rethrow_exception(damage_);
     damage_ = nullptr;
     attempted_ = now;
+    if (seen_ && now == unchanged_ && steady_clock::now() < trusted_until_) return std::nullopt;
+    trusted_until_ = {};
+    const bool settled = now.settled();
     try {
-        return look();
+        const auto news = look();
+        if (!news && settled) {
+            unchanged_ = now;
+            trusted_until_ = steady_clock::now() + kTimesStand;
+        }
+        return news;
     } catch (const schema::TriggersAltered&) {
         stale_ = true;  // and hits are counted as before
         reader_.forget();

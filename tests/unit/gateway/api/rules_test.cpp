@@ -107,7 +107,7 @@ class RulesApiTest : public testing::Test {
                       return rules::Site{{{"mx", false, {}}}, {}};
                   },
               .log = &log_,
-              .reading_patience = std::chrono::milliseconds(1),
+              .patience = std::chrono::milliseconds(1),
               .most_compared = 2}};
     std::unique_ptr<RuleStore> store_{store::openRules("sqlite:" + folder_.file("rules.db"))};
 };
@@ -247,7 +247,7 @@ TEST_F(RulesApiTest, AProgramsRuleIsTakenOverByWhoChangesIt) {
     EXPECT_EQ(etagIn(changed), etagIn(handle(of("GET", {"rules", fmt::to_string(rules.back().id)}))));
 }
 
-TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
+TEST_F(RulesApiTest, WhatTakesLongHasTurns) {
     const auto ask = [&](const char* who, store::Role role, std::vector<std::string> path = {"rules"},
                          const char* parameter = "overlapping", std::function<bool()> seen = {}) {
         Request request = of("GET", std::move(path));
@@ -264,28 +264,38 @@ TEST_F(RulesApiTest, WhoReadsAllRulesHasOneTurn) {
         EXPECT_THAT(response.headers, testing::Contains(testing::Pair("Retry-After", "2")));
     };
     using enum store::Role;
-    int looks = 0, others = 0;
-    const auto third = [&] {
-        if (++others != 2) return false;
-        expectBusy(ask("carol", Viewer));
+    int alices = 0, bobs = 0, carols = 0;
+    const auto meanwhile = [&] {
+        if (++carols != 2) return false;  // it is the turn of all three
+        expectBusy(ask("dora", Viewer));
         for (const char* parameter : {"match", "set", "note", "unused", "listener"})
-            expectBusy(ask("carol", Viewer, {"rules"}, parameter));
-        expectBusy(ask("carol", Viewer, {"rules", "sets"}, ""));
-        EXPECT_EQ(ask("carol", Viewer, {"rules"}, "").status, 200) << "reads few";
-        EXPECT_EQ(ask("carol", Viewer, {"rules", "history"}, "").status, 200);
-        EXPECT_EQ(ask("dave", Operator).status, 200) << "one turn is kept for him";
+            expectBusy(ask("dora", Viewer, {"rules"}, parameter));
+        expectBusy(ask("dora", Viewer, {"rules", "sets"}, ""));
+        EXPECT_EQ(ask("dora", Viewer, {"rules"}, "").status, 200) << "reads few";
+        EXPECT_EQ(ask("dora", Viewer, {"rules", "history"}, "").status, 200);
+        for (const char* parameter : {"overlapping", "match"})
+            EXPECT_EQ(ask("dave", Operator, {"rules"}, parameter).status, 200) << "one turn is kept for him";
+        return false;
+    };
+    const auto third = [&] {
+        if (++bobs != 2) return false;
+        expectBusy(ask("carol", Viewer));
+        expectBusy(ask("carol", Viewer, {"sessions"}, "helo"));
+        EXPECT_EQ(ask("carol", Viewer, {"sessions"}, "").status, 404)
+            << "a list needs no turn: there is no journal";
+        EXPECT_EQ(ask("carol", Viewer, {"rules"}, "note", meanwhile).status, 200)
+            << "what takes less has turns of its own";
         return false;
     };
     const auto second = [&] {
-        if (++looks != 2) return false;  // it is its turn
+        if (++alices != 2) return false;
         expectBusy(ask("alice", Viewer));
         EXPECT_EQ(ask("bob", Viewer, {"rules"}, "shadowed", third).status, 200);
         return false;
     };
     EXPECT_EQ(ask("alice", Viewer, {"rules"}, "overlapping", second).status, 200);
     EXPECT_EQ(ask("alice", Viewer).status, 200);
-    EXPECT_GE(looks, 2);
-    EXPECT_GE(others, 2);
+    EXPECT_GE(carols, 2);
 }
 
 TEST_F(RulesApiTest, OfVeryManyRulesNoneAreCompared) {

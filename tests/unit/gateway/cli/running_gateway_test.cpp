@@ -58,6 +58,29 @@ TEST_F(RunningGatewayTest, AChangeOfRulesThatItCannotReadIsNotInForce) {
                                    HasSubstr("the change is not in force")));
 }
 
+TEST_F(RunningGatewayTest, NothingIsWrittenToADamagedFileThatItCannotRead) {
+    ASSERT_EQ(run({"access", "allow", "192.0.2.1"}).exit_code, kDone);
+    const std::string path = folder_.file("mailgate.db");
+    const auto bytes = [&path] {
+        std::ifstream file(path, std::ios::binary);
+        return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    // What neither reading nor adding comes by.
+    constexpr std::size_t kPage = 8'192;
+    std::string damaged = bytes();
+    damaged.replace(damaged.size() - kPage, kPage, kPage, '\xFF');
+    std::ofstream(path, std::ios::binary) << damaged;
+    control_.now.rules_failed = true;
+    for (const std::vector<std::string>& change : {std::vector<std::string>{"access", "deny", "192.0.2.2"},
+                                                   {"access", "remove", "192.0.2.1", "--yes"}}) {
+        const Ran refused = run(change);
+        EXPECT_EQ(refused.exit_code, kRefusedOrNotFound);
+        EXPECT_EQ(refused.output, "");
+        EXPECT_THAT(refused.errors, HasSubstr("the database is damaged"));
+    }
+    EXPECT_TRUE(bytes() == damaged);
+}
+
 TEST_F(RunningGatewayTest, ADatabaseThatItHasReadIsNotMadeAnew) {
     control_.now.rules = 20'085;
     const std::string path = folder_.file("mailgate.db");

@@ -107,6 +107,14 @@ TEST_F(WhoCommandTest, OfAnIdThatIsNotKeptTheClientInTheRefusalIsShown) {
               kRefusedOrNotFound);
 }
 
+TEST_F(WhoCommandTest, OfAMailThatIsNotKeptTheClientInItsHeaderIsShown) {
+    const std::string header = "Received: from x ([192.0.2.7]) by other.example with ESMTP id ";
+    EXPECT_EQ(
+        run({"who", header + "NOTHERE1"}).errors,
+        "note: no session in the journal has the text; these are of 192.0.2.7, which stands in the text\n");
+    EXPECT_EQ(run({"who", header + sessions_[2].mail[0].queue_id}).errors, "");
+}
+
 TEST_F(WhoCommandTest, TakesWhateverNamesASession) {
     const auto first = [this](const std::string& text) {
         const std::string output = run({"who", text}).output;

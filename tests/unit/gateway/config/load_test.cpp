@@ -427,6 +427,8 @@ TEST(Include, WhatAPatternDoesNotFindIsSaid) {
     const Included files(FileTexts{{"conf.d/a.toml", ""}});
     EXPECT_THAT(files.errors("include = \"cnf.d/*.toml\"\n" + site()),
                 HasSubstr(":1:11: include: the folder \"/etc/mailgate/cnf.d\" does not exist"));
+    EXPECT_THAT(files.errors("include = \"/dev/null/*.toml\"\n" + site()),
+                HasSubstr("the folder \"/dev/null\" cannot be read: Not a directory"));
     EXPECT_THAT(files.errors("include = \"*/a.toml\"\n" + site()),
                 HasSubstr("wildcards may stand in the last part"));
     EXPECT_THAT(
@@ -545,6 +547,11 @@ INSTANTIATE_TEST_SUITE_P(
                   ":3:1: listener.address: 192.0.2.25:25 is already used by [::]:25 on line 2"},
         WrongText{"[admin]\nhttp = \"127.0.0.1:25\"\n[[listener]]\naddress = \"[::]:25\"\n",
                   ":4:11: listener.address: [::]:25 is already used by 127.0.0.1:25 on line 2"},
+        WrongText{
+            "[console]\naddress = \"[::]:25\"\n[[listener]]\naddress = [\"0.0.0.0:25\", \"[::1]:26\"]\n",
+            ":4:12: listener.address: 0.0.0.0:25 is already used by [::]:25 on line 2"},
+        WrongText{"[[listener]]\naddress = \"0.0.0.0:25\"\n[admin]\nhttp = \"[::]:25\"\n",
+                  ":2:11: listener.address: 0.0.0.0:25 is already used by [::]:25 on line 4"},
         WrongText{"[[listener]]\nname = \"a\"\n[[listener]]\nname = \"a\"\n",
                   ":4:8: listener.name: \"a\" is already used on line 2"},
         WrongText{site("proxy = \"require\""),

@@ -92,12 +92,12 @@ TEST(RequestHead, IsFollowedByASmallBody) {
     for (const char* field :
          {"content-LENGTH: 5", "Content-Length:5", "Content-Length:\t5", "Content-Length:  5 \t"}) {
         const std::string head = headWith(field);
-        EXPECT_EQ(stateOf(head), RequestState::Incomplete) << field;
-        EXPECT_EQ(stateOf(head + "1234"), RequestState::Incomplete) << field;
+        EXPECT_EQ(stateOf(head), RequestState::Unaccompanied) << field;
+        EXPECT_EQ(stateOf(head + "1234"), RequestState::Unaccompanied) << field;
         EXPECT_EQ(stateOf(head + "12345"), RequestState::Whole) << field;
         EXPECT_EQ(stateOf(head + "123456"), RequestState::Whole) << field;
     }
-    EXPECT_EQ(stateOf(headWith("Content-Length: 100")), RequestState::Incomplete)
+    EXPECT_EQ(stateOf(headWith("Content-Length: 100")), RequestState::Unaccompanied)
         << "as much as there is room for";
 }
 

@@ -153,7 +153,8 @@ class ServerTest : public testing::Test {
     std::vector<Descriptor> takeAllThreads() {
         std::vector<Descriptor> taken;
         for (unsigned i = 0; i < Server::kThreads; ++i) {
-            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n", i % 2 == 0 ? "127.0.0.2" : "127.0.0.1"));
+            const std::string from = "127.0.2." + std::to_string(1 + i / Server::kMostOfClient);
+            taken.push_back(sent("GET /wait HTTP/1.0\r\n\r\n", from.c_str()));
             waiting_.acquire();
         }
         return taken;
@@ -233,11 +234,26 @@ TEST_F(ServerTest, WhatHasMoreToBeReadIsNoProbe) {
         char byte = 0;
         EXPECT_EQ(::recv(socket.get(), &byte, 1, MSG_DONTWAIT), -1) << "waits for a thread, or for the rest";
     }
-    char first[16] = {};
-    const Descriptor expecting = sent("GET /readyz HTTP/1.1\r\nExpect: 100-continue\r\n\r\n");
-    EXPECT_GT(::recv(expecting.get(), first, sizeof first - 1, 0), 0);
-    EXPECT_THAT(first, StartsWith("HTTP/1.1 100"));
     open();
+}
+
+TEST_F(ServerTest, ABodyIsAskedForByWhoReadsIt) {
+    const auto expecting = [](const char* path, const char* version) {
+        return fmt::format("POST {} HTTP/{}\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n", path,
+                           version);
+    };
+    const Descriptor asked = sent(expecting("/a", "1.1"));
+    char first[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    ASSERT_EQ(::recv(asked.get(), first, sizeof first - 1, MSG_WAITALL),
+              static_cast<ssize_t>(sizeof first - 1));
+    EXPECT_STREQ(first, "HTTP/1.1 100 Continue\r\n\r\n");
+    add(asked, "ab");
+    EXPECT_THAT(answerTo(asked), AllOf(StartsWith("HTTP/1.1 200"), EndsWith("POST /a ab")));
+    EXPECT_THAT(ask(expecting("/unread", "1.1")), StartsWith("HTTP/1.1 200"));
+    const Descriptor old = sent(expecting("/held", "1.0"));
+    awaitWaiting();
+    add(old, "ab");
+    EXPECT_THAT(answerTo(old), StartsWith("HTTP/1.0 200")) << "HTTP/1.0 does not know such an answer";
 }
 
 TEST_F(ServerTest, WhoeverIsSlowDelaysNobody) {
@@ -259,21 +275,34 @@ TEST_F(ServerTest, WhoeverIsSlowDelaysNobody) {
 
 TEST_F(ServerTest, ARequestHasALimitAsAWholeHoweverItsBytesCome) {
     const Descriptor late = sent("POST /a HTTP/1.1\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n12");
-    const auto dripUntilClosed = [this](std::string_view bytes) {
-        const auto begun = std::chrono::steady_clock::now();
-        const Descriptor socket = sent(bytes);
-        pollfd closed{socket.get(), POLLIN, 0};
-        while (::poll(&closed, 1, 100) == 0)
-            add(socket, "x");
-        answerTo(socket);
-        return std::chrono::steady_clock::now() - begun;
+    const Descriptor small = sent("POST /a HTTP/1.1\r\nContent-Length: 9\r\n\r\n12");
+    const Descriptor of_api = sent("POST /api/v1/rules HTTP/1.1\r\nContent-Length: 9\r\n\r\n12");
+    const auto begun = std::chrono::steady_clock::now();
+    const auto drip = [&](std::string_view head, std::string_view bytes, std::chrono::seconds time) {
+        const Descriptor socket = sent(head, "127.0.0.2");
+        pollfd answered{socket.get(), POLLIN, 0};
+        while (::poll(&answered, 1, 100) == 0 && std::chrono::steady_clock::now() - begun < time)
+            add(socket, bytes);
+        add(socket, "0\r\n\r\n");
+        return answerTo(socket);
     };
-    auto head = std::async(std::launch::async, dripUntilClosed, "GET /v1/status HTTP/1.1\r\n");
-    auto body = std::async(std::launch::async, dripUntilClosed,
-                           "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n");
-    EXPECT_LT(head.get(), 2 * Server::kHeadLimit);
-    EXPECT_LT(body.get(), 2 * Server::kPeerLimit);
-    EXPECT_THAT(ask(kHealth), EndsWith("GET /healthz "));
+    constexpr std::chrono::hours kEver{1};
+    auto head = std::async(std::launch::async, drip, "GET /v1/status HTTP/1.1\r\n", "x", kEver);
+    auto body = std::async(std::launch::async, drip, "POST /v1/cut HTTP/1.1\r\nContent-Length: 60000\r\n\r\n",
+                           "x", kEver);
+    // More than a block, and a fifth of a megabyte in more than the time that there is for a block.
+    const std::string chunk = "800\r\n" + std::string(0x800, 'x') + "\r\n";
+    auto steady =
+        std::async(std::launch::async, drip, "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", chunk,
+                   Server::kPeerLimit + std::chrono::seconds(1));
+    EXPECT_EQ(head.get(), "");
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 2 * Server::kHeadLimit);
+    EXPECT_THAT(answerTo(small), AllOf(StartsWith("HTTP/1.1 408"), EndsWith("has not come in time\n")));
+    EXPECT_THAT(answerTo(of_api),
+                AllOf(StartsWith("HTTP/1.1 408"), HasSubstr(R"("code":"incomplete_body")")));
+    EXPECT_THAT(body.get(), EndsWith("POST /v1/cut 408"));
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, 2 * Server::kPeerLimit);
+    EXPECT_THAT(steady.get(), AllOf(StartsWith("HTTP/1.1 200"), EndsWith("xx")));
     EXPECT_THAT(answerTo(late), EndsWith("POST /a 408")) << "nothing has come for a while";
 }
 
@@ -516,6 +545,14 @@ TEST_F(ServerTest, TellsWhoDoesNotSendAllOfABody) {
         sent("POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\nx\n0\n\n", "127.0.0.3");
     ::shutdown(cut.get(), SHUT_WR);
     EXPECT_THAT(answerTo(cut), EndsWith("POST /b 400left "));
+    for (const std::string path : {"/d", "/api/v1/rules"}) {
+        const auto begun = std::chrono::steady_clock::now();
+        const Descriptor small = sent("POST " + path + " HTTP/1.1\r\nContent-Length: 9\r\n\r\n12");
+        ::shutdown(small.get(), SHUT_WR);
+        EXPECT_THAT(answerTo(small),
+                    AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("the request ends before its body does")));
+        EXPECT_LT(std::chrono::steady_clock::now() - begun, Server::kHeadLimit);
+    }
     EXPECT_THAT(answerTo(bare), EndsWith("POST /c 400"));
 }
 

@@ -169,6 +169,24 @@ TEST_F(SessionSetTest, FiresTimers) {
     EXPECT_TRUE(alarm.fired);
 }
 
+TEST_F(SessionSetTest, WakesSeldomWhereNothingIsDueSoonAndInTimeAllTheSame) {
+    LeavingAlarm far(set_), first(set_), second(set_), third(set_);
+    set_.arm(far, set_.now() + 600'000);
+    set_.arm(first, set_.now() + 100);
+    set_.serve();
+    ASSERT_TRUE(first.fired);
+    const Millis due = set_.now() + 100;
+    set_.arm(second, due);
+    set_.serve();
+    ASSERT_TRUE(second.fired);
+    EXPECT_LT(set_.now() - due, 3 * TimerWheel::kTick + set_.lag());
+    const unsigned before = set_.turn();
+    set_.arm(third, set_.now() + 1'300);
+    set_.serve();
+    ASSERT_TRUE(third.fired);
+    EXPECT_LT(set_.turn() - before, 9U);
+}
+
 TEST_F(SessionSetTest, ATransportAsksForWritabilityOnlyWhenItNeedsIt) {
     Recorder recorder;
     auto transport = SocketTransport::adopt(set_, ::dup(ends_[0]), recorder, 0, true);

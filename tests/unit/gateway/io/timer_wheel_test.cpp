@@ -35,6 +35,16 @@ TEST(TimerWheel, FiresAtTheDeadlineAndNeverBefore) {
     EXPECT_EQ(fired, 1);
 }
 
+TEST(TimerWheel, KnowsWhetherSomethingFiresBeforeATime) {
+    TimerWheel wheel(kNow);
+    Alarm soon([] {}), turns_away([] {});
+    wheel.arm(turns_away, kNow + 512 * TimerWheel::kTick + 300);  // in the slot of what is due in 300
+    EXPECT_FALSE(wheel.firesBefore(kNow + 1000));
+    wheel.arm(soon, kNow + 300);
+    EXPECT_FALSE(wheel.firesBefore(kNow + 300));
+    EXPECT_TRUE(wheel.firesBefore(kNow + 301));
+}
+
 TEST(TimerWheel, KeepsDeadlinesThatAreManyTurnsAway) {
     TimerWheel wheel(kNow);
     int fired = 0;

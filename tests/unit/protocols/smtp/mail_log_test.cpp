@@ -134,6 +134,28 @@ TEST(MailLog, LetsATransactionThatCameToNothingGiveWay) {
     EXPECT_EQ(facts.transactions.back().from, "21");
 }
 
+TEST(MailLog, CountsWhatCameToNothingWhileItHasAPlace) {
+    SessionFacts facts;
+    Kept sink;
+    MailLog log(facts, &sink, false);
+    const auto mail = [&](const std::string& from, bool idle) {
+        log.senderAccepted(from);
+        if (!idle) log.recipientAccepted("a@b.example");
+        log.close();
+    };
+    for (std::size_t number = 1; number < kMaxTransactionsKept; ++number)
+        mail("kept", false);
+    mail("idle", true);
+    EXPECT_EQ(facts.transaction_count, kMaxTransactionsKept);
+    mail("in its place", false);
+    EXPECT_EQ(facts.transaction_count, kMaxTransactionsKept);
+    EXPECT_EQ(facts.transactions.back().from, "in its place");
+    for (const bool idle : {true, false, true, true, false, true})
+        mail("further", idle);
+    EXPECT_EQ(facts.transaction_count, kMaxTransactionsKept + 2);
+    EXPECT_EQ(sink.numbers, (std::vector<std::uint32_t>{21, 22}));
+}
+
 TEST(MailLog, BoundsTheRecipientsInBytes) {
     SessionFacts facts;
     Kept sink;

@@ -36,6 +36,10 @@ class FleetFollowerTest : public testing::Test {
             EXPECT_EQ(why, "permission denied");
             ++unforgotten_;
         };
+        events.overruled = [this](const std::vector<Applied::Lost>& lost) {
+            for (const Applied::Lost& one : lost)
+                overruled_ = one.by + ": " + one.here + " | " + one.fleet;
+        };
         events.upkeep = [this](std::int64_t) {
             ++upkeep_;
             throw StoreError(StoreError::Kind::Locked, "another gateway is changing the rules");
@@ -92,7 +96,7 @@ class FleetFollowerTest : public testing::Test {
     const TemporaryFolder folder_;
     const std::string url_;
     const std::shared_ptr<FleetDatabase> database_ = std::make_shared<FleetDatabase>();
-    std::string why_;
+    std::string why_, overruled_;
     std::atomic<bool> exhausted_{false};
     std::atomic<int> locked_{0};  ///< so many times
     std::chrono::milliseconds patience_{60'000};
@@ -138,6 +142,17 @@ TEST_F(FleetFollowerTest, AnOutageIsToldOnceAndWhatWasMissedIsApplied) {
     await([&] { return found_ == 1 && follower_->status().version == 1; });
     EXPECT_EQ(lost_, 1);
     EXPECT_EQ(rules(), 1u);
+}
+
+TEST_F(FleetFollowerTest, WhatTheShellHadMadeAndIsLostIsTold) {
+    join();
+    Shell(folder_.file("rules.db"))
+        .run("INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.1/32', 'deny', 'shell')");
+    change(1);
+    start();
+    await([&] { return follower_->status().version == 1; });
+    follower_->stop();
+    EXPECT_EQ(overruled_, "bob@b: deny 192.0.2.1/32 shell | deny 192.0.2.1/32");
 }
 
 TEST_F(FleetFollowerTest, WhoIsFurtherBehindThanTheLogGetsTheRulesAsAWhole) {

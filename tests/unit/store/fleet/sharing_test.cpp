@@ -59,7 +59,8 @@ class SharingGateway {
         return pushToFleet(*here, fleet, {.gateway = name_, .who = "alice", .now = 1'000, .prefer = prefer});
     }
     /// As the follower does it.
-    std::vector<std::string> follow() {
+    std::vector<std::string> follow() { return apply().unreadable; }
+    Applied apply() {
         FakeFleet fleet(database_);
         const auto here = replica();
         return here->apply(fleet.changesSince(here->membership()->version));
@@ -250,6 +251,63 @@ TEST_F(FleetSharingTest, WhatTheShellDidToAFleetsRuleHoldsUntilTheFleetChangesIt
     b_.follow();
     EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 fleet's", "2 192.0.2.2 two"));
     EXPECT_EQ(b_.replica()->differences().changed, 0u);
+}
+
+TEST_F(FleetSharingTest, WhatIsLostSinceTheFleetHasChangedTheSameIsToldAndInTheTrail) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one"), denied("192.0.2.2/32", "two"),
+                                denied("192.0.2.3/32", "three"), denied("192.0.2.4/32", "four"),
+                                denied("192.0.2.5/32", "five")},
+                    "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.21' WHERE id = 1;"
+        "DELETE FROM access_rule WHERE id = 2;"
+        "UPDATE access_rule SET note = 'as there' WHERE id = 3;"
+        "UPDATE access_rule SET note = 'x' WHERE id = 4; UPDATE access_rule SET note = 'four' WHERE id = 4;"
+        "UPDATE access_rule SET note = 'stays' WHERE id = 5;"
+        "INSERT INTO access_rule(network, verdict, note) VALUES ('192.0.2.9', 'deny', 'shell')");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "uno"), denied("192.0.2.2/32", "due"),
+                                denied("192.0.2.3/32", "as there"), denied("192.0.2.4/32", "quattro")},
+                    "alice");
+    a_.rules()->put(std::vector{denied("192.0.2.9/32", "fleet's")}, "carol");
+    std::vector<std::string> lost;
+    for (const Applied::Lost& one : b_.apply().lost)
+        lost.push_back(fmt::format("{} {}: {} | {}", one.rule_id, one.by, one.here, one.fleet));
+    EXPECT_THAT(lost, ElementsAre("1 alice@a: deny 192.0.2.21 one | deny 192.0.2.1 uno",
+                                  "2 alice@a:  | deny 192.0.2.2 due",
+                                  "7 carol@a: deny 192.0.2.9 shell | deny 192.0.2.9 fleet's"))
+        << "both have made the same of the third, and nothing of the fourth";
+    std::vector<std::string> trail;
+    for (const RuleStore::AuditEntry& entry : b_.alone()->history(mailgate::network("192.0.2.21/32")))
+        trail.push_back(fmt::format("{} {} | {}", entry.who, entry.before, entry.after));
+    EXPECT_THAT(trail, ElementsAre(HasSubstr("deny 192.0.2.1 one | deny 192.0.2.21 one"),
+                                   "alice@a deny 192.0.2.21 one | deny 192.0.2.1 one"));
+    const auto removed = b_.alone()->history(mailgate::network("192.0.2.2/32"));
+    ASSERT_EQ(removed.size(), 4u);
+    EXPECT_EQ(removed[2].before + removed[2].after, "deny 192.0.2.2 two") << "it is there again";
+    EXPECT_EQ(removed[3].before, removed[2].after);
+    // By its number it may be taken back, for all then: once the fleet's change is.
+    EXPECT_EQ(b_.rules()->undo(removed[3].change, "bob").kind, RuleStore::UndoResult::Kind::Done);
+    EXPECT_EQ(b_.rules()->undo(removed[2].change, "bob").kind, RuleStore::UndoResult::Kind::Done);
+    a_.follow();
+    EXPECT_EQ(database_->rules.at(1).network, "192.0.2.21");
+    EXPECT_EQ(database_->rules.count(2), 0u);
+    EXPECT_THAT(a_.lines(), testing::Not(testing::Contains(HasSubstr("192.0.2.1 "))));
+    EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetSharingTest, WhatIsLostByTheRulesAsAWholeIsTold) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run("UPDATE access_rule SET note = 'by hand'");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "fleet's")}, "alice");
+    database_->state.log_from = database_->state.version;
+    FakeFleet fleet(database_);
+    const auto lost =
+        bringUp(*b_.replica(), b_.replica()->membership().value(), fleet.state(), fleet).applied.lost;
+    ASSERT_EQ(lost.size(), 1u);
+    EXPECT_EQ(lost[0].here, "deny 192.0.2.1 by hand");
+    EXPECT_EQ(b_.alone()->history({}).size(), 3u) << "it is in the trail as it is";
 }
 
 TEST_F(FleetSharingTest, AFleetsRuleThatMadeRoomForAnotherIsMissedHere) {
@@ -498,7 +556,12 @@ TEST_F(FleetSharingTest, ARuleThatHasExpiredIsNoConflict) {
 TEST_F(FleetSharingTest, ARuleThatCannotBeReadIsNotGivenToTheFleet) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
     Shell(a_.file()).run("UPDATE access_rule SET network = 'garbage'");
-    EXPECT_THROW(a_.push(Prefer::Here), StoreError);
+    try {
+        a_.push(Prefer::Here);
+        ADD_FAILURE() << "it is given";
+    } catch (const StoreError& error) {
+        EXPECT_THAT(error.what(), HasSubstr("--prefer fleet"));
+    }
     EXPECT_EQ(database_->rules.at(1).network, "192.0.2.1");
     EXPECT_TRUE(a_.push(Prefer::Fleet).pushed);
     EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one"));
@@ -544,11 +607,11 @@ TEST_F(FleetSharingTest, ComparingFindsWhatTheLogOfChangesDoesNotTell) {
                     "alice");
     a_.rules()->defineSet("feed", {"from the feed", std::nullopt}, "alice");
     FakeFleet fleet(database_);
-    EXPECT_TRUE(verifyRules(*a_.replica(), fleet).agrees());
+    EXPECT_TRUE(verifyRules(*a_.replica(), fleet, 1'000).agrees());
     AccessRule own = denied("192.0.2.9/32", "mine");
     own.set = "here";
     b_.alone()->put(std::vector{own}, "alice");
-    const Comparison brought_up = verifyRules(*b_.replica(), fleet);
+    const Comparison brought_up = verifyRules(*b_.replica(), fleet, 1'000);
     EXPECT_TRUE(brought_up.agrees()) << "it was behind, which is no difference";
     EXPECT_EQ(brought_up.version, database_->state.version);
     EXPECT_EQ(brought_up.same, 3u);
@@ -558,7 +621,7 @@ TEST_F(FleetSharingTest, ComparingFindsWhatTheLogOfChangesDoesNotTell) {
     database_->rules.erase(2);
     database_->sets.clear();
     Shell(b_.file()).run("DELETE FROM access_rule WHERE note = 'three'");
-    const Comparison found = verifyRules(*b_.replica(), fleet);
+    const Comparison found = verifyRules(*b_.replica(), fleet, 1'000);
     EXPECT_FALSE(found.agrees());
     ASSERT_EQ(found.rules.size(), 3u);
     EXPECT_EQ(found.rules[0].here->note, "one");
@@ -570,6 +633,40 @@ TEST_F(FleetSharingTest, ComparingFindsWhatTheLogOfChangesDoesNotTell) {
     ASSERT_EQ(found.sets.size(), 1u);
     EXPECT_EQ(found.sets[0].here->name, "feed");
     EXPECT_EQ(found.same, 0u);
+}
+
+TEST_F(FleetSharingTest, WhatOneSideAloneHasAndHasExpiredIsNoDifference) {
+    AccessRule expired = denied("192.0.2.1/32");
+    expired.expires_at = 900;
+    a_.rules()->put(std::vector{expired}, "alice");
+    Shell(a_.file()).run(
+        "DELETE FROM access_rule;"
+        "INSERT INTO access_rule(network, verdict, expires_at) VALUES ('192.0.2.2', 'deny', 900)");
+    EXPECT_EQ(a_.replica()->differences().added, 0u) << "pushing would do nothing";
+    FakeFleet fleet(database_);
+    EXPECT_TRUE(verifyRules(*a_.replica(), fleet, 1'000).agrees());
+    EXPECT_EQ(verifyRules(*a_.replica(), fleet, 800).rules.size(), 2u);
+}
+
+TEST_F(FleetSharingTest, APreviewHoldsUpNobody) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(b_.file()).run("INSERT INTO access_rule(network, verdict) VALUES ('192.0.2.2', 'deny')");
+    const auto previewed = [&](const auto& work) {
+        FakeFleet fleet(database_);
+        // Who has the lock would keep this one waiting.
+        database_->before_everything = [&] {
+            EXPECT_EQ(database_->locks, 0);
+            a_.rules()->put(std::vector{denied("192.0.2.3/32", "meanwhile")}, "alice");
+            database_->locks = 0;
+        };
+        database_->locks = 0;
+        const auto replica = b_.replica();
+        return work(*replica, fleet, JoinRequest{.gateway = "b", .who = "bob", .now = 1'000, .preview = true})
+            .plan.uploads.size();
+    };
+    EXPECT_EQ(previewed(pushToFleet), 1u);
+    EXPECT_EQ(previewed(joinFleet), 1u);
+    EXPECT_EQ(database_->locks, 0);
 }
 
 TEST_F(FleetSharingTest, WhatOthersHaveForgottenIsForgottenByPushing) {
@@ -842,7 +939,7 @@ class Pushed {
         EXPECT_THAT(here, IsSupersetOf(fleet));
         const auto differences = replica_.differences();
         EXPECT_EQ(differences.changed, 0u);
-        EXPECT_EQ(differences.added, here.size() - fleet.size()) << "which have expired";
+        EXPECT_EQ(differences.added, 0u) << "what is its own has expired";
         for (const SharedRule& rule : fleet_)
             EXPECT_TRUE(isIn(fleet, rule) ||
                         (prefer == Prefer::Here && isShown(outcome.plan.conflicts, rule)) ||
@@ -1005,7 +1102,7 @@ TEST_F(FleetJoin, ARuleThatTheDatabaseCannotHaveIsNamed) {
         b_.join(Prefer::Here);
         ADD_FAILURE() << "it is taken";
     } catch (const StoreError& error) {
-        EXPECT_THAT(error.what(), HasSubstr("for 192.0.2.2 has a note"));
+        EXPECT_THAT(error.what(), HasSubstr("for \"192.0.2.2\" has a note"));
     }
     EXPECT_TRUE(b_.join(Prefer::Fleet).joined);
 }
@@ -1057,14 +1154,16 @@ TEST(RequireReadable, NamesTheRuleThatTheDatabaseCannotHave) {
     for (const std::string& note : {std::string("a\xFF"), std::string("a\0b", 3)}) {
         rule.note = note;
         try {
-            requireReadable({rule});
+            requireReadable({rule}, {.joining = true});
             ADD_FAILURE() << "it is taken";
         } catch (const StoreError& error) {
-            EXPECT_THAT(error.what(), HasSubstr("rule 7 for 192.0.2.7 has a note"));
+            EXPECT_THAT(error.what(), HasSubstr("rule 7 for \"192.0.2.7\" has a note"));
+            EXPECT_THAT(error.what(), Not(HasSubstr("--prefer"))) << "which would say the same again";
+            EXPECT_THAT(error.what(), HasSubstr("DELETE FROM access_rule WHERE id = 7"));
         }
     }
     rule.note = "Tr\xC3\xA4ume";
-    EXPECT_NO_THROW(requireReadable({rule}));
+    EXPECT_NO_THROW(requireReadable({rule}, {}));
 }
 
 TEST(WholeChange, LeavesWhatTheGatewayHasForItself) {

@@ -229,9 +229,8 @@ TEST(Import, LongNotesAreRefused) {
 }
 
 TEST(Import, WhatCannotBeToldIsRefused) {
-    for (const char* line :
-         {"203.0.113.7 partner one", "203.0.113.7 \t2026-11-25 23:06:13 + 3600 = 2026-11-26 00:06:13",
-          "192.0.2.0/24 be_internal", "192.0.2.0/24 1"}) {
+    for (const char* line : {"203.0.113.7 partner one", "203.0.113.7 2026-11-25", "192.0.2.0/24 be_internal",
+                             "192.0.2.0/24 1"}) {
         SCOPED_TRACE(line);
         const auto result = parseRules(std::string("192.0.2.1\n") + line + "\n", options(Verdict::Deny));
         EXPECT_THAT(errorsOf(result), HasSubstr("2: the meaning of "));

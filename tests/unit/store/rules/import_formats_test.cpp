@@ -44,6 +44,16 @@ TEST(ImportFormatsTest, ALineThatMayMeanAnythingIsAnError) {
     EXPECT_EQ(error->line, 2u);
 }
 
+TEST(ImportFormatsTest, TimesOfBansAreNoNotes) {
+    for (const char* line : {"203.0.113.31 \t2026-11-27 18:00:00 + 600 = 2026-11-27 18:10:00",
+                             "2001:db8::7 \t2026-11-27 18:00:00 + -1 = 9999-12-31 00:00:00"}) {
+        const auto found = recognized({line});
+        const auto* error = std::get_if<ImportError>(&found);
+        ASSERT_NE(error, nullptr) << line;
+        EXPECT_NE(error->message.find("leave out fail2ban-client's --with-time"), std::string::npos) << line;
+    }
+}
+
 TEST(ImportFormatsTest, VerdictsHaveManyWords) {
     for (const char* word : {"allow", "Permit", "ACCEPT", "ok", "pass"})
         EXPECT_EQ(verdictOf(word), Verdict::Allow) << word;

@@ -64,6 +64,10 @@ TEST_F(DatabaseTest, AUrlNamesAPath) {
 
 TEST_F(DatabaseTest, PlacesThatCannotHoldOne) {
     EXPECT_THAT(failureToOpen(Kind::Open, folder_.file("missing/some.db")), HasSubstr("does not exist"));
+    const std::string link = folder_.file("link.db");
+    std::filesystem::create_symlink("missing/some.db", link);
+    EXPECT_THAT(failureToOpen(Kind::Open, link),
+                HasSubstr("is a link to " + folder_.file("missing/some.db") + ": the folder"));
     EXPECT_THAT(failureToOpen(Kind::Open, folder_.path().string()), HasSubstr("is not a file"));
     const std::string pipe = folder_.file("pipe");
     ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file  Whose turn it is to do what takes long, of which there are few at a time. Internal to gateway/api/.
+#pragma once
+
+#include "gateway/api/request.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace mailgate::api {
+
+/// Turns at one kind of work, of an account one at a time. Others wait, in the order in which they come but an account's second request behind
+/// the first ones, and few of them: whoever waits has a thread that others need. Any thread.
+class Turns {
+  public:
+    struct Limits {
+        std::size_t most, most_of_viewers;  ///< at once: what viewers leave is kept for who may change rules
+        std::size_t most_waiting;           ///< of viewers, and of others
+        std::chrono::milliseconds patience;
+    };
+    explicit Turns(const Limits& limits) : limits_(limits) {}
+
+    /// Held by whose turn it is. Null: it did not come, or an account's second request had a place that another account wanted.
+    using Turn = std::shared_ptr<void>;
+    Turn enter(const Principal& who);
+
+  private:
+    enum class State : std::uint8_t { Waits, HasTurn, SentAway };
+    struct One {
+        std::string account;
+        bool is_viewer;
+        State state = State::Waits;
+    };
+
+    bool hasTurn(const std::string& account) const;
+    bool fits(const One& one) const;
+    /// Its account has a turn, or waits for one in front of it.
+    bool isSecond(const One& one) const;
+    void give();
+    bool mayWait(const One& newcomer);
+
+    const Limits limits_;
+    std::mutex mutex_;  ///< of what follows
+    std::condition_variable changed_;
+    std::list<One> all_;  ///< who is next in front
+};
+
+/// The kinds of work, each with turns of its own, so that who does what takes seconds keeps nobody from what takes less. All together are
+/// fewer than the threads that serve requests.
+struct AllTurns {
+    explicit AllTurns(std::chrono::milliseconds patience)
+        : brief({.most = 2, .most_of_viewers = 1, .most_waiting = 3, .patience = patience}),
+          lengthy({.most = 3, .most_of_viewers = 2, .most_waiting = 2, .patience = patience}),
+          fleet({.most = 1, .most_of_viewers = 1, .most_waiting = 1, .patience = patience}) {}
+
+    Turns brief;    ///< reads all rules, or a trail of changes, once
+    Turns lengthy;  ///< compares rules with each other, or searches the journal
+    Turns fleet;    ///< asks the fleet's database, to which the gateways bring their journals, for sessions
+    /// Waits for the fleet's database, which may hold a change up.
+    Turns changes{{.most = 2, .most_of_viewers = 0, .most_waiting = 3, .patience = std::chrono::seconds(1)}};
+};
+
+}  // namespace mailgate::api
