@@ -219,7 +219,9 @@ Response Api::ready(const Request& request) {
 }
 
 Response Api::status(const Request&) {
-    return jsonResponse(toJson(control_.status()));
+    Status status = control_.status();
+    status.config_change = control_.configChange();
+    return jsonResponse(toJson(status));
 }
 
 Response Api::sessions(const Request& request) {

@@ -80,7 +80,7 @@ struct TicketKeysStatus {
 struct Status {
     std::string name, version;
     std::string config_file, store;  ///< what it was started with; the file's absolute path
-    std::optional<config::SourceChange> config_change;  ///< what is in force is not what its files say
+    std::optional<config::SourceChange> config_change;  ///< for whoever asks configChange() too
     std::int64_t pid = 0, started_ms = 0;
     bool draining = false;
     std::uint64_t live = 0, max_sessions = 0;
@@ -142,6 +142,9 @@ class Control {
   public:
     virtual ~Control() = default;
     virtual Status status() = 0;
+    /// Reads the files, for as long as their disk takes: not for what balancers and monitors ask all the time. Nothing: they
+    /// say what is in force.
+    virtual std::optional<config::SourceChange> configChange() = 0;
     virtual std::vector<LiveSession> sessions() = 0;
     /// The newest of each worker, `most` of them, in any order; how many there are counts all.
     virtual LiveSessions newestSessions(std::size_t most) = 0;

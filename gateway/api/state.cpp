@@ -124,6 +124,7 @@ Array arrayOf(const std::vector<Item>& items, ToObject to_object) {
 Response status(const Call& call) {
     QueryValues(call.request).rejectOthers();
     admin::Status status = call.parts.control.status();
+    status.config_change = call.parts.control.configChange();
     if (!call.isToldOfErrors()) {
         std::vector<std::string*> errors{&status.fleet.failure, &status.fleet_journal.failure,
                                          &status.journal_failure};

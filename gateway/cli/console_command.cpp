@@ -18,6 +18,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <functional>
@@ -186,8 +187,12 @@ void ConsoleCommand::addToken() {
     if (const auto account = store->account(token.account); account && account->role < token.role)
         fmt::print(stderr, "note: {} is a {}: the token may do no more than that\n", account->name,
                    toString(account->role));
+    // Who reads may be gone, which must not end this before the token that nobody has is removed.
+    ::signal(SIGPIPE, SIG_IGN);
     fmt::print("{}\n", secret);
-    if (std::fflush(stdout) != 0) store->removeToken(token.name);  // nobody has it
+    if (std::fflush(stdout) == 0) return;
+    store->removeToken(token.name);
+    fail("the token could not be written, and was removed again");
 }
 
 void ConsoleCommand::removeToken() {

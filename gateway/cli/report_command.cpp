@@ -110,10 +110,10 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     }
     const std::string since_text = timeText(since, arguments.view.zone());
     if (report.sessions() == 0) {
-        fmt::print("since {} no session would have been refused\n", since_text);
+        fmt::print("# since {} no session would have been refused\n", since_text);
         if (std::none_of(config.listeners.begin(), config.listeners.end(), isMonitored))
             fmt::print(
-                "no listener has mode = \"monitor\": whom they refuse is in mailgate sessions --refused\n");
+                "# no listener has mode = \"monitor\": whom they refuse is in mailgate sessions --refused\n");
         return;
     }
     const std::string head =

@@ -176,8 +176,9 @@ std::string changedConfig(const Object& status, const Times& times) {
     const std::string file = word(*change, "file"), failure = textOf(*change, "failure");
     if (!failure.empty())
         return fmt::format(
-            "{} {}, and that is not loaded: what is in force was read before (mailgate reload).\n", file,
-            escaped(failure));
+            "{} {}, and that is not loaded: what is in force was read before, and a reload goes by what is "
+            "there now.\n",
+            file, escaped(failure));
     return fmt::format("{} was changed at {} and is not loaded: mailgate reload.\n", file,
                        times.text(textOf(*change, "at")));
 }

@@ -354,6 +354,7 @@ api::Response edit(const Question& question, const PageRequest& request) {
     const auto rehearse = [&] {
         Object::Ptr rehearsal(new Object(*body));
         rehearsal->set("dry_run", true);
+        if (isSet(request.form, "force")) rehearsal->set("force", true);
         return question.answerTo(
             {.method = "PATCH", .path = {"rules", id}, .body = rehearsal, .if_match = rule.etag});
     };

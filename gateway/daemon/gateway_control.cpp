@@ -87,9 +87,6 @@ admin::Status GatewayControl::status() {
     status.version = MAILGATE_VERSION;
     // As they are from here: who asks may be in another folder.
     status.config_file = absolutePath(generation->config.file);
-    // Looked for now: who has just moved a file, and asks, is not to hear that nothing has changed.
-    status.config_change = generation->config.sources.change();
-    if (status.config_change) status.config_change->file = absolutePath(status.config_change->file);
     const std::string& store = generation->config.store_url;
     const std::size_t path = store.find(':') + 1;
     status.store = store.substr(0, path) + absolutePath(store.substr(path));
@@ -186,6 +183,13 @@ admin::Status GatewayControl::status() {
     for (const auto& worker : parts_.workers)
         status.worker_lag_seconds.push_back(static_cast<double>(worker->lag()) / 1000);
     return status;
+}
+
+/// Looked for now: who has just moved a file, and asks, is not to hear that nothing has changed.
+std::optional<config::SourceChange> GatewayControl::configChange() {
+    auto change = parts_.reloader.current()->config.sources.change();
+    if (change) change->file = absolutePath(change->file);
+    return change;
 }
 
 std::vector<admin::TlsFilesStatus> GatewayControl::tlsFiles(const Generation& generation) const {

@@ -242,6 +242,7 @@ void Server::watch() {
         [[maybe_unused]] const int ignored = ::eventfd_read(wake_fd_, &wakes);
         try {
             takeEnding();
+            bool is_asked = false;
             for (int i = 0; i < count; ++i) {
                 const epoll_event& event = events[static_cast<std::size_t>(i)];
                 const int fd = event.data.fd;
@@ -252,8 +253,10 @@ void Server::watch() {
                 else if (ending != ending_by_descriptor_.end())
                     throwAway(ending->second);
                 else if (fd == descriptorOf(socket_))
-                    accept();
+                    is_asked = true;
             }
+            // Last: it may close some of these, and give their numbers to others.
+            if (is_asked) accept();
         } catch (const std::exception& error) {
             Poco::ErrorHandler::handle(error);
         }

@@ -149,7 +149,7 @@ void SessionSet::tickEvery(Millis period) noexcept {
     const itimerspec periodic{time, time};
     ::timerfd_settime(timer_fd_, 0, &periodic, nullptr);
     period_ = period;
-    next_tick_ = now_ + period;
+    next_tick_ = monotonicMillis() + period;  // as the kernel counts: the batch may have begun a while ago
 }
 
 void SessionSet::arm(Timer& timer, Millis deadline) noexcept {

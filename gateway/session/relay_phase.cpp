@@ -339,7 +339,9 @@ bool RelayPhase::mayReply() const noexcept {
 void RelayPhase::reply(Refusal refusal) {
     if (!mayReply()) return;
     const std::string words = context_.refusalFor(refusal);
-    filter_->finish(words);
+    // A client that says nothing more has given its mail up, which nobody refused.
+    const bool gave_up = refusal == Refusal::Idle && filter_->noReplyPending();
+    filter_->finish(gave_up ? std::string_view() : words);
     // A client that is gone, or no memory for what it leaves of the line: it ends all the same.
     (void)relay().reply(Side::Client, words);
 }

@@ -74,8 +74,11 @@ std::optional<std::string> maskedLiteral(std::string_view helo) {
 }  // namespace
 
 std::string maskedHelo(std::string_view helo, std::string_view client, std::string_view masked_client) {
-    const auto literal = maskedLiteral(helo);
-    return literal ? *literal : withReplaced(helo, client, masked_client);
+    // What the client has put behind a blank is of its HELO too.
+    const std::size_t end = std::min(helo.find(' '), helo.size());
+    const std::string rest = withReplaced(helo.substr(end), client, masked_client);
+    const auto literal = maskedLiteral(helo.substr(0, end));
+    return (literal ? *literal : withReplaced(helo.substr(0, end), client, masked_client)) + rest;
 }
 
 std::string maskedMailAddress(std::string_view address) {

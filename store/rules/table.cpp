@@ -338,7 +338,8 @@ std::map<std::string, std::size_t> AccessTable::unknownListeners(UnixSeconds now
     for (std::uint32_t rule = 0; rule < data_->changes->size(); ++rule)
         count(nodeIn(*data_->changes, rule));
     for (std::uint32_t rule = 0; rule < data_->base->size(); ++rule)
-        if (data_->counts(rule)) count(nodeIn(*data_->base, rule));
+        if (data_->isUnknown(nodeIn(*data_->base, rule).listener) && data_->counts(rule))
+            count(nodeIn(*data_->base, rule));
     return in_force;
 }
 

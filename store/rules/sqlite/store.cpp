@@ -262,9 +262,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::int64_t dataVersion() { return database().number("PRAGMA data_version"); }
     bool fileReplaced() const { return identityOf(path_) != identity_; }
     bool fileWritten() const { return lastWritten(path_) != written_; }
-    FileState fileState() const {
-        return {identityOf(path_), lastWritten(path_), lastWritten(path_ + "-wal")};
-    }
+    FileState fileState() const { return {identityOf(path_), lastWritten(path_), lastWritten(log_path_)}; }
     bool sleepUntil(steady_clock::time_point time);
     void noteDamage(const StoreError& error);
     std::optional<News> lookCarefully();
@@ -301,6 +299,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::int64_t trimmedTo() { return database().number("SELECT trimmed_to FROM access_meta"); }
 
     const std::string path_;
+    std::string log_path_;
     const Options options_;
     std::unique_ptr<Database> database_;  ///< none while the file is missing or bad
     std::future<void>
@@ -335,6 +334,8 @@ void SqliteRuleStore::open(Use use) {
     const auto options = optionsFor(use, options_.lock_timeout);
     auto database =
         reads(use) ? sqlite::openToRead(path_, options) : std::make_unique<Database>(path_, options);
+    // Beside what a link leads to.
+    log_path_ = ::sqlite3_filename_wal(::sqlite3_db_filename(database->handle(), "main"));
     held_.hold(path_);
     identity_ = identityOf(path_);
     written_ = lastWritten(path_);

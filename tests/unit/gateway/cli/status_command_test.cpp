@@ -96,7 +96,7 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
     EXPECT_THAT(
         run({"status"}).output,
         HasSubstr("\n/etc/mailgate/conf.d/a.toml cannot be read: Permission denied, and that is not loaded: "
-                  "what is in force was read before (mailgate reload).\n"));
+                  "what is in force was read before, and a reload goes by what is there now.\n"));
 }
 
 TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {

@@ -55,6 +55,7 @@ TEST(JournalMask, LeavesOfAnAddressLiteralTheNetwork) {
     const auto mask = [](std::string_view helo) { return maskedHelo(helo, "192.0.2.1", "192.0.2.0/24"); };
     EXPECT_EQ(mask("[192.0.2.1]"), "[192.0.2.0/24]");
     EXPECT_EQ(mask("[10.1.2.3]"), "[10.1.2.0/24]") << "behind NAT";
+    EXPECT_EQ(mask("[10.1.2.3] of 192.0.2.1"), "[10.1.2.0/24] of 192.0.2.0/24");
     EXPECT_EQ(mask("[IPv6:2001:DB8:0:0::1]"), "[IPv6:2001:db8::/48]");
     EXPECT_EQ(mask("192.0.2.1.dynamic.example"), "192.0.2.0/24.dynamic.example");
     for (const char* other : {"mail.example.org", "[]", "[", "", "[mail.example.org]"})
