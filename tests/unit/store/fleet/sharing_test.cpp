@@ -486,6 +486,44 @@ TEST_F(FleetSharingTest, ARuleWhoseNumberCannotBeIsLeftOutLikewise) {
     EXPECT_EQ(database_->rules.size(), 2u);
 }
 
+TEST_F(FleetSharingTest, NumbersThatNoCommandGivesDoNotComeToTheFleet) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run(
+        "INSERT INTO access_rule(id, network, verdict, note) VALUES (9007199254740900, '192.0.2.2', 'deny', "
+        "'big'), (9223372036854775807, '192.0.2.3', 'deny', 'biggest'), (0, '192.0.2.4', 'deny', 'zero'),"
+        " (-5, '192.0.2.5', 'deny', 'less')");
+    a_.rules()->put(std::vector{denied("192.0.2.6/32", "two")}, "alice");
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "2 192.0.2.5 less", "3 192.0.2.4 zero",
+                                        "4 192.0.2.2 big", "5 192.0.2.3 biggest", "6 192.0.2.6 two"));
+    EXPECT_EQ(database_->state.next_id, 7);
+    EXPECT_TRUE(a_.push().pushed);
+    b_.follow();
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+    EXPECT_EQ(b_.lines().size(), 6u);
+    EXPECT_NO_THROW(a_.alone()->checkTrail());
+}
+
+TEST_F(FleetSharingTest, AFleetThatWasCountedBackIsFollowed) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    database_->state.next_id = (std::int64_t{1} << 53) - 1;
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "last")}, "alice");
+    b_.follow();
+    a_.rules()->remove(std::vector{(std::int64_t{1} << 53) - 1}, "alice");
+    database_->state.next_id = 2;
+    b_.rules()->put(std::vector{denied("192.0.2.3/32", "two")}, "bob");
+    a_.rules()->put(std::vector{denied("192.0.2.4/32", "three")}, "alice");
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "2 192.0.2.3 two", "3 192.0.2.4 three"));
+}
+
+TEST_F(FleetSharingTest, ARuleWithTheNumberZeroIsHere) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("UPDATE access_rule SET id = 0");
+    EXPECT_TRUE(a_.push(Prefer::Here).pushed);
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one"));
+    EXPECT_EQ(a_.lines(), b_.lines());
+}
+
 // ---- pushing
 
 TEST_F(FleetSharingTest, WhatAGatewayAloneHasIsGivenToTheFleet) {
@@ -1094,6 +1132,17 @@ TEST_F(FleetJoin, OrTheGateways) {
     EXPECT_EQ(a_.lines(), b_.lines());
     EXPECT_EQ(a_.alone()->history({}).back().who, "alice@b");
     EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetJoin, NumbersThatNoCommandGivesAreLeftBehind) {
+    Shell(b_.file()).run(
+        "INSERT INTO access_rule(id, network, verdict, note) VALUES (9007199254740993, '192.0.2.5', 'deny', "
+        "'big'), (-1, '192.0.2.6', 'deny', 'less'), (0, '192.0.2.7', 'deny', 'zero')");
+    EXPECT_TRUE(b_.join(Prefer::Fleet).joined);
+    b_.rules()->put(std::vector{denied("192.0.2.8/32", "next")}, "bob");
+    EXPECT_EQ(database_->state.next_id, 9);
+    a_.follow();
+    EXPECT_EQ(a_.lines(), b_.lines());
 }
 
 TEST_F(FleetJoin, ARuleThatTheDatabaseCannotHaveIsNamed) {
