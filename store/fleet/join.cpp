@@ -272,6 +272,18 @@ void changeBoth(Replica& replica, FleetStore& fleet, const std::function<void(co
     }
 }
 
+/// Whether the file comes to be as the fleet's rules are, whatever is changed meanwhile.
+static bool follows(Replica& replica, FleetStore& fleet) {
+    const auto membership = replica.membership();
+    try {
+        requireMember(membership, fleet.state(), fleet);
+        return true;
+    } catch (const StoreError& error) {
+        if (error.kind() != StoreError::Kind::Other) throw;
+        return false;
+    }
+}
+
 JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
     JoinOutcome outcome;
     const auto plan = [&](const SharedChanges& here, const SharedChanges& there) {
@@ -279,7 +291,13 @@ JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& re
         requireAllReadable(outcome.plan, request.prefer);
     };
     if (request.preview) {
-        plan(replica.everythingHere(), fleet.everything());
+        SharedChanges here = replica.everythingHere();
+        SharedChanges there;
+        if (follows(replica, fleet))
+            there = readTogether(replica, fleet, [&] { here = replica.everythingHere(); });
+        else
+            there = fleet.everything();
+        plan(here, there);
         return outcome;
     }
     changeBoth(replica, fleet, [&](const FleetState& state) {

@@ -707,6 +707,18 @@ TEST_F(FleetSharingTest, APreviewHoldsUpNobody) {
     EXPECT_EQ(database_->locks, 0);
 }
 
+TEST_F(FleetSharingTest, WhatIsChangedWhileAMembersJoinIsPreviewedIsNoConflict) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    database_->before_everything = [&] {
+        a_.rules()->put(std::vector{denied("192.0.2.1/32", "uno")}, "alice");
+    };
+    FakeFleet fleet(database_);
+    const auto plan =
+        joinFleet(*b_.replica(), fleet, {.gateway = "b", .who = "bob", .now = 1'000, .preview = true}).plan;
+    EXPECT_EQ(plan.same.size(), 1u);
+    EXPECT_EQ(plan.conflicts.size() + plan.uploads.size() + plan.downloads.size(), 0u);
+}
+
 TEST_F(FleetSharingTest, WhatOthersHaveForgottenIsForgottenByPushing) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
     Shell(a_.file()).run("DELETE FROM access_rule WHERE id = 1");
