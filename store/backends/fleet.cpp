@@ -7,7 +7,7 @@
 #include "store/fleet/postgres/journal_reader.h"
 #include "store/fleet/postgres/journal_writer.h"
 #include "store/fleet/postgres/store.h"
-#include "store/fleet/sharing.h"
+#include "store/fleet/shipping.h"
 #include "store/rules/sqlite/store.h"
 #include "store/sqlite/database.h"
 
@@ -50,12 +50,13 @@ FleetUrl describeFleetUrl(const std::string& url) {
 }
 
 std::unique_ptr<RuleStore> openSharedRules(const std::string& url, const std::string& fleet_url,
-                                           const std::string& gateway, const RuleStore::Options& options) {
+                                           const std::string& gateway, const RuleStore::Options& options,
+                                           const FleetSharing::Overruled& overruled) {
     if (fleet_url.empty()) return openRules(url, options);
     // Whoever makes the change waits: without a database it is refused within a second.
     constexpr FleetStore::Patience kPatience{.connect = std::chrono::milliseconds(800)};
     RuleStore::Options shared = options;
-    shared.sharing = std::make_shared<FleetSharing>(openFleet(fleet_url, kPatience), gateway);
+    shared.sharing = std::make_shared<FleetSharing>(openFleet(fleet_url, kPatience), gateway, overruled);
     return openRules(url, shared);
 }
 

@@ -5,6 +5,7 @@
 #include "store/fleet/fleet.h"
 #include "store/fleet/journal.h"
 #include "store/fleet/shared_journal.h"
+#include "store/fleet/sharing.h"
 #include "store/rules/store.h"
 
 #include <memory>
@@ -43,10 +44,11 @@ struct FleetUrl {
 /// Throws StoreError(BadInput), without a word of the URL.
 FleetUrl describeFleetUrl(const std::string& url);
 
-/// As openRules(), and where `fleet_url` is not empty each change goes to that fleet, in the name of `gateway`.
+/// As openRules(), and where `fleet_url` is not empty each change goes to that fleet, in the name of `gateway`. `overruled` is told
+/// what was lost by what the fleet had changed before.
 std::unique_ptr<RuleStore> openSharedRules(const std::string& url, const std::string& fleet_url,
-                                           const std::string& gateway,
-                                           const RuleStore::Options& options = {});
+                                           const std::string& gateway, const RuleStore::Options& options = {},
+                                           const FleetSharing::Overruled& overruled = {});
 
 /// The rules at `url` as a part of a fleet.
 std::unique_ptr<Replica> openReplica(const std::string& url, const RuleStore::Options& options);

@@ -366,7 +366,9 @@ class Losses {
             const std::string here = trailLine(one.here), fleet = trailLine(one.fleet);
             if (here == fleet) continue;
             const SharedEntry& first = *first_.at(one.fleet.id);
-            lost_.push_back({one.here.id, first.who, here, fleet});
+            const bool was_over =
+                one.here.expires_at && *one.here.expires_at <= database.number("SELECT unixepoch()");
+            if (!was_over) lost_.push_back({one.here.id, first.who, here, fleet});
             enter(first, one.here.id, here, "");
         }
         writeEntries(database, entries_);

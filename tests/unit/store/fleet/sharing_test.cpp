@@ -42,9 +42,9 @@ class SharingGateway {
           database_(std::move(database)),
           url_("sqlite:" + folder_.file("rules.db")) {}
 
-    std::unique_ptr<RuleStore> rules() {
-        return openRules(
-            url_, {.sharing = std::make_shared<FleetSharing>(std::make_unique<FakeFleet>(database_), name_)});
+    std::unique_ptr<RuleStore> rules(const FleetSharing::Overruled& overruled = {}) {
+        return openRules(url_, {.sharing = std::make_shared<FleetSharing>(
+                                    std::make_unique<FakeFleet>(database_), name_, overruled)});
     }
     std::unique_ptr<RuleStore> alone() { return openRules(url_); }
     std::unique_ptr<Replica> replica() { return openReplica(url_, {}); }
@@ -294,6 +294,21 @@ TEST_F(FleetSharingTest, WhatIsLostSinceTheFleetHasChangedTheSameIsToldAndInTheT
     EXPECT_EQ(database_->rules.count(2), 0u);
     EXPECT_THAT(a_.lines(), testing::Not(testing::Contains(HasSubstr("192.0.2.1 "))));
     EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetSharingTest, WhatAChangeMeetsAndIsLostIsToldToWhoMakesIt) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.21' WHERE id = 1;"
+        "INSERT INTO access_rule(network, verdict, expires_at) VALUES ('192.0.2.9', 'deny', 1)");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "uno"), denied("192.0.2.9/32")}, "alice");
+    std::vector<std::string> told;
+    b_.rules([&](const std::vector<Applied::Lost>& lost) {
+          for (const Applied::Lost& one : lost)
+              told.push_back(one.here);
+      })->put(std::vector{denied("192.0.2.2/32", "two")}, "bob");
+    EXPECT_THAT(told, ElementsAre("deny 192.0.2.21 one")) << "and nothing of what had expired";
 }
 
 TEST_F(FleetSharingTest, WhatIsLostByTheRulesAsAWholeIsTold) {
