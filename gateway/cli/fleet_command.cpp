@@ -170,6 +170,7 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview, boo
     const auto fleet = store::openFleet(config.fleet.url);
     const auto rules = replicaOf(config);
     const store::JoinRequest request = requestOf(config, prefer, preview);
+    store::requireOnlyGateway(config.store_url, config.fleet.url, config.name);
     const auto outcome = store::joinFleet(*rules, *fleet, request);
     if (outcome.joined) fleet->release(config.name);
     if (json)

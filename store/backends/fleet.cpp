@@ -35,6 +35,11 @@ std::string lineageFile(const std::string& url) {
     return sqlite::pathOf(url) + "-fleet";
 }
 
+void requireOnlyGateway(const std::string& url, const std::string& fleet_url, const std::string& gateway) {
+    requireOnlyWriter(*openSharedJournal(fleet_url, {.gateway = gateway, .process = ""}), gateway,
+                      Lineage(lineageFile(url)));
+}
+
 std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options) {
     return postgres::openJournal(url, options);
 }

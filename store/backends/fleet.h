@@ -28,6 +28,9 @@ std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const J
 /// Where a gateway with rules at `url` keeps which of its processes have written its journal there (store/fleet/lineage.h).
 std::string lineageFile(const std::string& url);
 
+/// Throws StoreError where another gateway of that name than the one with rules at `url` has just been heard of in the fleet.
+void requireOnlyGateway(const std::string& url, const std::string& fleet_url, const std::string& gateway);
+
 /// The journals of its gateways. Connects to nobody yet. Throws StoreError(BadInput).
 std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options);
 
