@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,16 @@ void copyTheFleet(const Context& context, const std::string& to) {
 
 // ---- status
 
+/// `ahead`: seconds.
+void warnOfClock(std::int64_t ahead) {
+    constexpr std::int64_t kAmiss = 60;
+    if (std::abs(ahead) < kAmiss) return;
+    fmt::print(stderr,
+               "warning: the clock here is {} s {} the database's: a rule that expires ends by the clock of "
+               "each gateway\n",
+               std::abs(ahead), ahead < 0 ? "behind" : "ahead of");
+}
+
 void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     const Config config = fleetConfig(context);
     FleetView view = answers::fleetViewHere(config);
@@ -95,6 +106,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     else
         print(fleetText(view, options), options);
     if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
+    warnOfClock(unixMillis() / 1'000 - view.fleet.now);
 }
 
 // ---- join, leave
