@@ -46,8 +46,13 @@ std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const Fle
 
 FleetUrl describeFleetUrl(const std::string& url) {
     const postgres::Conninfo info = postgres::parseUrl(url);
-    FleetUrl described{
-        info.shown, info.role, info.option("dbname"), !info.password.empty(), info.option("passfile"), ""};
+    FleetUrl described{.shown = info.shown,
+                       .role = info.role,
+                       .database = info.option("dbname"),
+                       .has_password = !info.password.empty(),
+                       .password_file = info.option("passfile"),
+                       .is_refused_file = postgres::isRefusedPasswordFile(info.option("passfile")),
+                       .unverified = ""};
     const bool here =
         std::all_of(info.hosts.begin(), info.hosts.end(), [](const auto& host) { return host.isHere(); });
     if (!here && info.option("sslmode") != "verify-full") described.unverified = info.option("sslmode");

@@ -40,7 +40,8 @@ struct FleetUrl {
     std::string role;      ///< empty: libpq's default
     std::string database;  ///< likewise
     bool has_password = false;
-    std::string password_file;  ///< passfile; empty: libpq's default
+    std::string password_file;     ///< passfile; empty: libpq's default
+    bool is_refused_file = false;  ///< libpq does not use it: it is not for its owner alone
     std::string
         unverified;  ///< the sslmode that lets others answer in the server's place; empty: there is none
 };
