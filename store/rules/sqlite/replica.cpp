@@ -194,9 +194,9 @@ void comeDown(Database& database, std::int64_t next_id) {
     const WithoutTriggers quiet(database);
     for (const std::int64_t id : odd)
         numberAnew(database, id, ++greatest);
+    if (odd.empty() && !isFarBeyond(last, next_id)) return;
+    database.run(fmt::format("UPDATE sqlite_sequence SET seq = {} WHERE name = 'access_rule'", greatest));
     if (!odd.empty()) raiseVersion(database);
-    if (isFarBeyond(last, next_id))
-        database.run(fmt::format("UPDATE sqlite_sequence SET seq = {} WHERE name = 'access_rule'", greatest));
 }
 
 std::string trailLine(const SharedRule& rule) {
