@@ -89,6 +89,14 @@ bool isWell(const FleetView& view) {
     });
 }
 
+void logOverruled(EventSink& log, const std::vector<store::Applied::Lost>& lost) {
+    for (const store::Applied::Lost& one : lost) {
+        LogLine line = log.line(LogLevel::Warning, "fleet.overruled");
+        line.number("rule", one.rule_id).text("by", one.by).text("here", one.here).text("fleet", one.fleet);
+        log.write(line);
+    }
+}
+
 namespace {
 
 Object::Ptr inOrder() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "gateway/config/config.h"
+#include "gateway/log/event_sink.h"
 #include "store/fleet/fleet.h"
 #include "store/fleet/join.h"
 #include "store/fleet/push.h"
@@ -61,6 +62,9 @@ Poco::JSON::Object fleetAsJson(const FleetView& view);
 /// As `fleet join --json` and `fleet push --json` have it.
 Poco::JSON::Object joinAsJson(const store::JoinOutcome& outcome, const store::JoinRequest& request);
 Poco::JSON::Object pushAsJson(const store::PushOutcome& outcome, const store::JoinRequest& request);
+/// What was made of rules here alone and is gone, as the fleet has changed the same.
+void logOverruled(EventSink& log, const std::vector<store::Applied::Lost>& lost);
+
 /// As `fleet verify --json` has it.
 Poco::JSON::Object verifiedAsJson(const store::Comparison& comparison, const std::string& gateway);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Access rules: what there is, what it means, and changes, which may be rehearsed.
+#include "gateway/answers/fleet.h"
 #include "gateway/answers/numbers.h"
 #include "gateway/answers/rehearsal.h"
 #include "gateway/answers/rules_text.h"
@@ -73,7 +74,10 @@ class Rules {
         : call_(call),
           site_(call.parts.site(*call.config)),
           now_(unixMillis() / 1'000),
-          store_(store::openSharedRules(call.config->store_url, call.config->fleet.url, call.config->name)),
+          store_(store::openSharedRules(call.config->store_url, call.config->fleet.url, call.config->name, {},
+                                        [log = call.parts.log](const auto& lost) {
+                                            if (log != nullptr) answers::logOverruled(*log, lost);
+                                        })),
           service_([this]() -> RuleStore& { return *store_; }, site_, call.request.who.name, now_) {}
     Rules(const Rules&) = delete;
     Rules& operator=(const Rules&) = delete;

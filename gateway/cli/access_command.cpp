@@ -369,9 +369,22 @@ class Access {
             makeOwnedDatabase(config_);
         }
         store_ = store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
-                                        {.use = reads ? RuleStore::Use::Read : use_});
+                                        {.use = reads ? RuleStore::Use::Read : use_}, printOverruled);
         store_->watch({.begins = Interrupts::hold, .done = [] { Interrupts::release(kInterruptedLater); }});
         return *store_;
+    }
+    /// What the sqlite3 shell had made here, and the change has met otherwise in the fleet.
+    static void printOverruled(const std::vector<store::Applied::Lost>& lost) {
+        constexpr std::size_t kMost = 10;
+        const auto text = [](const std::string& line) {
+            return line.empty() ? "nothing" : fmt::format("\"{}\"", printable(line, std::string::npos));
+        };
+        for (std::size_t at = 0; at < std::min(lost.size(), kMost); ++at)
+            fmt::print(stderr, "the fleet was first: rule {}: here was {}, in the fleet is {} now\n",
+                       lost[at].rule_id, text(lost[at].here), text(lost[at].fleet));
+        if (lost.size() > kMost)
+            fmt::print(stderr, "the fleet was first: and {} more (mailgate access history)\n",
+                       lost.size() - kMost);
     }
     /// What is written to a damaged file is not in force, and may be lost with it. All of it is looked at only where the
     /// gateway that runs cannot read it.

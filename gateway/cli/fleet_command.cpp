@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -86,6 +87,16 @@ void copyTheFleet(const Context& context, const std::string& to) {
 
 // ---- status
 
+/// `ahead`: seconds.
+void warnOfClock(std::int64_t ahead) {
+    constexpr std::int64_t kAmiss = 60;
+    if (std::abs(ahead) < kAmiss) return;
+    fmt::print(stderr,
+               "warning: the clock here is {} s {} the database's: a rule that expires ends by the clock of "
+               "each gateway\n",
+               std::abs(ahead), ahead < 0 ? "behind" : "ahead of");
+}
+
 void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     const Config config = fleetConfig(context);
     FleetView view = answers::fleetViewHere(config);
@@ -95,6 +106,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     else
         print(fleetText(view, options), options);
     if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
+    warnOfClock(unixMillis() / 1'000 - view.fleet.now);
 }
 
 // ---- join, leave
@@ -170,6 +182,7 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview, boo
     const auto fleet = store::openFleet(config.fleet.url);
     const auto rules = replicaOf(config);
     const store::JoinRequest request = requestOf(config, prefer, preview);
+    store::requireOnlyGateway(config.store_url, config.fleet.url, config.name);
     const auto outcome = store::joinFleet(*rules, *fleet, request);
     if (outcome.joined) fleet->release(config.name);
     if (json)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/event_bindings.h"
 
+#include "gateway/answers/fleet.h"
 #include "gateway/base/clock.h"
 #include "gateway/daemon/preflight.h"
 #include "protocols/values/text.h"
@@ -132,14 +133,7 @@ store::FleetFollower::Events fleetEvents(EventLog& log) {
         log.write(line);
     };
     events.overruled = [&log](const std::vector<store::Applied::Lost>& lost) {
-        for (const store::Applied::Lost& one : lost) {
-            LogLine line = log.line(LogLevel::Warning, "fleet.overruled");
-            line.number("rule", one.rule_id)
-                .text("by", one.by)
-                .text("here", one.here)
-                .text("fleet", one.fleet);
-            log.write(line);
-        }
+        answers::logOverruled(log, lost);
     };
     events.unreadable = [&log](const std::vector<std::string>& rules) {
         for (const std::string& rule : rules) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/daemon/gateway.h"
 
+#include "gateway/answers/fleet.h"
 #include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
 #include "gateway/console/exchange.h"
@@ -205,8 +206,9 @@ void Gateway::makeFleet(const Config& config) {
     store::FleetFollower::Events events = fleetEvents(*log_);
     events.upkeep = [this, rules_url = config.store_url, fleet_url = config.fleet.url,
                      name = config.name](std::int64_t now) {
-        pruneFleet(
-            *store::openSharedRules(rules_url, fleet_url, name, {.use = store::RuleStore::Use::Assist}), now);
+        pruneFleet(*store::openSharedRules(rules_url, fleet_url, name, {.use = store::RuleStore::Use::Assist},
+                                           [this](const auto& lost) { answers::logOverruled(*log_, lost); }),
+                   now);
     };
     drains_ = std::make_unique<FleetDrains>(
         fleetDrainFile(config.store_url),

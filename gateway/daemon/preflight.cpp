@@ -213,9 +213,14 @@ class Examination {
     /// libpq asks without a password where it may not read the file that has it.
     void examinePasswordFile() {
         if (config_.fleet.url.empty()) return;
-        const std::string file = store::describeFleetUrl(config_.fleet.url).password_file;
+        const store::FleetUrl url = store::describeFleetUrl(config_.fleet.url);
+        const std::string& file = url.password_file;
         if (!file.empty() && ::faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) != 0)
             found_.warnings.push_back(fmt::format("fleet.url: passfile {}: {}", file, std::strerror(errno)));
+        else if (url.is_refused_file)
+            found_.warnings.push_back(fmt::format(
+                "fleet.url: passfile {}: not its owner alone may read it, so it is not used: chmod 600",
+                file));
     }
 
     void examineLog() {

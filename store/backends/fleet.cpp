@@ -7,7 +7,7 @@
 #include "store/fleet/postgres/journal_reader.h"
 #include "store/fleet/postgres/journal_writer.h"
 #include "store/fleet/postgres/store.h"
-#include "store/fleet/sharing.h"
+#include "store/fleet/shipping.h"
 #include "store/rules/sqlite/store.h"
 #include "store/sqlite/database.h"
 
@@ -35,14 +35,24 @@ std::string lineageFile(const std::string& url) {
     return sqlite::pathOf(url) + "-fleet";
 }
 
+void requireOnlyGateway(const std::string& url, const std::string& fleet_url, const std::string& gateway) {
+    requireOnlyWriter(*openSharedJournal(fleet_url, {.gateway = gateway, .process = ""}), gateway,
+                      Lineage(lineageFile(url)));
+}
+
 std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options) {
     return postgres::openJournal(url, options);
 }
 
 FleetUrl describeFleetUrl(const std::string& url) {
     const postgres::Conninfo info = postgres::parseUrl(url);
-    FleetUrl described{
-        info.shown, info.role, info.option("dbname"), !info.password.empty(), info.option("passfile"), ""};
+    FleetUrl described{.shown = info.shown,
+                       .role = info.role,
+                       .database = info.option("dbname"),
+                       .has_password = !info.password.empty(),
+                       .password_file = info.option("passfile"),
+                       .is_refused_file = postgres::isRefusedPasswordFile(info.option("passfile")),
+                       .unverified = ""};
     const bool here =
         std::all_of(info.hosts.begin(), info.hosts.end(), [](const auto& host) { return host.isHere(); });
     if (!here && info.option("sslmode") != "verify-full") described.unverified = info.option("sslmode");
@@ -50,12 +60,13 @@ FleetUrl describeFleetUrl(const std::string& url) {
 }
 
 std::unique_ptr<RuleStore> openSharedRules(const std::string& url, const std::string& fleet_url,
-                                           const std::string& gateway, const RuleStore::Options& options) {
+                                           const std::string& gateway, const RuleStore::Options& options,
+                                           const FleetSharing::Overruled& overruled) {
     if (fleet_url.empty()) return openRules(url, options);
     // Whoever makes the change waits: without a database it is refused within a second.
     constexpr FleetStore::Patience kPatience{.connect = std::chrono::milliseconds(800)};
     RuleStore::Options shared = options;
-    shared.sharing = std::make_shared<FleetSharing>(openFleet(fleet_url, kPatience), gateway);
+    shared.sharing = std::make_shared<FleetSharing>(openFleet(fleet_url, kPatience), gateway, overruled);
     return openRules(url, shared);
 }
 

@@ -5,6 +5,7 @@
 #include "store/fleet/fleet.h"
 #include "store/fleet/journal.h"
 #include "store/fleet/shared_journal.h"
+#include "store/fleet/sharing.h"
 #include "store/rules/store.h"
 
 #include <memory>
@@ -27,6 +28,9 @@ std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const J
 /// Where a gateway with rules at `url` keeps which of its processes have written its journal there (store/fleet/lineage.h).
 std::string lineageFile(const std::string& url);
 
+/// Throws StoreError where another gateway of that name than the one with rules at `url` has just been heard of in the fleet.
+void requireOnlyGateway(const std::string& url, const std::string& fleet_url, const std::string& gateway);
+
 /// The journals of its gateways. Connects to nobody yet. Throws StoreError(BadInput).
 std::unique_ptr<FleetJournal> openFleetJournal(const std::string& url, const FleetJournal::Options& options);
 
@@ -36,17 +40,19 @@ struct FleetUrl {
     std::string role;      ///< empty: libpq's default
     std::string database;  ///< likewise
     bool has_password = false;
-    std::string password_file;  ///< passfile; empty: libpq's default
+    std::string password_file;     ///< passfile; empty: libpq's default
+    bool is_refused_file = false;  ///< libpq does not use it: it is not for its owner alone
     std::string
         unverified;  ///< the sslmode that lets others answer in the server's place; empty: there is none
 };
 /// Throws StoreError(BadInput), without a word of the URL.
 FleetUrl describeFleetUrl(const std::string& url);
 
-/// As openRules(), and where `fleet_url` is not empty each change goes to that fleet, in the name of `gateway`.
+/// As openRules(), and where `fleet_url` is not empty each change goes to that fleet, in the name of `gateway`. `overruled` is told
+/// what was lost by what the fleet had changed before.
 std::unique_ptr<RuleStore> openSharedRules(const std::string& url, const std::string& fleet_url,
-                                           const std::string& gateway,
-                                           const RuleStore::Options& options = {});
+                                           const std::string& gateway, const RuleStore::Options& options = {},
+                                           const FleetSharing::Overruled& overruled = {});
 
 /// The rules at `url` as a part of a fleet.
 std::unique_ptr<Replica> openReplica(const std::string& url, const RuleStore::Options& options);

@@ -54,14 +54,24 @@ class Side {
 /// The rules' numbers here, and those that they get: their own, where the fleet has never had them.
 std::map<std::int64_t, std::int64_t> numbersFor(const JoinPlan& plan, std::int64_t unused_from,
                                                 std::int64_t& next) {
+    const std::int64_t counted_to = next;
     std::map<std::int64_t, std::int64_t> numbers;
     for (const auto* pairs : {&plan.same, &plan.conflicts, &plan.renewed, &plan.outlived})
         for (const JoinPlan::Conflict& pair : *pairs)
             numbers.emplace(pair.here.id, pair.fleet.id);
     for (const auto* rules : {&plan.uploads, &plan.own})
         for (const SharedRule& rule : *rules)
-            numbers.emplace(rule.id, rule.id >= unused_from ? rule.id : next++);
+            numbers.emplace(rule.id, rule.id >= unused_from && rule.id < counted_to ? rule.id : next++);
     return numbers;
+}
+
+/// Numbers from here on no rule has, here or in the fleet, but for those that the sqlite3 shell has given far beyond.
+std::int64_t firstUnused(const SharedChanges& here, std::int64_t next_id) {
+    if (!isFarBeyond(here.next_id, next_id)) return std::max(here.next_id, next_id);
+    std::int64_t unused = next_id;
+    for (const SharedRule& rule : here.rules)
+        if (rule.id >= unused && !isFarBeyond(rule.id, next_id)) unused = rule.id + 1;
+    return unused;
 }
 
 void mergeSets(const JoinPlan& plan, const std::vector<SharedSet>& fleet_sets, Prefer prefer, Side& here,
@@ -262,6 +272,18 @@ void changeBoth(Replica& replica, FleetStore& fleet, const std::function<void(co
     }
 }
 
+/// Whether the file comes to be as the fleet's rules are, whatever is changed meanwhile.
+static bool follows(Replica& replica, FleetStore& fleet) {
+    const auto membership = replica.membership();
+    try {
+        requireMember(membership, fleet.state(), fleet);
+        return true;
+    } catch (const StoreError& error) {
+        if (error.kind() != StoreError::Kind::Other) throw;
+        return false;
+    }
+}
+
 JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& request) {
     JoinOutcome outcome;
     const auto plan = [&](const SharedChanges& here, const SharedChanges& there) {
@@ -269,7 +291,13 @@ JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& re
         requireAllReadable(outcome.plan, request.prefer);
     };
     if (request.preview) {
-        plan(replica.everythingHere(), fleet.everything());
+        SharedChanges here = replica.everythingHere();
+        SharedChanges there;
+        if (follows(replica, fleet))
+            there = readTogether(replica, fleet, [&] { here = replica.everythingHere(); });
+        else
+            there = fleet.everything();
+        plan(here, there);
         return outcome;
     }
     changeBoth(replica, fleet, [&](const FleetState& state) {
@@ -277,7 +305,7 @@ JoinOutcome joinFleet(Replica& replica, FleetStore& fleet, const JoinRequest& re
         const SharedChanges there = fleet.everything();
         plan(here, there);
         if (outcome.plan.conflicting() && request.prefer == Prefer::Nobody) return fleet.rollback();
-        carryOut(outcome.plan, replica, fleet, request, there, state, std::max(here.next_id, state.next_id));
+        carryOut(outcome.plan, replica, fleet, request, there, state, firstUnused(here, state.next_id));
         outcome.joined = true;
     });
     return outcome;

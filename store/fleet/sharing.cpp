@@ -122,10 +122,10 @@ BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& 
     return now;
 }
 
-void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {
+BroughtUp bringUp(Replica& replica, const FleetState& state, FleetStore& fleet) {
     const auto membership = replica.membership();
     requireMember(membership, state, fleet);
-    bringUp(replica, *membership, state, fleet);
+    return bringUp(replica, *membership, state, fleet);
 }
 
 SharedChanges readTogether(Replica& replica, FleetStore& fleet, const std::function<void()>& read_here) {
@@ -180,11 +180,16 @@ void FleetSharing::begin() {
 }
 
 void FleetSharing::enter(Replica& replica) {
-    bringUp(replica, state_, *fleet_);
+    lost_ = bringUp(replica, state_, *fleet_).applied.lost;
     replica.beginShared(state_.next_id);
 }
 
 void FleetSharing::leave(Replica& replica) {
+    share(replica);
+    if (!lost_.empty() && overruled_) overruled_(lost_);
+}
+
+void FleetSharing::share(Replica& replica) {
     SharedChanges changes = replica.collectShared();
     if (changes.entries.empty()) {
         fleet_->rollback();

@@ -21,9 +21,12 @@ namespace mailgate::store {
 
 class FleetSharing final : public Sharing {
   public:
+    /// With what was lost here by what the fleet had changed before.
+    using Overruled = std::function<void(const std::vector<Applied::Lost>& lost)>;
+
     /// `gateway`: the member's name.
-    FleetSharing(std::unique_ptr<FleetStore> fleet, std::string gateway)
-        : fleet_(std::move(fleet)), gateway_(std::move(gateway)) {}
+    FleetSharing(std::unique_ptr<FleetStore> fleet, std::string gateway, Overruled overruled = {})
+        : fleet_(std::move(fleet)), gateway_(std::move(gateway)), overruled_(std::move(overruled)) {}
 
     std::string actor(std::string_view who) const override;
     void begin() override;
@@ -32,9 +35,13 @@ class FleetSharing final : public Sharing {
     void abandon() noexcept override { fleet_->rollback(); }
 
   private:
+    void share(Replica& replica);
+
     const std::unique_ptr<FleetStore> fleet_;
     const std::string gateway_;
+    const Overruled overruled_;
     FleetState state_;
+    std::vector<Applied::Lost> lost_;
 };
 
 /// "alice@mx-gw-1"
@@ -55,7 +62,7 @@ struct BroughtUp {
 /// reach back so far it gets the rules as a whole: what it has for itself alone stays.
 BroughtUp bringUp(Replica& replica, const Membership& before, const FleetState& state, FleetStore& fleet);
 /// Throws as requireMember().
-void bringUp(Replica& replica, const FleetState& state, FleetStore& fleet);
+BroughtUp bringUp(Replica& replica, const FleetState& state, FleetStore& fleet);
 
 /// The fleet's rules, where `read_here`, in a transaction of the file, has met it with the same version of them. Holds up nobody: no lock
 /// is held meanwhile. Throws as requireMember(); Locked: they are being changed all the time.

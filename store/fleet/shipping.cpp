@@ -165,6 +165,20 @@ void claimJournal(SharedJournal& fleet, const JournalOwner& owner, Lineage& line
                                  owner.gateway));
 }
 
+void requireOnlyWriter(SharedJournal& fleet, const std::string& gateway, const Lineage& lineage) {
+    constexpr std::int64_t kJustNow = 20;  // seconds: it says every fifteen that it has all of its journal
+    const auto writer = fleet.writer();
+    if (!writer || writer->silent_secs >= kJustNow) return;
+    const std::vector<std::string> processes = lineage.processes();
+    if (claimOf(*writer, processes.empty() ? "" : processes.back(), processes) != Claim::None) return;
+    throw StoreError(
+        StoreError::Kind::Other,
+        fmt::format("nothing was changed: another gateway called {} was heard of {} s ago, and would lose "
+                    "its place: each needs a gateway.name of its own. Where that one has ended for good, "
+                    "try again in {} s",
+                    gateway, writer->silent_secs, kJustNow - writer->silent_secs));
+}
+
 TakenUp takeUp(SharedJournal& fleet, Spool& spool) {
     const auto known = fleet.journals();
     Shared shared(fleet, spool, !known.empty());

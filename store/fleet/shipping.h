@@ -13,6 +13,9 @@ namespace mailgate::store {
 /// one with a copy of this one's files.
 void claimJournal(SharedJournal& fleet, const JournalOwner& owner, Lineage& lineage);
 
+/// Throws StoreError where another gateway of that name, by what the files here remember, has written its journal there just now.
+void requireOnlyWriter(SharedJournal& fleet, const std::string& gateway, const Lineage& lineage);
+
 struct TakenUp {
     SharedJournal::Journal journal;
     std::string doubt{};  ///< why its place had to be looked for; empty: the database knew it

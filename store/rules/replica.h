@@ -22,6 +22,12 @@ namespace mailgate::store {
 /// The set of rules that a gateway of a fleet has for itself.
 inline constexpr std::string_view kHereSet = "here";
 
+/// Of a rule's number: the fleet's do not come to it, but the sqlite3 shell may give a rule any, such as a hash.
+constexpr bool isFarBeyond(std::int64_t number, std::int64_t next_id) noexcept {
+    constexpr std::int64_t kFar = std::int64_t{1} << 32;
+    return number > kFar && number - kFar > next_id;
+}
+
 /// A rule as its row has it: nothing that somebody has written into it is lost.
 struct SharedRule {
     std::int64_t id = 0;

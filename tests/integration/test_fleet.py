@@ -610,13 +610,32 @@ class Outages(unittest.TestCase):
             database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate")
         refused = gateways[0].run("fleet", "migrate", "--url", url("mailgate_owner"), "--grant", "mailgate")
         self.assertEqual(refused.returncode, 1)
-        database.sql(re.search(r"say as one: (.*)", refused.stderr)[1], "mailgate")
+        database.sql(re.search(r"say as a superuser \(psql\): (.*)", refused.stderr)[1], "mailgate")
         self.assertEqual(owners(), {"mailgate_owner"})
         spoil()
+        database.sql("ALTER TABLE mailgate.meta OWNER TO postgres", "mailgate")  # which makes no superuser the owner of the others
+        # What the owner of the database would have a superuser call.
+        database.sql("SET ROLE mailgate_owner; CREATE SCHEMA trap; ALTER DATABASE mailgate SET search_path = trap, pg_catalog; "
+                     + "".join(f"CREATE FUNCTION trap.{name} LANGUAGE plpgsql AS $$ BEGIN RAISE 'trapped'; END $$; "
+                               for name in ("pg_advisory_xact_lock(integer) RETURNS void", "pg_advisory_xact_lock(bigint) RETURNS void",
+                                            "version() RETURNS text", "format(text, name, name) RETURNS text")), "mailgate")
+        self.addCleanup(database.sql, "DROP SCHEMA trap CASCADE; ALTER DATABASE mailgate RESET search_path", "mailgate")
         ran(gateways[0], "fleet", "migrate", "--url", f"postgresql://postgres@/mailgate?host={database.folder}&port={database.port}",
             "--grant", "mailgate")
         self.assertEqual(owners(), {"mailgate_owner"})
         database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate")
+
+    def test_rights_are_given_by_their_owner_and_to_one_role(self):
+        database.sql("CREATE ROLE second")
+        refused = gateways[0].run("fleet", "migrate", "--grant", "second")
+        self.assertEqual((refused.returncode, "may not give second" in refused.stderr), (1, True), refused.stderr)
+        refused = gateways[0].run("fleet", "migrate", "--url", url("mailgate_owner"), "--grant", "public")
+        self.assertEqual((refused.returncode, "everybody" in refused.stderr), (1, True), refused.stderr)
+        # Nor does what was granted so before fail the next migration.
+        database.sql("GRANT UPDATE ON mailgate.meta TO PUBLIC; UPDATE mailgate.meta SET schema = 5; DROP TABLE mailgate.keep_at_least;"
+                     " DROP INDEX mailgate.session_balancer, mailgate.refused_balancer", "mailgate")
+        ran(gateways[0], "fleet", "migrate", "--url", url("mailgate_owner"))
+        database.sql("REVOKE UPDATE ON mailgate.meta FROM PUBLIC", "mailgate")
 
     def test_a_server_is_who_its_certificate_says(self):
         verified = f"sslmode=verify-full&sslrootcert={authority.certificate}"

@@ -335,6 +335,9 @@ class Others(unittest.TestCase):
         send(gateway, "203.0.113.6")
         wait_until(lambda: "another gateway called restored" in (standing(gateway)["failure"] or ""), "the other one in the status")
         self.assertIn("another gateway called restored", gateway.wait_event("fleet.journal_failed")["detail"])
+        self.assertIn("was heard of", gateway.run("fleet", "join").stderr)  # as if the other one still ran
+        sql("UPDATE mailgate.writer SET since = now() - interval '20s' WHERE gateway = 'restored';"
+            " UPDATE mailgate.journal SET seen = now() - interval '20s' WHERE gateway = 'restored'")
         ran(gateway, "fleet", "join")
         wait_until(lambda: len(there_of(gateway)[0]) == len(before) + 3, lambda: f"the last one too: {standing(gateway)}")
 

@@ -227,6 +227,10 @@ void Connection::connect(const Conninfo::Host& host, const std::string& address,
     add("host", host.name);
     add("hostaddr", address);
     add("port", host.port);
+    // It says so on standard error, at each try.
+    const std::string file = info_.passwordFile();
+    const bool is_refused = isRefusedPasswordFile(file);
+    if (is_refused) add("passfile", "/nonexistent");
     keywords.push_back(nullptr);
     values.push_back(nullptr);
     handle_.reset(PQconnectStartParams(keywords.data(), values.data(), 0));
@@ -240,8 +244,13 @@ void Connection::connect(const Conninfo::Host& host, const std::string& address,
         if (!awaitQuietly(events, deadline)) throw StoreError(Kind::Open, "it does not answer");
         next = PQconnectPoll(handle_.get());
     }
-    if (next != PGRES_POLLING_OK)
-        throw StoreError(Kind::Open, info_.withoutPassword(oneLine(PQerrorMessage(handle_.get()))));
+    if (next != PGRES_POLLING_OK) {
+        std::string why = info_.withoutPassword(oneLine(PQerrorMessage(handle_.get())));
+        if (is_refused && PQconnectionNeedsPassword(handle_.get()) != 0)
+            why += fmt::format(" ({} is not used, as not its owner alone may read it: chmod 600)",
+                               printable(file));
+        throw StoreError(Kind::Open, why);
+    }
     PQsetnonblocking(handle_.get(), 1);
 }
 

@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string_view>
@@ -96,10 +97,26 @@ std::string Conninfo::withoutPassword(std::string text) const {
     return text;
 }
 
+std::string Conninfo::passwordFile() const {
+    if (std::string file = option("passfile"); !file.empty()) return file;
+    if (const char* file = std::getenv("PGPASSFILE"); file != nullptr && *file != '\0') return file;
+    const char* home = std::getenv("HOME");
+    return home == nullptr || *home == '\0' ? "" : std::string(home) + "/.pgpass";
+}
+
 std::string Conninfo::option(const std::string& name) const {
     const auto found =
         std::find_if(options.begin(), options.end(), [&](const auto& one) { return one.first == name; });
     return found == options.end() ? "" : found->second;
+}
+
+bool isRefusedPasswordFile(const std::string& file) {
+    using std::filesystem::perms;
+    std::error_code error;
+    const auto status = std::filesystem::status(file, error);
+    if (error || !std::filesystem::exists(status)) return false;
+    return !std::filesystem::is_regular_file(status) ||
+           (status.permissions() & (perms::group_all | perms::others_all)) != perms::none;
 }
 
 bool isUrl(const std::string& url) noexcept {

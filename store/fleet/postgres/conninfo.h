@@ -28,9 +28,14 @@ struct Conninfo {
 
     /// `text` without the password.
     std::string withoutPassword(std::string text) const;
+    /// Where libpq looks for passwords; empty: nowhere.
+    std::string passwordFile() const;
     /// The option of libpq; empty: it is not set.
     std::string option(const std::string& name) const;
 };
+
+/// Whether libpq leaves that file with passwords alone: it is there, and others may read it, or it is none.
+bool isRefusedPasswordFile(const std::string& file);
 
 /// "postgresql://USER@HOST/DATABASE" and libpq's further forms (PostgreSQL's manual, 34.1.1.2), with sslmode=verify-full where
 /// the URL says nothing and the server is not on this machine, and then with Debian's certificate authorities where it names

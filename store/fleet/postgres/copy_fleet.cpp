@@ -92,7 +92,8 @@ std::size_t copyTable(Connection& from, Connection& to, const CopiedTable& table
 
 /// From now on nobody else changes the rules there.
 FleetState lockedState(Connection& connection) {
-    connection.run("BEGIN; SET LOCAL lock_timeout = '5s'", inTime());
+    connection.run("BEGIN; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL lock_timeout = '5s'",
+                   inTime());
     const Rows rows = connection.query(
         "SELECT fleet, version, next_id, token, drains, log_from FROM mailgate.meta WHERE id = 1 FOR UPDATE",
         {}, inTime());

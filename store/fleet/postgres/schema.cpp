@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/fleet/postgres/schema.h"
 
+#include "protocols/values/text.h"
 #include "store/fleet/postgres/journal_columns.h"
 
 #include <fmt/format.h>
@@ -213,19 +214,29 @@ GRANT SELECT, INSERT, DELETE ON mailgate.ticket_key TO {0};
 /// Roles to whom all this was granted before.
 constexpr std::string_view kGranted =
     "SELECT DISTINCT grantee FROM information_schema.role_table_grants WHERE table_schema = 'mailgate' AND"
-    " table_name = 'meta' AND privilege_type = 'UPDATE' AND grantee NOT IN (SELECT tableowner FROM pg_tables"
-    " WHERE schemaname = 'mailgate' AND tablename = 'meta')";
+    " table_name = 'meta' AND privilege_type = 'UPDATE' AND grantee <> 'PUBLIC' AND grantee NOT IN"
+    " (SELECT tableowner FROM pg_catalog.pg_tables WHERE schemaname = 'mailgate' AND tablename = 'meta')";
 
-/// What brings to the owner of the first table what is another one's: a superuser may have migrated, and the functions, which run as
-/// their owner, need the tables to be the same one's. What others have made in the schema is theirs.
+/// What of kGrants shows whether the grants were made: to whom may grant nothing the server only says a warning.
+constexpr std::string_view kHasGrants =
+    "SELECT CASE WHEN pg_catalog.has_schema_privilege($1::text, 'mailgate', 'USAGE')"
+    " AND pg_catalog.has_table_privilege($1::text, 'mailgate.meta', 'UPDATE')"
+    " AND pg_catalog.has_table_privilege($1::text, 'mailgate.rule', 'DELETE')"
+    " AND pg_catalog.has_table_privilege($1::text, 'mailgate.session', 'INSERT') THEN 1 ELSE 0 END";
+
+/// What brings all to one owner, that of the first table: a superuser may have migrated, and the functions, which run as their owner,
+/// need the tables to be the same one's. Where only the first table is a superuser's, it is that of the schema. What others have made
+/// in the schema is theirs.
 constexpr std::string_view kStrays = R"(
-WITH owner AS (SELECT c.relnamespace AS schema, c.relowner AS role, pg_get_userbyid(c.relowner) AS name
+WITH owner AS (SELECT n.oid AS schema, r.oid AS role, r.rolname AS name
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = 'mailgate' AND c.relname = 'meta')
+  JOIN pg_catalog.pg_roles r ON r.oid IN (c.relowner, n.nspowner)
+  WHERE n.nspname = 'mailgate' AND c.relname = 'meta' ORDER BY r.rolsuper, r.oid <> c.relowner LIMIT 1)
 SELECT format('ALTER TABLE mailgate.%I OWNER TO %I', c.relname, owner.name)
   FROM pg_catalog.pg_class c JOIN owner ON c.relnamespace = owner.schema
-  WHERE c.relkind IN ('r', 'p') AND c.relowner <> owner.role AND c.relname ~ '^(rule|rule_set|change_log|member|ticket_key|drain|'
-    'keep_at_least|journal|writer|missed|(session|refused|further_mail|mail)(_[0-9]{8})?)$'
+  WHERE c.relkind IN ('r', 'p') AND c.relowner <> owner.role AND (c.relname ~ '^(meta|rule|rule_set|change_log|member|ticket_key|'
+    'drain|keep_at_least|journal|writer|missed|session|refused|further_mail|mail)$'
+    OR c.relispartition AND c.relname ~ '^(session|refused|further_mail|mail)_[0-9]{8}$')
 UNION ALL
 SELECT format('ALTER FUNCTION mailgate.%I(%s) OWNER TO %I', p.proname, pg_get_function_identity_arguments(p.oid), owner.name)
   FROM pg_catalog.pg_proc p JOIN owner ON p.pronamespace = owner.schema
@@ -251,9 +262,10 @@ std::string newFleetId() {
 
 /// 0: there are no tables.
 int schemaOf(Connection& connection, Deadline deadline) {
+    // Not information_schema, which has only what the role may use.
     const Rows there = connection.query(
-        "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'mailgate' AND table_name = "
-        "'meta'",
+        "SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname = 'mailgate' AND c.relname = 'meta'",
         {}, deadline);
     if (there.number(0, 0) == 0) return 0;
     const Rows rows = connection.query("SELECT schema FROM mailgate.meta WHERE id = 1", {}, deadline);
@@ -261,6 +273,24 @@ int schemaOf(Connection& connection, Deadline deadline) {
         throw StoreError(StoreError::Kind::Damaged,
                          "the fleet's database: table mailgate.meta is empty: restore it from a backup");
     return static_cast<int>(rows.number(0, 0));
+}
+
+/// Of the role that --grant names. Throws StoreError.
+void requireGrantable(const std::string& role) {
+    if (role != "public") return;
+    throw StoreError(StoreError::Kind::BadInput,
+                     "\"public\" is PostgreSQL's word for everybody who may connect: give --grant the role "
+                     "that the gateways log in as");
+}
+
+/// Throws StoreError where it has not got what it needs.
+void requireGranted(Connection& connection, const std::string& shown, const std::string& role,
+                    Deadline deadline) {
+    if (connection.query(std::string(kHasGrants), {role}, deadline).number(0, 0) != 0) return;
+    throw StoreError(StoreError::Kind::Other,
+                     fmt::format("the fleet's database {}: nothing was changed: this role may not give {} "
+                                 "what gateways need: give --url with the role that owns the tables",
+                                 shown, printable(role)));
 }
 
 void grantTo(Connection& connection, const std::string& role, bool by_day, Deadline deadline) {
@@ -281,16 +311,18 @@ void bringToOneOwner(Connection& connection, const std::string& shown, bool must
         script += fmt::format("{}{}", row == 0 ? "" : "; ", strays.view(row, 0));
     connection.run("SAVEPOINT owners", deadline);
     try {
-        connection.run(script, deadline);
-    } catch (const StoreError&) {
+        // Who reads a table for long must not have all others wait for the rest meanwhile.
+        connection.run("SET LOCAL lock_timeout = '3s'; " + script + "; SET LOCAL lock_timeout TO DEFAULT",
+                       deadline);
+    } catch (const StoreError& error) {
         if (connection.broken()) throw;
+        if (must && error.kind() == StoreError::Kind::Locked) throw;
         if (must)
             throw StoreError(
                 StoreError::Kind::Other,
                 fmt::format(
-                    "the fleet's database {}: nothing was changed: not all of schema mailgate belongs to the "
-                    "owner of mailgate.meta, since a superuser has made it: give this command as a "
-                    "superuser (--url), or say as one: {}",
+                    "the fleet's database {}: nothing was changed: not all of schema mailgate belongs to one "
+                    "owner, since a superuser has made some of it: say as a superuser (psql): {}",
                     shown, script));
         connection.run("ROLLBACK TO SAVEPOINT owners", deadline);
     }
@@ -312,7 +344,7 @@ bool isPostgres(std::string_view version) noexcept {
 }  // namespace
 
 bool isPostgres(Connection& connection, Deadline deadline) {
-    return isPostgres(connection.query("SELECT version()", {}, deadline).view(0, 0));
+    return isPostgres(connection.query("SELECT pg_catalog.version()", {}, deadline).view(0, 0));
 }
 
 bool isByDay(Connection& connection, Deadline deadline) {
@@ -327,15 +359,16 @@ bool isByDay(Connection& connection, Deadline deadline) {
 
 FleetStore::Migration migrate(Connection& connection, const std::string& shown, const std::string& grant,
                               const std::function<Deadline()>& deadline) {
-    connection.run("BEGIN", deadline());
+    if (!grant.empty()) requireGrantable(grant);
+    // Whose role this is, the database's owner must not choose which functions it calls.
+    connection.run("BEGIN; SET LOCAL search_path = pg_catalog, pg_temp", deadline());
     connection.query(fmt::format("SELECT pg_advisory_xact_lock({})", kMigrationLock), {}, deadline());
     const int from = schemaOf(connection, deadline());
     if (from > kCurrent) failNewer(shown, from);
     if (from == 0) {
         // CREATE SCHEMA IF NOT EXISTS wants a right on the database even where the schema exists.
         const Rows there = connection.query(
-            "SELECT count(*) FROM information_schema.schemata WHERE schema_name = 'mailgate'", {},
-            deadline());
+            "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = 'mailgate'", {}, deadline());
         if (there.number(0, 0) == 0) connection.run("CREATE SCHEMA mailgate", deadline());
     }
     const bool days = isPostgres(connection, deadline());
@@ -355,7 +388,10 @@ FleetStore::Migration migrate(Connection& connection, const std::string& shown, 
         for (std::size_t row = 0; row < granted.size(); ++row)
             grantTo(connection, granted.text(row, 0), by_day, deadline());
     }
-    if (!grant.empty()) grantTo(connection, grant, by_day, deadline());
+    if (!grant.empty()) {
+        grantTo(connection, grant, by_day, deadline());
+        if (days) requireGranted(connection, shown, grant, deadline());
+    }
     connection.run("COMMIT", deadline());
     return {from, kCurrent};
 }
@@ -365,8 +401,8 @@ void requireUsable(std::int64_t schema, std::int64_t needs, const std::string& s
 }
 
 bool requireKnown(Connection& connection, const std::string& shown, Deadline deadline) {
-    const Rows rows =
-        connection.query("SELECT schema, needs, version() FROM mailgate.meta WHERE id = 1", {}, deadline);
+    const Rows rows = connection.query(
+        "SELECT schema, needs, pg_catalog.version() FROM mailgate.meta WHERE id = 1", {}, deadline);
     if (rows.size() == 0)
         throw StoreError(
             StoreError::Kind::Open,

@@ -44,9 +44,9 @@ constexpr std::string_view kRuleColumns =
     " client_sessions, client_rate";
 
 /// Files count on from these numbers: one that nobody can have reached would leave them no more.
+constexpr std::int64_t kMostNumber = std::int64_t{1} << 53;
 std::int64_t plausible(std::int64_t number, std::string_view what) {
-    constexpr std::int64_t kMost = std::int64_t{1} << 53;
-    if (number < 0 || number > kMost)
+    if (number < 0 || number > kMostNumber)
         throw StoreError(
             StoreError::Kind::Damaged,
             fmt::format("the fleet's database: {} is {}, which cannot be: mend it there", what, number));
@@ -583,7 +583,13 @@ std::vector<SharedEntry> PostgresFleet::write(Connection& connection, const Shar
 
 std::vector<SharedEntry> PostgresFleet::commit(const SharedChanges& changes, const std::string& gateway) {
     if (!locked_) throw StoreError(StoreError::Kind::Other, "the fleet's lock was lost: nothing was changed");
-    plausible(changes.next_id, "next_id");
+    if (changes.next_id > kMostNumber)
+        throw StoreError(
+            StoreError::Kind::Other,
+            fmt::format("nothing was changed: numbers of rules end at {}, and so do the fleet's: remove the "
+                        "rules with the greatest ones (mailgate access remove), and let next_id in the "
+                        "database's mailgate.meta be one more than the greatest that is left",
+                        kMostNumber));
     write_answer_ = writeAnswer(changes.entries.size());
     return attempt([&](Connection& connection) {
         std::vector<SharedEntry> made_room;

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <set>
 #include <utility>
 #include <variant>
@@ -119,9 +120,12 @@ bool isOwn(Database& database, std::int64_t id) {
 
 /// Notes what has been changed in the file for itself. That expired rules were removed is nothing that only it does.
 void absorb(Database& database) {
-    RawStatement entries(database,
-                         "SELECT action, rule_id FROM access_audit WHERE id > ?1 AND rule_id <> 0"
-                         " AND action IN ('add', 'change', 'remove') AND who <> ?2 ORDER BY id");
+    RawStatement entries(
+        database,
+        // 0 is what lines on a set's defaults have; and a rule to which the shell has given it.
+        "SELECT action, rule_id FROM access_audit WHERE id > ?1 AND (rule_id <> 0"
+        " OR coalesce(after, before) NOT LIKE 'set %')"
+        " AND action IN ('add', 'change', 'remove') AND who <> ?2 ORDER BY id");
     const std::string upkeep = programName("mailgate");
     entries.bind(1, trailSeen(database));
     entries.bind(2, std::string_view(upkeep));
@@ -153,16 +157,46 @@ bool isReadable(const SharedRule& rule) {
     return std::holds_alternative<Network>(parseNetwork(rule.network));
 }
 
-/// One of the file's own, whose number the fleet has for another rule, gets one that no rule has had: what is kept of rules that are
-/// gone is kept by their numbers. WithoutTriggers, as nothing of the rule changes.
-void giveWay(Database& database, std::int64_t id) {
-    const std::int64_t greatest = database.number("SELECT max(id) FROM access_rule");
-    raiseNumbers(database, std::max(greatest, lastNumber(database, "access_rule")) + 1);
+/// WithoutTriggers, as nothing of the rule changes.
+void numberAnew(Database& database, std::int64_t id, std::int64_t to) {
     database.run(
         fmt::format("UPDATE access_rule SET id = {0} WHERE id = {1};"
                     "UPDATE access_name SET rule_id = {0} WHERE rule_id = {1};"
                     "UPDATE fleet_local SET rule_id = {0} WHERE rule_id = {1}",
-                    lastNumber(database, "access_rule"), id));
+                    to, id));
+}
+
+/// One of the file's own, whose number the fleet has for another rule, gets one that no rule has had: what is kept of rules that are
+/// gone is kept by their numbers.
+void giveWay(Database& database, std::int64_t id) {
+    const std::int64_t greatest = database.number("SELECT max(id) FROM access_rule");
+    raiseNumbers(database, std::max(greatest, lastNumber(database, "access_rule")) + 1);
+    numberAnew(database, id, lastNumber(database, "access_rule"));
+}
+
+/// The file's own rules with numbers that no command gives get others, so that those that come have some: the fleet counts on from the
+/// greatest one.
+void comeDown(Database& database, std::int64_t next_id) {
+    const std::int64_t last =
+        database.number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'access_rule'");
+    std::int64_t greatest = isFarBeyond(last, next_id) ? next_id - 1 : std::max(last, next_id - 1);
+    std::vector<std::int64_t> odd;
+    RawStatement ids(database, "SELECT id FROM access_rule WHERE id < 1 OR id > ?1 ORDER BY id");
+    ids.bind(1, greatest);
+    while (ids.step()) {
+        const std::int64_t id = ids.number(0);
+        if (id >= 1 && !isFarBeyond(id, next_id))
+            greatest = id;
+        else if (isOwn(database, id))
+            odd.push_back(id);
+    }
+    ids.reset();
+    const WithoutTriggers quiet(database);
+    for (const std::int64_t id : odd)
+        numberAnew(database, id, ++greatest);
+    if (odd.empty() && !isFarBeyond(last, next_id)) return;
+    database.run(fmt::format("UPDATE sqlite_sequence SET seq = {} WHERE name = 'access_rule'", greatest));
+    if (!odd.empty()) raiseVersion(database);
 }
 
 std::string trailLine(const SharedRule& rule) {
@@ -332,7 +366,9 @@ class Losses {
             const std::string here = trailLine(one.here), fleet = trailLine(one.fleet);
             if (here == fleet) continue;
             const SharedEntry& first = *first_.at(one.fleet.id);
-            lost_.push_back({one.here.id, first.who, here, fleet});
+            const bool was_over =
+                one.here.expires_at && *one.here.expires_at <= database.number("SELECT unixepoch()");
+            if (!was_over) lost_.push_back({one.here.id, first.who, here, fleet});
             enter(first, one.here.id, here, "");
         }
         writeEntries(database, entries_);
@@ -502,7 +538,8 @@ SharedChanges everything(Database& database) {
     while (rows.step())
         all.rules.push_back(sharedRule(rows));
     all.sets = readSets(database);
-    all.next_id = lastNumber(database, "access_rule") + 1;
+    const std::int64_t last = lastNumber(database, "access_rule");
+    all.next_id = last == std::numeric_limits<std::int64_t>::max() ? last : last + 1;
     return all;
 }
 
@@ -512,6 +549,7 @@ Applied apply(Database& database, const SharedChanges& changes) {
     const auto mine = membership(database);
     if (!mine || changes.version <= mine->version) return applied;
     absorb(database);
+    comeDown(database, changes.next_id);
     {
         const WithoutTriggers quiet(database);
         std::vector<SharedEntry> entries;
@@ -545,6 +583,7 @@ Applied apply(Database& database, const SharedChanges& changes) {
 
 void beginShared(Database& database, std::int64_t next_id) {
     absorb(database);
+    comeDown(database, next_id);
     raiseNumbers(database, next_id - 1);
 }
 
@@ -640,8 +679,10 @@ void renumber(Database& database, const std::map<std::int64_t, std::int64_t>& nu
     for (const bool back : {false, true}) {
         ForEach rule(database, "UPDATE access_rule SET id = ?2 WHERE id = ?1");
         ForEach name(database, "UPDATE access_name SET rule_id = ?2 WHERE rule_id = ?1");
+        std::int64_t unused = std::numeric_limits<std::int64_t>::min();
         for (const auto& [from, to] : numbers) {
-            const std::int64_t now = back ? -from : from, then = back ? to : -from;
+            ++unused;
+            const std::int64_t now = back ? unused : from, then = back ? to : unused;
             rule(now, then);
             name(now, then);
             highest = std::max(highest, to);

@@ -78,6 +78,10 @@ TEST_F(PreflightTest, WarnsOfAPasswordFileThatCannotBeRead) {
     config_.fleet.url = "postgresql://mailgate@localhost/mailgate?passfile=" + file;
     EXPECT_THAT(examineSite(config_).warnings, ElementsAre(HasSubstr("passfile " + file + ": No such")));
     std::ofstream(file).close();
+    fs::permissions(file, fs::perms::owner_read | fs::perms::group_read);
+    EXPECT_THAT(examineSite(config_).warnings,
+                ElementsAre(HasSubstr("passfile " + file + ": not its owner")));
+    fs::permissions(file, fs::perms::owner_read);
     EXPECT_THAT(examineSite(config_).warnings, IsEmpty());
 }
 

@@ -42,9 +42,9 @@ class SharingGateway {
           database_(std::move(database)),
           url_("sqlite:" + folder_.file("rules.db")) {}
 
-    std::unique_ptr<RuleStore> rules() {
-        return openRules(
-            url_, {.sharing = std::make_shared<FleetSharing>(std::make_unique<FakeFleet>(database_), name_)});
+    std::unique_ptr<RuleStore> rules(const FleetSharing::Overruled& overruled = {}) {
+        return openRules(url_, {.sharing = std::make_shared<FleetSharing>(
+                                    std::make_unique<FakeFleet>(database_), name_, overruled)});
     }
     std::unique_ptr<RuleStore> alone() { return openRules(url_); }
     std::unique_ptr<Replica> replica() { return openReplica(url_, {}); }
@@ -296,6 +296,21 @@ TEST_F(FleetSharingTest, WhatIsLostSinceTheFleetHasChangedTheSameIsToldAndInTheT
     EXPECT_NO_THROW(b_.alone()->checkTrail());
 }
 
+TEST_F(FleetSharingTest, WhatAChangeMeetsAndIsLostIsToldToWhoMakesIt) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    b_.follow();
+    Shell(b_.file()).run(
+        "UPDATE access_rule SET network = '192.0.2.21' WHERE id = 1;"
+        "INSERT INTO access_rule(network, verdict, expires_at) VALUES ('192.0.2.9', 'deny', 1)");
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "uno"), denied("192.0.2.9/32")}, "alice");
+    std::vector<std::string> told;
+    b_.rules([&](const std::vector<Applied::Lost>& lost) {
+          for (const Applied::Lost& one : lost)
+              told.push_back(one.here);
+      })->put(std::vector{denied("192.0.2.2/32", "two")}, "bob");
+    EXPECT_THAT(told, ElementsAre("deny 192.0.2.21 one")) << "and nothing of what had expired";
+}
+
 TEST_F(FleetSharingTest, WhatIsLostByTheRulesAsAWholeIsTold) {
     a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
     b_.follow();
@@ -486,6 +501,44 @@ TEST_F(FleetSharingTest, ARuleWhoseNumberCannotBeIsLeftOutLikewise) {
     EXPECT_EQ(database_->rules.size(), 2u);
 }
 
+TEST_F(FleetSharingTest, NumbersThatNoCommandGivesDoNotComeToTheFleet) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run(
+        "INSERT INTO access_rule(id, network, verdict, note) VALUES (9007199254740900, '192.0.2.2', 'deny', "
+        "'big'), (9223372036854775807, '192.0.2.3', 'deny', 'biggest'), (0, '192.0.2.4', 'deny', 'zero'),"
+        " (-5, '192.0.2.5', 'deny', 'less')");
+    a_.rules()->put(std::vector{denied("192.0.2.6/32", "two")}, "alice");
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "2 192.0.2.5 less", "3 192.0.2.4 zero",
+                                        "4 192.0.2.2 big", "5 192.0.2.3 biggest", "6 192.0.2.6 two"));
+    EXPECT_EQ(database_->state.next_id, 7);
+    EXPECT_TRUE(a_.push().pushed);
+    b_.follow();
+    EXPECT_EQ(b_.replica()->differences().changed, 0u);
+    EXPECT_EQ(b_.lines().size(), 6u);
+    EXPECT_NO_THROW(a_.alone()->checkTrail());
+}
+
+TEST_F(FleetSharingTest, AFleetThatWasCountedBackIsFollowed) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    database_->state.next_id = (std::int64_t{1} << 53) - 1;
+    a_.rules()->put(std::vector{denied("192.0.2.2/32", "last")}, "alice");
+    b_.follow();
+    a_.rules()->remove(std::vector{(std::int64_t{1} << 53) - 1}, "alice");
+    database_->state.next_id = 2;
+    b_.rules()->put(std::vector{denied("192.0.2.3/32", "two")}, "bob");
+    a_.rules()->put(std::vector{denied("192.0.2.4/32", "three")}, "alice");
+    EXPECT_THAT(a_.lines(), ElementsAre("1 192.0.2.1 one", "2 192.0.2.3 two", "3 192.0.2.4 three"));
+}
+
+TEST_F(FleetSharingTest, ARuleWithTheNumberZeroIsHere) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    Shell(a_.file()).run("UPDATE access_rule SET id = 0");
+    EXPECT_TRUE(a_.push(Prefer::Here).pushed);
+    b_.follow();
+    EXPECT_THAT(b_.lines(), ElementsAre("1 192.0.2.1 one"));
+    EXPECT_EQ(a_.lines(), b_.lines());
+}
+
 // ---- pushing
 
 TEST_F(FleetSharingTest, WhatAGatewayAloneHasIsGivenToTheFleet) {
@@ -667,6 +720,18 @@ TEST_F(FleetSharingTest, APreviewHoldsUpNobody) {
     EXPECT_EQ(previewed(pushToFleet), 1u);
     EXPECT_EQ(previewed(joinFleet), 1u);
     EXPECT_EQ(database_->locks, 0);
+}
+
+TEST_F(FleetSharingTest, WhatIsChangedWhileAMembersJoinIsPreviewedIsNoConflict) {
+    a_.rules()->put(std::vector{denied("192.0.2.1/32", "one")}, "alice");
+    database_->before_everything = [&] {
+        a_.rules()->put(std::vector{denied("192.0.2.1/32", "uno")}, "alice");
+    };
+    FakeFleet fleet(database_);
+    const auto plan =
+        joinFleet(*b_.replica(), fleet, {.gateway = "b", .who = "bob", .now = 1'000, .preview = true}).plan;
+    EXPECT_EQ(plan.same.size(), 1u);
+    EXPECT_EQ(plan.conflicts.size() + plan.uploads.size() + plan.downloads.size(), 0u);
 }
 
 TEST_F(FleetSharingTest, WhatOthersHaveForgottenIsForgottenByPushing) {
@@ -1094,6 +1159,17 @@ TEST_F(FleetJoin, OrTheGateways) {
     EXPECT_EQ(a_.lines(), b_.lines());
     EXPECT_EQ(a_.alone()->history({}).back().who, "alice@b");
     EXPECT_NO_THROW(b_.alone()->checkTrail());
+}
+
+TEST_F(FleetJoin, NumbersThatNoCommandGivesAreLeftBehind) {
+    Shell(b_.file()).run(
+        "INSERT INTO access_rule(id, network, verdict, note) VALUES (9007199254740993, '192.0.2.5', 'deny', "
+        "'big'), (-1, '192.0.2.6', 'deny', 'less'), (0, '192.0.2.7', 'deny', 'zero')");
+    EXPECT_TRUE(b_.join(Prefer::Fleet).joined);
+    b_.rules()->put(std::vector{denied("192.0.2.8/32", "next")}, "bob");
+    EXPECT_EQ(database_->state.next_id, 9);
+    a_.follow();
+    EXPECT_EQ(a_.lines(), b_.lines());
 }
 
 TEST_F(FleetJoin, ARuleThatTheDatabaseCannotHaveIsNamed) {

@@ -202,6 +202,11 @@ TEST_F(TakeUpTest, TwoOfANameDoNotBothWrite) {
         EXPECT_THAT(error.what(), HasSubstr("another gateway called a writes its journal there"));
     }
     EXPECT_EQ(database_->writers["a"].process, "first");
+    EXPECT_NO_THROW(requireOnlyWriter(second, "a", original));
+    EXPECT_THROW(requireOnlyWriter(second, "a", copy), StoreError);
+    EXPECT_THROW(requireOnlyWriter(second, "a", Lineage(folder_.file("nothing"))), StoreError);
+    database_->writers["a"].silent_secs = 20;
+    EXPECT_NO_THROW(requireOnlyWriter(second, "a", copy));
     database_->writers.clear();  // mailgate fleet join
     claimJournal(second, {.gateway = "a", .process = "second"}, copy);
     EXPECT_EQ(database_->writers["a"].process, "second");

@@ -376,7 +376,7 @@ TEST_F(RuleStoreTest, TheRulesOfAListenerFollowItsNewName) {
     EXPECT_EQ(store_->renameListener("mx", "inbound", "bob").renamed, 2u);
     EXPECT_THAT(rules(), ElementsAre("1 deny 192.0.2.1 inbound", "2 allow 192.0.2.0/24 inbound",
                                      "3 allow 192.0.2.0/24 imap", "4 allow 192.0.2.9 pop3"));
-    EXPECT_EQ(audit().at(3),
+    EXPECT_EQ(audit().at(4),
               "bob change: deny 192.0.2.1 listener=mx spam > deny 192.0.2.1 listener=inbound spam");
 }
 
