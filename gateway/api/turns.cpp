@@ -51,7 +51,7 @@ bool Turns::mayWait(const One& newcomer) {
     return true;
 }
 
-Turns::Turn Turns::enter(const Principal& who) {
+Turns::Turn Turns::enter(const Principal& who, std::chrono::milliseconds patience) {
     std::unique_lock lock(mutex_);
     const auto mine = all_.insert(all_.end(), {who.client(), who.role == store::Role::Viewer});
     if (!isSecond(*mine)) {
@@ -61,7 +61,7 @@ Turns::Turn Turns::enter(const Principal& who) {
     }
     give();
     if (mine->state == State::Waits && mayWait(*mine))
-        changed_.wait_for(lock, limits_.patience, [&] { return mine->state != State::Waits; });
+        changed_.wait_for(lock, patience, [&] { return mine->state != State::Waits; });
     if (mine->state != State::HasTurn) {
         all_.erase(mine);
         return nullptr;

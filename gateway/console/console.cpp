@@ -459,6 +459,8 @@ net::ServerSocket listenOn(const std::string& address) {
 
 }  // namespace
 
+static_assert(api::Api::kMostInTurns < http::Server::kThreads, "what takes long leaves threads to others");
+
 class Console::Impl {
   public:
     Impl(const ConsoleConfig& config, const Parts& parts)
