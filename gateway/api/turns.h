@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -33,7 +34,10 @@ class Turns {
     /// Held by whose turn it is. Null: it did not come, or an account's second request had a place that another account wanted.
     using Turn = std::shared_ptr<void>;
     Turn enter(const Principal& who) { return enter(who, patience_); }
-    Turn enter(const Principal& who, std::chrono::milliseconds patience);
+    /// Of who has left nothing waits.
+    Turn enter(const Request& request) { return enter(request.who, patience_, request.has_left); }
+    Turn enter(const Principal& who, std::chrono::milliseconds patience,
+               const std::function<bool()>& has_left = {});
 
   private:
     enum class State : std::uint8_t { Waits, HasTurn, SentAway };
@@ -49,6 +53,8 @@ class Turns {
     bool isSecond(const One& one) const;
     void give();
     bool mayWait(const One& newcomer);
+    void await(std::unique_lock<std::mutex>& lock, const One& one, std::chrono::milliseconds patience,
+               const std::function<bool()>& has_left);
 
     const Limits limits_;
     const std::chrono::milliseconds patience_;

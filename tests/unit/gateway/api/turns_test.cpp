@@ -75,6 +75,17 @@ TEST(Turns, OfOneAccountComeOneAfterTheOther) {
     EXPECT_NE(next.get(), nullptr);
 }
 
+TEST(Turns, AreNotWaitedForByWhoHasLeft) {
+    Turns turns(kLimits, 1h);
+    auto first = turns.enter(whoChanges("alice"));
+    Request request;
+    request.who = whoChanges("alice");
+    request.has_left = [] { return true; };
+    EXPECT_EQ(turns.enter(request), nullptr);
+    first.reset();
+    EXPECT_NE(turns.enter(request), nullptr) << "whether it is carried out is not their matter";
+}
+
 TEST(Turns, AreNotWaitedForForLong) {
     Turns turns(kLimits, 20ms);
     const auto mine = turns.enter(whoChanges("alice"));
