@@ -182,9 +182,10 @@ std::string Rules::rehearsed(const std::function<void()>& change, RuleStore::Reh
     const auto rehearsal = answers::rehearse(*store_, site_, now_, kMostEntries, change, how);
     if (!call_.config->journal.enabled) return answers::rehearsalAsJson(rehearsal, nullptr);
     try {
-        const auto concerned =
-            answers::concernedBy(rehearsal, *store::journal::openSource(call_.config->journal.url),
-                                 unixMillis() - kWeekMs, kMostEntries);
+        const auto concerned = answers::concernedBy(
+            rehearsal,
+            *store::journal::openSource(call_.config->journal.url, [this] { call_.requireAsker(); }),
+            unixMillis() - kWeekMs, kMostEntries);
         return answers::rehearsalAsJson(rehearsal, &concerned);
     } catch (const store::StoreError&) {
         return answers::rehearsalAsJson(rehearsal, nullptr);

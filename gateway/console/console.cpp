@@ -262,7 +262,9 @@ class Handler final : public net::HTTPRequestHandler {
         if (credentials.refreshes && isOfPart(*request))
             return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
                                     [&] { return partFor(site_.parts.api, known, *request); });
-        return pageFor(site_.parts.api, known, *request, [this] { return server_.hasPeerLeft(); });
+        return pageFor(site_.parts.api, known, *request, [this, is_post] {
+            return server_.hasPeerLeft() || (!is_post && server_.isStopping());
+        });
     }
 
     static api::Response busyPage() {

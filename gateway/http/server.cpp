@@ -682,6 +682,11 @@ bool Server::hasPeerLeft() {
     return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
+bool Server::isStopping() {
+    const std::lock_guard lock(mutex_);
+    return stopping_;
+}
+
 void Server::suspendPeerLimit() {
     limitPeer(Clock::time_point::max());
 }

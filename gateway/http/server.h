@@ -129,6 +129,8 @@ class Server {
     /// Whether the peer has closed, so that nobody takes an answer. On a Unix socket both of its directions; TCP does not tell that from
     /// a client that has only said that nothing more comes, which is taken for gone as well.
     bool hasPeerLeft();
+    /// Whether stop() waits for this request.
+    bool isStopping();
 
   private:
     struct Waiting {
