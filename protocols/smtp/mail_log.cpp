@@ -105,11 +105,14 @@ bool MailLog::takesLast(std::uint32_t number) const noexcept {
 void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t number) {
     std::vector<MailTransaction>& all = facts_.transactions.own();
     const bool empty = cameToNothing(mail);
+    // Those that came before STARTTLS were another log's. What they take beyond this is bounded by that one.
+    for (kept_.reserve(all.size() + 1); kept_.size() < all.size(); kept_bytes_ += kHeadBytes)
+        kept_.push_back(kHeadBytes);
     if (all.size() == kMaxTransactionsKept && !empty) {
         const auto idle = std::find_if(all.begin(), all.end(), cameToNothing);
         if (idle != all.end()) {
             const auto beside = kept_.begin() + (idle - all.begin());
-            kept_bytes_ -= beside->bytes;
+            kept_bytes_ -= *beside;
             kept_.erase(beside);
             all.erase(idle);
             if (takesLast(number)) number = --facts_.transaction_count;
@@ -118,9 +121,8 @@ void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t numb
     // Without a sink there is no other place; then a later transaction has less room.
     const std::size_t room = (sink_ ? kMaxBytes / 2 : kMaxBytes - kHeadBytes) - kept_bytes_;
     if (all.size() < kMaxTransactionsKept && bytes <= room) {
-        kept_.reserve(kept_.size() + 1);
         all.push_back(std::move(mail));
-        kept_.push_back({number, static_cast<std::uint32_t>(bytes)});
+        kept_.push_back(static_cast<std::uint32_t>(bytes));
         kept_bytes_ += bytes;
     } else if (sink_ && !empty) {
         sink_->onMail(mail, number);

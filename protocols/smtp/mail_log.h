@@ -55,11 +55,6 @@ class MailLog {
     bool takesLast(std::uint32_t number) const noexcept;
     void keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t number);
 
-    struct Kept {
-        std::uint32_t number;
-        std::uint32_t bytes;
-    };
-
     SessionFacts& facts_;
     MailSink* const sink_;
     const bool reply_each_;
@@ -67,7 +62,7 @@ class MailLog {
     MailTransaction mail_;
     std::size_t bytes_ = 0;  ///< mail_'s, without what has a bound of its own
     std::size_t kept_bytes_ = 0;
-    std::vector<Kept> kept_;  ///< beside facts_.transactions
+    std::vector<std::uint32_t> kept_;  ///< bytes of each of facts_.transactions
     std::uint32_t number_ = 0;
     std::uint32_t answered_ = 0;  ///< reply_each: recipients that have their final reply
 };

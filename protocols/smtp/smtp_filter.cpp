@@ -1071,7 +1071,8 @@ void SmtpFilter::closeUnanswered(std::string_view told) {
         if (mail_.open()) mail_.addBytes(command.size - (cut_off ? std::exchange(chunk_left_, 0) : 0));
         if (command.kind == Kind::Rcpt) mail_.recipientRefused(std::move(command.path), told);
         if (command.kind != Kind::Mail && command.kind != Kind::Reset) continue;
-        mail_.refused(told);
+        // With RSET the client gave it up itself.
+        if (command.kind == Kind::Mail) mail_.refused(told);
         mail_.close();
         if (command.kind == Kind::Mail) mail_.senderAccepted(std::move(command.path));
     }

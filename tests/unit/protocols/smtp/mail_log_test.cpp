@@ -48,6 +48,27 @@ TEST(MailLog, WritesATransactionWhenItIsOver) {
     EXPECT_EQ(facts.transactions.size(), 1U);
 }
 
+/// As after STARTTLS: what came before was another log's.
+TEST(MailLog, GoesOnWhereAnotherOneHasBegun) {
+    SessionFacts facts;
+    Kept kept;
+    MailLog before(facts, &kept, false);
+    for (int mails = 0; mails < 19; ++mails)
+        before.senderRefused("a@b.example", "530 5.7.0 Must issue a STARTTLS command first");
+    MailLog log(facts, &kept, false);
+    log.senderAccepted("idle@b.example");
+    log.close();
+    ASSERT_EQ(facts.transactions.size(), 20U);
+    log.senderAccepted("real@b.example");
+    log.recipientRefused("c@d.example", "550 5.1.1 No such user");
+    log.close();
+    ASSERT_EQ(facts.transactions.size(), 20U);
+    EXPECT_EQ(facts.transactions[19].from, "real@b.example")
+        << "in the place of the one that came to nothing";
+    EXPECT_EQ(facts.transaction_count, 20U);
+    EXPECT_TRUE(kept.mails.empty());
+}
+
 TEST(MailLog, KeepsTheFirstRefusalOfATransactionWithoutAMessage) {
     SessionFacts facts;
     MailLog log(facts, nullptr, false);
