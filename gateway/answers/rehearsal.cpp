@@ -39,11 +39,16 @@ class Concerned {
     /// There were more than could be looked at.
     void addNoMore() { result_.incomplete = true; }
 
-    ConcernedSessions result() {
+    ConcernedSessions result(std::size_t most) {
+        result_.found = groups_.size();
+        result_.groups.reserve(groups_.size());
         for (const auto& [key, sessions] : groups_)
             result_.groups.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), sessions});
         std::stable_sort(result_.groups.begin(), result_.groups.end(),
                          [](const auto& a, const auto& b) { return a.sessions > b.sessions; });
+        if (result_.groups.size() > most)
+            result_.groups.erase(result_.groups.begin() + static_cast<std::ptrdiff_t>(most),
+                                 result_.groups.end());
         return std::move(result_);
     }
 
@@ -57,6 +62,7 @@ class Concerned {
             return;
         }
         ++result_.sessions;
+        result_.admitted += *allowed ? 1 : 0;
         ++groups_[{session.client, session.listener, *allowed}];
     }
 
@@ -107,8 +113,8 @@ RehearsedChange rehearse(RuleStore& store, const rules::Site& site, UnixSeconds 
             std::move(networks), rules::Contrast(site, std::move(before), std::move(after), now)};
 }
 
-ConcernedSessions concernedBy(const RehearsedChange& change, journal::Source& journal,
-                              std::int64_t since_ms) {
+ConcernedSessions concernedBy(const RehearsedChange& change, journal::Source& journal, std::int64_t since_ms,
+                              std::size_t most) {
     Concerned concerned(change.contrast);
     store::JournalFilter filter;
     filter.since_ms = since_ms;
@@ -119,14 +125,14 @@ ConcernedSessions concernedBy(const RehearsedChange& change, journal::Source& jo
             concerned.add(sessions);
             if (sessions.size() == kMostOfOne) concerned.addNoMore();
         }
-        return concerned.result();
+        return concerned.result(most);
     }
     journal::Position position;
     for (std::string before = "none"; before != position.text;) {
         before = position.text;
         concerned.add(journal.after(filter, position, kAtOnce));
     }
-    return concerned.result();
+    return concerned.result(most);
 }
 
 namespace {
@@ -137,8 +143,10 @@ std::string concernedAsJson(const ConcernedSessions& concerned) {
         clients += fmt::format(R"({}{{"client":"{}","listener":"{}","sessions":{},"allowed":{}}})",
                                clients.empty() ? "" : ",", Network{group.client, 128}.toString(),
                                escaped(group.listener), group.sessions, group.allowed);
-    return fmt::format(R"({{"decided_otherwise":{},"not_known":{},"complete":{},"clients":[{}]}})",
-                       concerned.sessions, concerned.masked, !concerned.incomplete, clients);
+    return fmt::format(
+        R"({{"decided_otherwise":{},"admitted":{},"refused":{},"not_known":{},"complete":{},"clients_found":{},"clients":[{}]}})",
+        concerned.sessions, concerned.admitted, concerned.sessions - concerned.admitted, concerned.masked,
+        !concerned.incomplete, concerned.found, clients);
 }
 
 }  // namespace

@@ -38,15 +38,17 @@ struct ConcernedSessions {
         bool allowed;  ///< from then on
         std::size_t sessions = 0;
     };
-    std::vector<Group> groups;  ///< the largest first
+    std::vector<Group> groups;  ///< the largest few, the largest first
+    std::size_t found = 0;      ///< groups in all
     std::size_t sessions = 0;
-    std::size_t masked = 0;   ///< whose client is not known any more
-    bool incomplete = false;  ///< there were too many to look at them all
+    std::size_t admitted = 0;  ///< of them; the others would be refused
+    std::size_t masked = 0;    ///< whose client is not known any more
+    bool incomplete = false;   ///< there were too many to look at them all
 };
 
-/// The sessions since then, refused ones too, that would be decided otherwise. Throws StoreError.
+/// The sessions since then, refused ones too, that would be decided otherwise. `most`: how many groups to keep. Throws StoreError.
 ConcernedSessions concernedBy(const RehearsedChange& change, store::journal::Source& journal,
-                              std::int64_t since_ms);
+                              std::int64_t since_ms, std::size_t most);
 
 /// What was changed last through the store's connection, as an object: {"dry_run", "added", "changed", "removed", "changes"}.
 /// `ended`: sessions, where any were to end. Throws StoreError.

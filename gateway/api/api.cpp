@@ -174,12 +174,12 @@ void Call::requireAsker() const {
 }
 
 Turns::Turn Call::turnAt(Turns& work, std::string_view doing) const {
-    auto turn = work.enter(request.who);
+    auto turn = work.enter(request);
+    requireAsker();
     if (!turn)
         throw Problem(
             kUnavailable, "busy",
             fmt::format("another request of yours, or several of others, {}: try again in a moment", doing));
-    requireAsker();
     return turn;
 }
 

@@ -25,6 +25,9 @@ inline constexpr std::string_view kRoot = "/api/v1";
 /// Any thread.
 class Api {
   public:
+    /// Of the threads that ask it so many at most are kept by what takes long.
+    static constexpr std::size_t kMostInTurns = AllTurns::kThreads;
+
     explicit Api(Parts parts) : parts_(std::move(parts)), turns_(parts_.patience) {}
 
     /// An error in the request, whatever it is, becomes a problem document; so does a database that cannot be used. Throws

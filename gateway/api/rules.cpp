@@ -46,10 +46,11 @@ constexpr std::size_t kMostAddresses = 200;  ///< to be tested: so many of IPv6 
 constexpr std::size_t kMostSubjects =
     10'000;  ///< of rules to be added: a range of addresses may be hundreds of networks
 
-/// Changes that the fleet's database holds up must not keep the threads from everybody else.
+/// Changes that the fleet's database holds up, or who else changes rules, must not keep the threads from everybody else.
 Turns::Turn turnToChange(const Call& call) {
-    if (call.config->fleet.url.empty()) return nullptr;
-    auto turn = call.turns.changes.enter(call.request.who);
+    constexpr std::chrono::seconds kPatience{1};
+    if (call.config->fleet.url.empty()) return call.turnAt(call.turns.changes, "changes rules");
+    auto turn = call.turns.changes.enter(call.request.who, kPatience);
     if (!turn)
         throw Problem(503, "fleet_busy",
                       "other changes of the rules are waiting for the fleet's database: nothing was "
@@ -65,6 +66,11 @@ Turns::Turn turnToRead(const Call& call) {
 /// Of what compares them with each other: of as many that takes seconds.
 Turns::Turn turnToCompare(const Call& call) {
     return call.turnAt(call.turns.lengthy, "takes long");
+}
+
+/// What a change would do, which takes as long, and much memory.
+Turns::Turn turnToJudge(const Call& call) {
+    return call.turnAt(call.turns.judgements, "judges a change of rules");
 }
 
 /// The store and the service for one request.
@@ -134,6 +140,7 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
     constexpr int kTries = 3;
     const bool is_apart = dry_run && rehearsal == RuleStore::Rehearsal::Apart;  // nobody waits for a copy
     for (int left = order.judge && !is_apart ? kTries : 0;; --left) {
+        Turns::Turn turn = dry_run || left > 0 ? turnToJudge(call_) : nullptr;
         if (left > 0) judge(order);
         bool is_done = false;
         const auto change = [&] { is_done = carryOut(order, left == 0); };
@@ -142,7 +149,8 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
             if (is_done) return jsonResponse(std::move(answer));
             continue;
         }
-        const auto turn = turnToChange(call_);
+        turn.reset();  // who has one waits for no other
+        turn = turnToChange(call_);
         change();
         if (!is_done) continue;
         const auto ended = order.then ? order.then() : std::nullopt;
@@ -179,7 +187,9 @@ std::string Rules::rehearsed(const std::function<void()>& change, RuleStore::Reh
     if (!call_.config->journal.enabled) return answers::rehearsalAsJson(rehearsal, nullptr);
     try {
         const auto concerned = answers::concernedBy(
-            rehearsal, *store::journal::openSource(call_.config->journal.url), unixMillis() - kWeekMs);
+            rehearsal,
+            *store::journal::openSource(call_.config->journal.url, [this] { call_.requireAsker(); }),
+            unixMillis() - kWeekMs, kMostEntries);
         return answers::rehearsalAsJson(rehearsal, &concerned);
     } catch (const store::StoreError&) {
         return answers::rehearsalAsJson(rehearsal, nullptr);

@@ -273,7 +273,7 @@ std::string arrayOf(const Call& call, std::vector<JournalSession> sessions, cons
 std::unique_ptr<journal::Source> openJournal(const Call& call) {
     if (!call.config->journal.enabled)
         throw Problem(404, "no_journal", "the journal is off: journal.enabled = false");
-    return journal::openSource(call.config->journal.url);
+    return journal::openSource(call.config->journal.url, [&call] { call.requireAsker(); });
 }
 
 /// All else may have to look at the whole journal.

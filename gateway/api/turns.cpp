@@ -51,7 +51,23 @@ bool Turns::mayWait(const One& newcomer) {
     return true;
 }
 
-Turns::Turn Turns::enter(const Principal& who) {
+void Turns::await(std::unique_lock<std::mutex>& lock, const One& one, std::chrono::milliseconds patience,
+                  const std::function<bool()>& has_left) {
+    constexpr std::chrono::milliseconds kLook{200};
+    const auto until = std::chrono::steady_clock::now() + patience;
+    for (bool is_over = false; !is_over;) {
+        const auto look = std::chrono::steady_clock::now() + kLook;
+        is_over = until <= look;
+        if (changed_.wait_until(lock, std::min(look, until), [&] { return one.state != State::Waits; }))
+            return;
+        lock.unlock();
+        is_over = is_over || (has_left && has_left());
+        lock.lock();
+    }
+}
+
+Turns::Turn Turns::enter(const Principal& who, std::chrono::milliseconds patience,
+                         const std::function<bool()>& has_left) {
     std::unique_lock lock(mutex_);
     const auto mine = all_.insert(all_.end(), {who.client(), who.role == store::Role::Viewer});
     if (!isSecond(*mine)) {
@@ -60,8 +76,7 @@ Turns::Turn Turns::enter(const Principal& who) {
         all_.splice(second, all_, mine);
     }
     give();
-    if (mine->state == State::Waits && mayWait(*mine))
-        changed_.wait_for(lock, limits_.patience, [&] { return mine->state != State::Waits; });
+    if (mine->state == State::Waits && mayWait(*mine)) await(lock, *mine, patience, has_left);
     if (mine->state != State::HasTurn) {
         all_.erase(mine);
         return nullptr;

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -22,13 +23,21 @@ class Turns {
     struct Limits {
         std::size_t most, most_of_viewers;  ///< at once: what viewers leave is kept for who may change rules
         std::size_t most_waiting;           ///< of viewers, and of others
-        std::chrono::milliseconds patience;
+
+        /// How many there may be of those who have turns and of those who wait.
+        constexpr std::size_t threads() const noexcept {
+            return most + (most_of_viewers > 0 ? 2 : 1) * most_waiting;
+        }
     };
-    explicit Turns(const Limits& limits) : limits_(limits) {}
+    Turns(const Limits& limits, std::chrono::milliseconds patience) : limits_(limits), patience_(patience) {}
 
     /// Held by whose turn it is. Null: it did not come, or an account's second request had a place that another account wanted.
     using Turn = std::shared_ptr<void>;
-    Turn enter(const Principal& who);
+    Turn enter(const Principal& who) { return enter(who, patience_); }
+    /// Of who has left nothing waits.
+    Turn enter(const Request& request) { return enter(request.who, patience_, request.has_left); }
+    Turn enter(const Principal& who, std::chrono::milliseconds patience,
+               const std::function<bool()>& has_left = {});
 
   private:
     enum class State : std::uint8_t { Waits, HasTurn, SentAway };
@@ -44,26 +53,38 @@ class Turns {
     bool isSecond(const One& one) const;
     void give();
     bool mayWait(const One& newcomer);
+    void await(std::unique_lock<std::mutex>& lock, const One& one, std::chrono::milliseconds patience,
+               const std::function<bool()>& has_left);
 
     const Limits limits_;
+    const std::chrono::milliseconds patience_;
     std::mutex mutex_;  ///< of what follows
     std::condition_variable changed_;
     std::list<One> all_;  ///< who is next in front
 };
 
-/// The kinds of work, each with turns of its own, so that who does what takes seconds keeps nobody from what takes less. All together are
-/// fewer than the threads that serve requests.
+/// The kinds of work, each with turns of its own, so that who does what takes seconds keeps nobody from what takes less. All together keep
+/// fewer threads than there are for requests.
 struct AllTurns {
+    static constexpr Turns::Limits kBrief{.most = 2, .most_of_viewers = 1, .most_waiting = 3};
+    static constexpr Turns::Limits kLengthy{.most = 3, .most_of_viewers = 2, .most_waiting = 2};
+    static constexpr Turns::Limits kFleet{.most = 1, .most_of_viewers = 1, .most_waiting = 1};
+    static constexpr Turns::Limits kOfRules{.most = 2, .most_of_viewers = 0, .most_waiting = 3};
+    static constexpr std::size_t kThreads =
+        kBrief.threads() + kLengthy.threads() + kFleet.threads() + 2 * kOfRules.threads();
+
     explicit AllTurns(std::chrono::milliseconds patience)
-        : brief({.most = 2, .most_of_viewers = 1, .most_waiting = 3, .patience = patience}),
-          lengthy({.most = 3, .most_of_viewers = 2, .most_waiting = 2, .patience = patience}),
-          fleet({.most = 1, .most_of_viewers = 1, .most_waiting = 1, .patience = patience}) {}
+        : brief(kBrief, patience),
+          lengthy(kLengthy, patience),
+          fleet(kFleet, patience),
+          judgements(kOfRules, patience),
+          changes(kOfRules, patience) {}
 
     Turns brief;    ///< reads all rules, or a trail of changes, once
     Turns lengthy;  ///< compares rules with each other, or searches the journal
     Turns fleet;    ///< asks the fleet's database, to which the gateways bring their journals, for sessions
-    /// Waits for the fleet's database, which may hold a change up.
-    Turns changes{{.most = 2, .most_of_viewers = 0, .most_waiting = 3, .patience = std::chrono::seconds(1)}};
+    Turns judgements;  ///< finds out what a change of rules would do, or whether it may be made
+    Turns changes;     ///< makes one: waits for the rules, or for the fleet's database, which others may hold
 };
 
 }  // namespace mailgate::api

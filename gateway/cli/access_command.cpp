@@ -562,7 +562,7 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
     if (change.networks.empty()) return ConcernedSessions{};
     try {
         const AskedJournal journal = openJournal(config_, {.here = true}, {});
-        return concernedBy(change, *journal, unixMillis() - kWeekMs);
+        return concernedBy(change, *journal, unixMillis() - kWeekMs, mostShown());
     } catch (const store::StoreError& error) {
         unknown = fmt::format("which sessions it would concern is not known: {}", error.what());
         return std::nullopt;

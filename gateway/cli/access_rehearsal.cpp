@@ -32,8 +32,8 @@ std::string textOf(const ConcernedSessions& concerned) {
                             escaped(group.listener), counted(group.sessions, "session"),
                             group.allowed ? "admitted instead of refused" : "refused instead of admitted");
     }
-    if (concerned.groups.size() > kMost)
-        text += fmt::format("  and {} more\n", counted(concerned.groups.size() - kMost, "client"));
+    if (concerned.found > kMost)
+        text += fmt::format("  and {} more\n", counted(concerned.found - kMost, "client"));
     if (concerned.masked > 0)
         text += fmt::format("not known of {}, whose clients' addresses are masked\n",
                             counted(concerned.masked, "session"));

@@ -117,9 +117,9 @@ std::optional<http::Server::SlowClient> logInClient(Site& site, const http::Requ
                                     site.authenticator.isKnownAt(credentials.client, user)};
 }
 
-/// All that come from a proxy have its address: an account is one client there, and so is everybody who has none.
-std::string clientBehind(Site& site, const http::RequestHead& request, const IpAddress& peer) {
-    if (!isTrustedProxy(site.config, peer)) return "";
+/// An account is one client, wherever it comes from. All that come from a proxy have its address: everybody who has no account is one there.
+http::Server::Account accountOf(Site& site, const http::RequestHead& request, const IpAddress& peer) {
+    const bool is_behind_proxy = isTrustedProxy(site.config, peer);
     const auto field = [&](const std::string& name) {
         return name.empty() ? "" : http::fieldIn(request.fields, name);
     };
@@ -131,7 +131,8 @@ std::string clientBehind(Site& site, const http::RequestHead& request, const IpA
     credentials.cookie =
         site.authenticator.sessionAmong(cookiesNamed(field("Cookie"), cookieName(credentials.is_secure)));
     const std::string name = site.authenticator.knownAtOnce(credentials);
-    return name.empty() ? "nobody" : "account " + name;
+    if (name.empty()) return {is_behind_proxy ? "nobody" : "", is_behind_proxy};
+    return {"account " + name, is_behind_proxy};
 }
 
 class Handler final : public net::HTTPRequestHandler {
@@ -261,7 +262,9 @@ class Handler final : public net::HTTPRequestHandler {
         if (credentials.refreshes && isOfPart(*request))
             return site_.shared.get(fmt::format("{} {}", toString(known.who.role), request->path.size()),
                                     [&] { return partFor(site_.parts.api, known, *request); });
-        return pageFor(site_.parts.api, known, *request, [this] { return server_.hasPeerLeft(); });
+        return pageFor(site_.parts.api, known, *request, [this, is_post] {
+            return server_.hasPeerLeft() || (!is_post && server_.isStopping());
+        });
     }
 
     static api::Response busyPage() {
@@ -458,19 +461,21 @@ net::ServerSocket listenOn(const std::string& address) {
 
 }  // namespace
 
+static_assert(api::Api::kMostInTurns < http::Server::kThreads, "what takes long leaves threads to others");
+
 class Console::Impl {
   public:
     Impl(const ConsoleConfig& config, const Parts& parts)
         : site_{config, parts, Authenticator(parts.accounts, parts.log), SharedParts()},
-          server_(
-              listenOn(config.address), [this](http::Server& server) { return new Handlers(site_, server); },
-              {.tls = parts.tls,
-               .slow_client = [this](const http::RequestHead& request,
-                                     const IpAddress& peer) { return logInClient(site_, request, peer); },
-               .client_behind = [this](const http::RequestHead& request,
-                                       const IpAddress& peer) { return clientBehind(site_, request, peer); },
-               .on_paused = http::tellOfPause(parts.log, "console", config.address),
-               .on_exhausted = http::tellOfExhaustion(parts.log, "console", config.address)}) {}
+          server_(listenOn(config.address),
+                  [this](http::Server& server) { return new Handlers(site_, server); },
+                  {.tls = parts.tls,
+                   .slow_client = [this](const http::RequestHead& request,
+                                         const IpAddress& peer) { return logInClient(site_, request, peer); },
+                   .account = [this](const http::RequestHead& request,
+                                     const IpAddress& peer) { return accountOf(site_, request, peer); },
+                   .on_paused = http::tellOfPause(parts.log, "console", config.address),
+                   .on_exhausted = http::tellOfExhaustion(parts.log, "console", config.address)}) {}
 
     http::Server& server() noexcept { return server_; }
 

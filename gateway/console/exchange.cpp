@@ -143,7 +143,9 @@ api::Response answerTo(api::Api& api, http::Server& server, api::Request request
         request.body.assign(most + 1, ' ');  // too large, whatever is in it
     else if (most > 0)
         request.body = http::readBody(http, most, server);
-    request.has_left = [&server] { return server.hasPeerLeft(); };
+    // The gateway's end does not wait for what is only read.
+    const bool reads = request.method == "GET" || request.method == "HEAD";
+    request.has_left = [&server, reads] { return server.hasPeerLeft() || (reads && server.isStopping()); };
     server.suspendPeerLimit();
     api::Response answered = handled(api, request);
     server.restartPeerLimit();

@@ -195,10 +195,9 @@ void addConcerned(Html& html, const Object& change) {
             "known.</p>");
         return;
     }
-    std::uint64_t admitted = 0, refused = 0;
+    const auto count = [&](const char* name) { return sessions->optValue<std::uint64_t>(name, 0); };
+    const auto admitted = count("admitted"), refused = count("refused"), found = count("clients_found");
     const auto clients = objectsOf(*sessions, "clients");
-    for (const auto& client : clients)
-        (isTrue(*client, "allowed") ? admitted : refused) += client->optValue<std::uint64_t>("sessions", 0);
     const char* const at_least = isTrue(*sessions, "complete") ? "" : "At least ";
     if (clients.empty())
         html.markup("<p>No session of the last seven days would have been decided otherwise.</p>");
@@ -212,7 +211,7 @@ void addConcerned(Html& html, const Object& change) {
             .text(fmt::format("{}{} of the last seven days would have been admitted.", at_least,
                               counted(admitted, "session")))
             .markup("</strong></p>");
-    if (const auto unknown = sessions->optValue<std::uint64_t>("not_known", 0); unknown > 0)
+    if (const auto unknown = count("not_known"); unknown > 0)
         html.markup("<p>")
             .text(fmt::format("Not known of {}, whose clients' addresses the journal has forgotten.",
                               counted(unknown, "session")))
@@ -221,9 +220,9 @@ void addConcerned(Html& html, const Object& change) {
     constexpr std::size_t kMost = 20;
     const std::vector<Object::Ptr> first(
         clients.begin(), clients.begin() + static_cast<std::ptrdiff_t>(std::min(clients.size(), kMost)));
-    html.add(tableOf(clients.size() > kMost
-                         ? fmt::format("The {} clients with most sessions, of {}", kMost, clients.size())
-                         : std::string("Clients, those with most sessions first"),
+    html.add(tableOf(found > kMost ? fmt::format("The {} clients with most sessions, of {}", kMost,
+                                                 answers::grouped(found))
+                                   : std::string("Clients, those with most sessions first"),
                      first,
                      {{"Client", false,
                        [](Html& cell, const Object& row) {

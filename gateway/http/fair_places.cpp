@@ -86,7 +86,7 @@ std::size_t whoHasMost(const std::vector<Holder>& waiting) {
         const Circles circles = circlesOf(holder.address);
         std::array<Place, kCircles>& places = all.emplace_back();
         for (std::size_t at = 0; at < kCircles; ++at) {
-            places[at] = {holder.behind.empty() ? circles[at] : Network{}, holder.behind};
+            places[at] = {holder.name.empty() ? circles[at] : Network{}, holder.name};
             ++counts[at][places[at]];
         }
     }

@@ -19,10 +19,10 @@ namespace mailgate::http {
 std::optional<std::size_t> whoGivesWay(const std::vector<IpAddress>& waiting,
                                        const std::vector<IpAddress>& served, const IpAddress& newcomer);
 
-/// Who waits: an address, or, behind a proxy that has the address, somebody who has that name there and is in nobody's company.
+/// Who waits: an address, or somebody who has that name, at whatever address, and is in nobody's company.
 struct Holder {
     IpAddress address;
-    std::string behind{};  ///< empty: the address itself
+    std::string name{};  ///< empty: the address itself
 };
 /// Of those who wait the first of whoever has most places, by the same circles: who has to go where one has to. There is one.
 std::size_t whoHasMost(const std::vector<Holder>& waiting);

@@ -351,7 +351,7 @@ void Server::look(WaitingList::iterator waiting, Still still) {
     ready.peer = waiting->peer;
     ready.has_body = seen.has_body;
     ready.slow_client = seen.slow_client;
-    ready.client_behind = seen.client_behind;
+    ready.account = seen.account;
     waiting_.erase(waiting);
     const auto refuseWith = [&](const Refusal& refusal) { refuse(*ready.socket, refusal, seen.is_for_api); };
     if (seen.head != Head::Gone && !hasSpareDescriptors(fd)) {
@@ -397,7 +397,7 @@ void Server::add(Lane& lane, Ready ready) {
     if (lane.ready.size() >= kMaxConnections) {
         std::vector<Holder> holders;
         for (const Ready& waiting : lane.ready)
-            holders.push_back({waiting.peer, waiting.client_behind});
+            holders.push_back({waiting.peer, waiting.account.name});
         lane.ready.erase(lane.ready.begin() + static_cast<std::ptrdiff_t>(whoHasMost(holders)));
     }
     lane.ready.push_back(std::move(ready));
@@ -450,11 +450,12 @@ bool Server::makeRoomFor(const SlowClient& client) {
     return true;
 }
 
-/// Whether one client has sent both: an account behind a proxy, or an address.
+/// Whether one client has sent both: an account, or an address that is no proxy's.
 template <typename One, typename Other>
 bool isOfSameClient(const One& one, const Other& other) {
-    return one.client_behind == other.client_behind &&
-           (!one.client_behind.empty() || around(one.peer, kClientPrefix).contains(other.peer.bytes));
+    if (!one.account.name.empty() && one.account.name == other.account.name) return true;
+    return !one.account.is_behind_proxy && !other.account.is_behind_proxy &&
+           around(one.peer, kClientPrefix).contains(other.peer.bytes);
 }
 
 /// Where requests take long, whoever sends them, or whoever reads the answers, leaves a thread for others.
@@ -529,11 +530,11 @@ Server::Seen Server::headOf(std::string_view text, const IpAddress& peer) const 
 
 Server::Seen Server::ofWhole(const RequestHead& request, const IpAddress& peer) const {
     if (isProbe(request)) return {Head::Probe};
-    std::string behind = options_.client_behind ? options_.client_behind(request, peer) : "";
+    Account account = options_.account ? options_.account(request, peer) : Account();
     if (request.awaits_body)
-        return {Head::AwaitsBody, true, std::nullopt, std::move(behind), isForApi(request)};
+        return {Head::AwaitsBody, true, std::nullopt, std::move(account), isForApi(request)};
     auto client = options_.slow_client ? options_.slow_client(request, peer) : std::nullopt;
-    return {Head::Complete, request.has_body, client, std::move(behind), isForApi(request)};
+    return {Head::Complete, request.has_body, client, std::move(account), isForApi(request)};
 }
 
 /// Who opens many closes its own, and not those of others. Whose it is behind a proxy is in the head, which is not here yet.
@@ -633,7 +634,7 @@ void Server::work(Lane& lane) {
         if (stopping_) return;
         // It has its place before anybody else counts them; serve() says the rest.
         served_[std::this_thread::get_id()] = {-1,          Clock::time_point::max(), &lane,
-                                               ready->peer, ready->slow_client,       ready->client_behind};
+                                               ready->peer, ready->slow_client,       ready->account};
         lock.unlock();
         serve(*ready, &lane);
         ready.reset();
@@ -649,7 +650,7 @@ void Server::serve(const Ready& ready, const Lane* lane) {
         const std::lock_guard lock(mutex_);
         if (stopping_) return;
         served_[std::this_thread::get_id()] = {handle.get(), Clock::now() + kPeerLimit, lane,
-                                               ready.peer,   ready.slow_client,         ready.client_behind};
+                                               ready.peer,   ready.slow_client,         ready.account};
     }
     wake();
     try {
@@ -682,6 +683,11 @@ bool Server::hasPeerLeft() {
     const bool is_unix = served.peer == IpAddress{};
     pollfd peer{served.handle, static_cast<short>(is_unix ? 0 : POLLRDHUP), 0};
     return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+bool Server::isStopping() {
+    const std::lock_guard lock(mutex_);
+    return stopping_;
 }
 
 void Server::suspendPeerLimit() {

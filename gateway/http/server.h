@@ -53,8 +53,9 @@ class Server {
     static constexpr std::size_t kMaxHead = std::size_t{28} << 10;
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
-    static constexpr unsigned kThreads = 24;
-    /// Of these one client has so many at once, an address or a /64, as long as it may take: most are left for others.
+    static constexpr unsigned kThreads = 32;
+    /// Of these one client has so many at once, an address or a /64, as long as it may take: most are left for others. So has an account,
+    /// whatever addresses it comes from.
     static constexpr std::size_t kMostOfClient = 4;
     /// As much of an answer as that waits in the kernel for who does not take it, for kPeerLimit, and no thread with it.
     static constexpr int kSendBuffer = 512 << 10;
@@ -83,15 +84,20 @@ class Server {
         IpAddress address;
         bool is_known = false;  ///< has a place before those who are not, whoever is in its network
     };
+    /// Whose request it is.
+    struct Account {
+        std::string name{};            ///< empty: that is not known
+        bool is_behind_proxy = false;  ///< then the peer's address tells nothing
+    };
     struct Options {
         Tls tls{};
         /// Whose place a request takes, which is here with its body, if it takes long whoever sends it; nothing: it does not, or is
         /// refused anyway. Asked by the waiting thread. None takes long, and there are no threads for such, where it is empty.
         std::function<std::optional<SlowClient>(const RequestHead& request, const IpAddress& peer)>
             slow_client{};
-        /// Whose request it is where the peer is a proxy: who has that name has threads as one client has, and places to wait for one. Empty:
-        /// the peer's own. Asked by the waiting thread, so it must not block.
-        std::function<std::string(const RequestHead& request, const IpAddress& peer)> client_behind{};
+        /// Who has that name has threads as one client has, wherever it comes from, and places to wait for one. Empty: nobody is known.
+        /// Asked by the waiting thread, so it must not block.
+        std::function<Account(const RequestHead& request, const IpAddress& peer)> account{};
         /// Told by the waiting thread: nobody can be accepted, because of an errno; 0: that is over. Once each.
         std::function<void(int error)> on_paused{};
         /// A request was refused because hardly any descriptors are left; by any thread, once in kExhaustedQuiet.
@@ -123,6 +129,8 @@ class Server {
     /// Whether the peer has closed, so that nobody takes an answer. On a Unix socket both of its directions; TCP does not tell that from
     /// a client that has only said that nothing more comes, which is taken for gone as well.
     bool hasPeerLeft();
+    /// Whether stop() waits for this request.
+    bool isStopping();
 
   private:
     struct Waiting {
@@ -150,7 +158,7 @@ class Server {
         Head head = Head::Incomplete;
         bool has_body = false;
         std::optional<SlowClient> slow_client{};
-        std::string client_behind{};
+        Account account{};
         bool is_for_api = false;  ///< who asks is a program, and reads problem documents
         bool has_ended = false;   ///< nothing more comes
     };
@@ -167,7 +175,7 @@ class Server {
         IpAddress peer;
         bool has_body = false;
         std::optional<SlowClient> slow_client{};  ///< only where it is for a thread for slow requests
-        std::string client_behind{};              ///< empty: the peer
+        Account account{};
     };
     struct Lane {
         std::size_t most_of_client = kMostOfClient;  ///< of its threads
@@ -240,7 +248,7 @@ class Server {
         const Lane* lane;  ///< null: the waiting thread itself
         IpAddress peer;
         std::optional<SlowClient> slow_client;
-        std::string client_behind;
+        Account account;
     };
     std::map<std::thread::id, Served> served_;
 

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 namespace mailgate::store::journal {
 
@@ -23,7 +24,7 @@ struct Backend {
     std::string_view form;  ///< of its URLs, for people
     std::unique_ptr<Sink> (*sink)(const JournalOptions& options);
     void (*inspect)(const std::string& url);
-    std::unique_ptr<Source> (*source)(const std::string& url);
+    std::unique_ptr<Source> (*source)(const std::string& url, std::function<void()> look);
     std::unique_ptr<Spool> (*spool)(const std::string& url, bool masked);
 };
 
@@ -33,7 +34,9 @@ constexpr std::array<Backend, 1> kBackends{
           return std::make_unique<Writer>(options);
       },
       inspect,
-      [](const std::string& url) -> std::unique_ptr<Source> { return std::make_unique<Reader>(url); },
+      [](const std::string& url, std::function<void()> look) -> std::unique_ptr<Source> {
+          return std::make_unique<Reader>(url, std::move(look));
+      },
       [](const std::string& url, bool masked) -> std::unique_ptr<Spool> {
           return std::make_unique<SpoolReader>(url, masked);
       }}}};
@@ -60,8 +63,8 @@ void inspectSink(const std::string& url) {
     backendOf(url).inspect(url);
 }
 
-std::unique_ptr<Source> openSource(const std::string& url) {
-    return backendOf(url).source(url);
+std::unique_ptr<Source> openSource(const std::string& url, std::function<void()> look) {
+    return backendOf(url).source(url, std::move(look));
 }
 
 std::unique_ptr<Spool> openSpool(const std::string& url, bool masked) {

@@ -4,6 +4,7 @@
 
 #include "store/journal/backend.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -15,8 +16,9 @@ std::unique_ptr<Sink> openSink(const JournalOptions& options);
 /// Whether openSink() could open what is there, as far as can be seen without changing it. Throws StoreError as that does.
 void inspectSink(const std::string& url);
 
-/// To ask. Throws StoreError: BadInput as above, Open when there is no journal yet.
-std::unique_ptr<Source> openSource(const std::string& url);
+/// To ask. Throws StoreError: BadInput as above, Open when there is no journal yet. `look`: called now and then by what looks at many
+/// sessions; what it throws ends that, and the Source's use.
+std::unique_ptr<Source> openSource(const std::string& url, std::function<void()> look = {});
 
 /// To take all of it elsewhere; `masked`: addresses as the journal keeps them for long. Throws StoreError likewise.
 std::unique_ptr<Spool> openSpool(const std::string& url, bool masked);

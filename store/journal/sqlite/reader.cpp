@@ -106,7 +106,7 @@ bool hasPrefix(std::string_view id, std::string_view prefix) noexcept {
 }  // namespace
 
 struct Reader::Impl {
-    explicit Impl(const std::string& url);
+    Impl(const std::string& url, std::function<void()> on_look);
 
     /// Calls `visit(session)` for the rows of a segment that pass, the last first, while it returns true.
     template <typename Visit>
@@ -127,6 +127,13 @@ struct Reader::Impl {
     std::int64_t lastKeyOf(Kind kind);
     std::int64_t firstKeyAfter(std::int64_t last, Kind kind, const JournalFilter& filter);
 
+    void countRow() {
+        constexpr unsigned kRowsBetween = 1'000;
+        if (++rows_read % kRowsBetween == 0 && look) look();
+    }
+
+    const std::function<void()> look;
+    unsigned rows_read = 0;
     sqlite::Database database;
     std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select, select_backwards;  ///< by Kind
     sqlite::RawStatement select_mail;
@@ -150,8 +157,9 @@ sqlite::Database Reader::Impl::openFile(const std::string& url) {
     return {path, {.create = false, .durability = sqlite::Durability::Process, .when_damaged = kWhenDamaged}};
 }
 
-Reader::Impl::Impl(const std::string& url)
-    : database(openFile(url)),
+Reader::Impl::Impl(const std::string& url, std::function<void()> on_look)
+    : look(std::move(on_look)),
+      database(openFile(url)),
       select_mail((migrate(database, false), database), selectMailSql()),
       terms(database) {
     for (const Kind kind : kKinds) {
@@ -198,6 +206,7 @@ bool Reader::Impl::completes(std::int64_t key, JournalSession& session, const Jo
 
 template <typename Visit>
 bool Reader::Impl::visitRow(std::int64_t key, Kind kind, const JournalFilter& filter, Visit visit) {
+    countRow();
     sqlite::RawStatement& row = *select[index(kind)];
     row.bind(1, key);
     row.bind(2, key);
@@ -223,6 +232,7 @@ bool Reader::Impl::visitSegment(const Segment& segment, const JournalFilter& fil
     row.bind(2, lastKey(segment.number));
     bool more = true;
     while (more && row.step()) {
+        countRow();
         JournalSession session = readSession(row, segment.kind);
         if (passes(session, filter) && completes(row.number(0), session, filter))
             more = visit(std::move(session));
@@ -243,7 +253,8 @@ std::int64_t Reader::Impl::firstKeyAfter(std::int64_t last, Kind kind, const Jou
     return last + 1;
 }
 
-Reader::Reader(const std::string& url) : impl_(std::make_unique<Impl>(url)) {}
+Reader::Reader(const std::string& url, std::function<void()> look)
+    : impl_(std::make_unique<Impl>(url, std::move(look))) {}
 
 Reader::~Reader() = default;
 

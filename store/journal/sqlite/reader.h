@@ -10,6 +10,7 @@
 
 #include "store/journal/backend.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,8 +19,8 @@ namespace mailgate::store::journal {
 
 class Reader final : public Source {
   public:
-    /// Throws StoreError: Open when there is no journal yet.
-    explicit Reader(const std::string& url);
+    /// Throws StoreError: Open when there is no journal yet. `look`: as openSource() has it.
+    explicit Reader(const std::string& url, std::function<void()> look = {});
     ~Reader() override;
 
     std::vector<JournalSession> newest(const JournalFilter& filter, std::size_t limit) override;

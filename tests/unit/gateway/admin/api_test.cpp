@@ -213,8 +213,7 @@ TEST_F(ApiTest, IsReadyWithoutTheFleetsDatabaseAndSaysSo) {
     control_.now.fleet.connected = true;
     control_.now.fleet_journal = {
         .configured = true, .failure = "another gateway called mx-1", .lag_seconds = 7};
-    EXPECT_EQ(ask("GET", "readyz").body,
-              "ready\nfleet: the journal has not come for 7 s\n");
+    EXPECT_EQ(ask("GET", "readyz").body, "ready\nfleet: the journal has not come for 7 s\n");
     EXPECT_THAT(ask("GET", "v1/status").body, HasSubstr("\"failure\":\"it does not answer\""));
 }
 

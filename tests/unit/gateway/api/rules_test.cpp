@@ -132,7 +132,7 @@ TEST_F(RulesApiTest, WhatHasChangedSinceItWasJudgedIsJudgedAnew) {
     int looks = 0;
     // The second look is behind the first judgement, and nobody keeps others from writing then.
     const auto response = handle(denying(R"("64.0.0.0/2")"), [&] {
-        if (++looks == 2) put("0.0.0.0/2");
+        if (++looks == 3) put("0.0.0.0/2");
         return false;
     });
     EXPECT_THAT(response.body, HasSubstr("hazardous"));
@@ -147,7 +147,7 @@ TEST_F(RulesApiTest, SoIsWhatAFleetHasBroughtBackWithoutALineInTheTrail) {
         rule.network = "0.0.0.0/2";
         rule.verdict = "deny";
         rule.set = store::kManualSet;
-        if (++looks == 2) store::openReplica(config_->store_url, {})->restore({rule});
+        if (++looks == 3) store::openReplica(config_->store_url, {})->restore({rule});
         return false;
     });
     EXPECT_THAT(response.body, HasSubstr("hazardous"));
@@ -296,6 +296,50 @@ TEST_F(RulesApiTest, WhatTakesLongHasTurns) {
     EXPECT_EQ(ask("alice", Viewer, {"rules"}, "overlapping", second).status, 200);
     EXPECT_EQ(ask("alice", Viewer).status, 200);
     EXPECT_GE(carols, 2);
+}
+
+TEST_F(RulesApiTest, ChangesHaveTurnsAndSoHasWhatJudgesThem) {
+    constexpr const char *kChange = "", *kDryRun = R"(,"dry_run":true)";
+    const auto ask = [&](const char* who, const char* how, std::function<bool()> seen = {}) {
+        static const std::map<std::string, const char*> addresses{
+            {"alice", R"("203.0.113.1")"}, {"bob", R"("203.0.113.2")"}, {"carol", R"("203.0.113.3")"}};
+        Request request = denying(addresses.at(who), how);
+        request.who.name = who;
+        return handle(std::move(request), std::move(seen));
+    };
+    const auto isBusy = [&](const char* who, const char* how) {
+        const auto response = ask(who, how);
+        return response.status == 503 && response.body.find(R"("code":"busy")") != std::string::npos;
+    };
+    constexpr int kJudges = 2, kChanges = 4;  // the looks as it has its turn
+    int alices = 0, bobs = 0, bobs_changes = 0;
+    const auto two_judge = [&] {
+        if (++bobs != kJudges) return false;
+        EXPECT_TRUE(isBusy("carol", kDryRun));
+        EXPECT_TRUE(isBusy("carol", kChange));
+        return false;
+    };
+    const auto two_change = [&] {
+        if (++bobs_changes != kChanges) return false;
+        EXPECT_TRUE(isBusy("carol", kChange));
+        return false;
+    };
+    const auto own = [&] {
+        ++alices;
+        if (alices == kJudges) {
+            EXPECT_TRUE(isBusy("alice", kDryRun));
+            EXPECT_EQ(ask("bob", kDryRun, two_judge).status, 200) << "two are judged at a time";
+        }
+        if (alices == kChanges) {
+            EXPECT_TRUE(isBusy("alice", kChange));
+            EXPECT_EQ(ask("alice", kDryRun).status, 200) << "who changes rules keeps nobody from looking";
+            EXPECT_EQ(ask("bob", kChange, two_change).status, 201);
+        }
+        return false;
+    };
+    EXPECT_EQ(ask("alice", kChange, own).status, 201);
+    EXPECT_GE(bobs, kJudges);
+    EXPECT_GE(bobs_changes, kChanges);
 }
 
 TEST_F(RulesApiTest, OfVeryManyRulesNoneAreCompared) {

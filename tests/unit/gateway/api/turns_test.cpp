@@ -17,12 +17,10 @@ Principal viewer(const char* name) {
 Principal whoChanges(const char* name) {
     return {name, store::Role::Operator};
 }
-Turns::Limits limits(std::chrono::milliseconds patience) {
-    return {.most = 3, .most_of_viewers = 2, .most_waiting = 1, .patience = patience};
-}
+constexpr Turns::Limits kLimits{.most = 3, .most_of_viewers = 2, .most_waiting = 1};
 
 TEST(Turns, AreKeptForWhoMayChangeRules) {
-    Turns turns(limits(0ms));
+    Turns turns(kLimits, 0ms);
     auto first = turns.enter(viewer("v"));
     const auto second = turns.enter(viewer("w"));
     ASSERT_TRUE(first && second);
@@ -36,7 +34,7 @@ TEST(Turns, AreKeptForWhoMayChangeRules) {
 }
 
 TEST(Turns, GoToWhoWaitsForThem) {
-    Turns turns(limits(1h));
+    Turns turns(kLimits, 1h);
     auto first = turns.enter(viewer("v"));
     const auto second = turns.enter(viewer("w"));
     auto again = std::async(std::launch::async, [&] { return turns.enter(viewer("v")); });
@@ -51,7 +49,7 @@ TEST(Turns, GoToWhoWaitsForThem) {
 }
 
 TEST(Turns, GoFirstToWhoHasNone) {
-    Turns turns({.most = 1, .most_of_viewers = 1, .most_waiting = 2, .patience = 1min});
+    Turns turns({.most = 1, .most_of_viewers = 1, .most_waiting = 2}, 1min);
     auto first = turns.enter(viewer("v"));
     const auto ask = [&](const char* who) {
         return std::async(std::launch::async, [&turns, who] { return turns.enter(viewer(who)); });
@@ -69,7 +67,7 @@ TEST(Turns, GoFirstToWhoHasNone) {
 }
 
 TEST(Turns, OfOneAccountComeOneAfterTheOther) {
-    Turns turns(limits(1h));
+    Turns turns(kLimits, 1h);
     auto first = turns.enter(whoChanges("alice"));
     auto next = std::async(std::launch::async, [&] { return turns.enter(whoChanges("alice")); });
     EXPECT_EQ(next.wait_for(20ms), std::future_status::timeout);
@@ -77,8 +75,19 @@ TEST(Turns, OfOneAccountComeOneAfterTheOther) {
     EXPECT_NE(next.get(), nullptr);
 }
 
+TEST(Turns, AreNotWaitedForByWhoHasLeft) {
+    Turns turns(kLimits, 1h);
+    auto first = turns.enter(whoChanges("alice"));
+    Request request;
+    request.who = whoChanges("alice");
+    request.has_left = [] { return true; };
+    EXPECT_EQ(turns.enter(request), nullptr);
+    first.reset();
+    EXPECT_NE(turns.enter(request), nullptr) << "whether it is carried out is not their matter";
+}
+
 TEST(Turns, AreNotWaitedForForLong) {
-    Turns turns(limits(20ms));
+    Turns turns(kLimits, 20ms);
     const auto mine = turns.enter(whoChanges("alice"));
     EXPECT_EQ(turns.enter(whoChanges("alice")), nullptr);
     EXPECT_NE(turns.enter(whoChanges("bob")), nullptr) << "who has given up is in nobody's way";

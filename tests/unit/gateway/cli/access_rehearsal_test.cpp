@@ -103,11 +103,11 @@ TEST_F(RehearsalTest, OfANameTheSessionsFromWhatItStandsFor) {
     const auto removal = rehearse(*store_, kOneListener, kNow, 100,
                                   [&] { store_->remove(std::vector<std::int64_t>{id}, "alice"); });
     EXPECT_EQ(removal.networks, (std::vector{network("192.0.2.7"), network("2001:db8::/48")}));
-    EXPECT_EQ(concernedBy(removal, journal_, 1'000).sessions, 2u);
+    EXPECT_EQ(concernedBy(removal, journal_, 1'000, 100).sessions, 2u);
     store_->remove(std::vector<std::int64_t>{id}, "alice");
     const auto restored = rehearse(*store_, kOneListener, kNow, 100,
                                    [&] { store_->undo(store_->lastChangeBy("alice"), "alice"); });
-    EXPECT_EQ(concernedBy(restored, journal_, 1'000).sessions, 2u);
+    EXPECT_EQ(concernedBy(restored, journal_, 1'000, 100).sessions, 2u);
 }
 
 TEST_F(RehearsalTest, SumsUpTheSessionsThatWouldBeDecidedOtherwise) {
@@ -130,31 +130,34 @@ TEST_F(RehearsalTest, SumsUpTheSessionsThatWouldBeDecidedOtherwise) {
         "  192.0.2.7 on mx: 2 sessions refused instead of admitted\n"
         "not known of 1 session, whose clients' addresses are masked\n";
     // The second network lies in the first: a session counts once.
-    EXPECT_EQ(textOf(concernedBy(denying({"192.0.2.0/28", "192.0.2.7"}), journal_, 1'000)), expected);
+    EXPECT_EQ(textOf(concernedBy(denying({"192.0.2.0/28", "192.0.2.7"}), journal_, 1'000, 100)), expected);
     // Of many networks the whole journal is read.
     std::vector<std::string> many;
     for (int last = 0; last < 100; ++last)
         many.push_back("192.0.2." + std::to_string(last));
-    EXPECT_EQ(textOf(concernedBy(denying(many), journal_, 1'000)), expected);
-    EXPECT_EQ(textOf(concernedBy(denying({"203.0.113.0/24"}), journal_, 1'000)),
+    EXPECT_EQ(textOf(concernedBy(denying(many), journal_, 1'000, 100)), expected);
+    EXPECT_EQ(textOf(concernedBy(denying({"203.0.113.0/24"}), journal_, 1'000, 100)),
               "0 sessions of the last 7 days would be decided otherwise\n")
         << "who is refused anyway is not refused otherwise";
 }
 
 TEST_F(RehearsalTest, IsAnObjectForPrograms) {
     record("1", "192.0.2.7");
+    record("2", "192.0.2.8");
+    record("3", "192.0.2.8");
     store::AccessRule allowed;
     allowed.verdict = store::Verdict::Allow;
     allowed.network = network("192.0.2.0/24");
     store_->put(std::span(&allowed, 1), "alice");
-    const auto change = denying({"192.0.2.7"});
-    const auto concerned = concernedBy(change, journal_, 1'000);
+    const auto change = denying({"192.0.2.0/28"});
+    const auto concerned = concernedBy(change, journal_, 1'000, 1);
     EXPECT_EQ(rehearsalAsJson(change, &concerned),
               "{\"dry_run\":true,\"added\":1,\"changed\":0,\"removed\":0,"
-              R"("sessions":{"decided_otherwise":1,"not_known":0,"complete":true,"clients":[)"
-              R"({"client":"192.0.2.7","listener":"mx","sessions":1,"allowed":false}]},"changes":[)"
+              R"("sessions":{"decided_otherwise":3,"admitted":0,"refused":3,"not_known":0,"complete":true,)"
+              R"("clients_found":2,"clients":[)"
+              R"({"client":"192.0.2.8","listener":"mx","sessions":2,"allowed":false}]},"changes":[)"
               "\n"
-              R"(  {"change":null,"action":"add","rule":null,"before":null,"after":"deny 192.0.2.7"})"
+              R"(  {"change":null,"action":"add","rule":null,"before":null,"after":"deny 192.0.2.0/28"})"
               "\n]}\n");
     EXPECT_NE(rehearsalAsJson(change, nullptr).find(R"("sessions":null,)"), std::string::npos);
 }

@@ -83,12 +83,12 @@ TEST(Preview, SaysWhomAChangeWouldConcern) {
     const std::string page = previewPage(
         kEditor, pending,
         answerOf(
-            R"({"added": 1, "changed": 0, "removed": 0, "sessions": {"decided_otherwise": 50, "not_known": 1, "complete": true, "clients": [)" +
+            R"({"added": 1, "changed": 0, "removed": 0, "sessions": {"decided_otherwise": 1200, "admitted": 200, "refused": 1000, "not_known": 1, "complete": true, "clients_found": 1005, "clients": [)" +
             clients + R"(]}, "changes": [{"before": null, "after": "deny 192.0.2.0/24 <b>"}]})"));
     for (const char* words :
-         {"40 sessions of the last seven days would have been refused",
-          "10 sessions of the last seven days would have been admitted",
-          "The 20 clients with most sessions, of 25", "Not known of 1 session,", "1 rule to be added",
+         {"1,000 sessions of the last seven days would have been refused",
+          "200 sessions of the last seven days would have been admitted",
+          "The 20 clients with most sessions, of 1,005", "Not known of 1 session,", "1 rule to be added",
           "<ins>+ deny 192.0.2.0/24 &lt;b&gt;</ins>", "name=\"note\" value=\"&lt;\u202e&gt;&#10;&quot;\"",
           "name=\"csrf_token\" value=\"token\"", "Back to the form"})
         EXPECT_THAT(page, HasSubstr(words));

@@ -186,8 +186,12 @@ class ServerTest : public testing::Test {
                 const auto named = IpAddress::parse(fieldIn(request.fields, "X-Client"));
                 return Server::SlowClient{named.value_or(peer), !fieldIn(request.fields, "X-Known").empty()};
             },
-            .client_behind = [](const RequestHead& request,
-                                const IpAddress&) { return fieldIn(request.fields, "X-Account"); },
+            .account =
+                [](const RequestHead& request, const IpAddress&) {
+                    const std::string behind = fieldIn(request.fields, "X-Behind-Proxy");
+                    return behind.empty() ? Server::Account{fieldIn(request.fields, "X-Account")}
+                                          : Server::Account{behind, true};
+                },
             .on_paused =
                 [this](int error) {
                     ++told_;
@@ -454,13 +458,40 @@ TEST_F(ServerTest, OneClientLeavesAThreadToOthers) {
         EXPECT_THAT(answerTo(one), EndsWith("GET /wait ")) << "each when it is its turn";
 }
 
-TEST_F(ServerTest, OneAccountBehindAProxyLeavesAThreadToOthers) {
+TEST_F(ServerTest, OneAccountLeavesThreadsToOthersWhateverAddressesItHas) {
+    constexpr const char* kAlice = "GET /wait HTTP/1.0\r\nX-Account: alice\r\n\r\n";
     std::vector<Descriptor> taken;
     for (unsigned i = 0; i < Server::kThreads + 2; ++i)
-        taken.push_back(sent("GET /wait HTTP/1.0\r\nX-Account: alice\r\n\r\n"));
+        taken.push_back(sent(kAlice, ("127.0.2." + std::to_string(1 + i)).c_str()));
     for (unsigned i = 0; i < Server::kMostOfClient; ++i)
         awaitWaiting();
     for (const char* other : {"X-Account: bob\r\n", ""})
+        EXPECT_THAT(answerTo(sent("GET /other HTTP/1.0\r\n" + std::string(other) + "\r\n", "127.0.2.200")),
+                    EndsWith("GET /other "));
+    open();
+    for (const Descriptor& one : taken)
+        EXPECT_THAT(answerTo(one), EndsWith("GET /wait ")) << "each when it is its turn";
+}
+
+TEST_F(ServerTest, OneAddressHasNoMoreThreadsWithSeveralAccounts) {
+    std::vector<Descriptor> taken;
+    for (unsigned i = 0; i < Server::kThreads; ++i)
+        taken.push_back(sent("GET /wait HTTP/1.0\r\nX-Account: user" + std::to_string(i) + "\r\n\r\n"));
+    for (unsigned i = 0; i < Server::kMostOfClient; ++i)
+        awaitWaiting();
+    EXPECT_THAT(answerTo(sent("GET /other HTTP/1.0\r\n\r\n", "127.0.0.2")), EndsWith("GET /other "));
+    open();
+    for (const Descriptor& one : taken)
+        EXPECT_THAT(answerTo(one), EndsWith("GET /wait "));
+}
+
+TEST_F(ServerTest, OneAccountBehindAProxyLeavesAThreadToOthers) {
+    std::vector<Descriptor> taken;
+    for (unsigned i = 0; i < Server::kThreads + 2; ++i)
+        taken.push_back(sent("GET /wait HTTP/1.0\r\nX-Behind-Proxy: alice\r\n\r\n"));
+    for (unsigned i = 0; i < Server::kMostOfClient; ++i)
+        awaitWaiting();
+    for (const char* other : {"X-Behind-Proxy: bob\r\n", ""})
         EXPECT_THAT(answerTo(sent("GET /other HTTP/1.0\r\n" + std::string(other) + "\r\n")),
                     EndsWith("GET /other "));
     open();
@@ -470,11 +501,11 @@ TEST_F(ServerTest, OneAccountBehindAProxyLeavesAThreadToOthers) {
 
 TEST_F(ServerTest, OneAccountBehindAProxyLosesItsOwnPlaces) {
     const auto taken = takeAllThreads();
-    const Descriptor patient = sent("GET /bob HTTP/1.0\r\nX-Account: bob\r\n\r\n");
+    const Descriptor patient = sent("GET /bob HTTP/1.0\r\nX-Behind-Proxy: bob\r\n\r\n");
     std::vector<Descriptor> many;
     std::vector<pollfd> closed;
     for (std::size_t i = 0; i < Server::kMaxConnections; ++i) {
-        many.push_back(sent("GET /alice HTTP/1.0\r\nX-Account: alice\r\n\r\n"));
+        many.push_back(sent("GET /alice HTTP/1.0\r\nX-Behind-Proxy: alice\r\n\r\n"));
         closed.push_back({many.back().get(), POLLIN, 0});
     }
     ASSERT_EQ(::poll(closed.data(), closed.size(), 10'000), 1) << "one too many waits for a thread";

@@ -357,6 +357,19 @@ TEST_F(JournalReaderTest, FindsASessionByTheBeginningOfItsId) {
         EXPECT_THAT(query.withId(no_id, 2), IsEmpty()) << no_id;
 }
 
+TEST_F(JournalReaderTest, LooksNoFurtherWhereThatIsNotWantedAnyMore) {
+    struct Enough {};
+    int looks = 0;
+    journal::Reader reader(url(), [&] {
+        if (++looks == 2) throw Enough();
+    });
+    JournalFilter filter;
+    filter.helo = "nobody.example";
+    EXPECT_THROW(reader.newest(filter, 1), Enough);
+    EXPECT_THAT(journal::Reader(url(), [&] { ++looks; }).newest(filter, 1), IsEmpty());
+    EXPECT_GT(looks, 10);
+}
+
 TEST_F(JournalReaderTest, SumsUpWhoIsBusy) {
     journal::Reader query(url());
     const auto all = query.top(test::during(begin_ms_ - 1'000, nowMillis(), 3));
