@@ -412,7 +412,7 @@ class Command(unittest.TestCase):
 
     def test_what_a_list_means_is_not_guessed(self):
         for text, words in (("198.51.100.0/24\n", "--verdict allow or --verdict deny"),
-                            ("203.0.113.7 \t2026-11-25 23:06:13 + 3600 = 2026-11-26 00:06:13\n", "--format"),
+                            ("203.0.113.7 \t2026-11-25 23:06:13 + 3600 = 2026-11-26 00:06:13\n", "leave out fail2ban-client's --with-time"),
                             ("192.0.2.0/24 expire=2027-01-01T00:00:00Z\n", "is not an option"),
                             ("allow 192.0.2.0/24 expire=2027-01-01T00:00:00Z\n", "is not an option"),
                             ("allow 192.0.2.64/26 Listener=smtp temp\n", "is not an option"),
@@ -587,7 +587,7 @@ class Command(unittest.TestCase):
         self.assertEqual(self.rules(), [])
         self.assertEqual(self.gateway.run("access", "remove").returncode, 2)
         for command in ("list", "remove", "export"):
-            self.assertIn("there are manual", self.gateway.run("access", command, "--set", "nope").stderr)
+            self.assertIn("there is manual\n", self.gateway.run("access", command, "--set", "nope").stderr)
 
     def test_a_rule_written_with_the_sqlite_shell_is_a_manual_one(self):
         self.gateway.access("import", os.devnull, "--verdict", "deny", "--force")  # makes the database

@@ -88,13 +88,13 @@ TEST_F(GatewayControlTest, StatusNamesWhatThereIs) {
 }
 
 TEST_F(GatewayControlTest, StatusKnowsWhetherWhatIsInForceIsWhatTheFileSays) {
-    EXPECT_FALSE(control().status().config_change);
+    EXPECT_FALSE(control().configChange());
     std::ofstream(folder_.file("mailgate.toml"), std::ios::app) << "[timeouts]\nhold = \"7s\"\n";
-    const std::optional<config::SourceChange> change = control().status().config_change;
+    const std::optional<config::SourceChange> change = control().configChange();
     ASSERT_TRUE(change);
     EXPECT_EQ(change->file, folder_.file("mailgate.toml"));
     ASSERT_TRUE(control().reload().ok);
-    EXPECT_FALSE(control().status().config_change);
+    EXPECT_FALSE(control().configChange());
 }
 
 TEST_F(GatewayControlTest, SessionsEndForTheReasonsOfSessionEnd) {
