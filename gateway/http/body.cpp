@@ -47,7 +47,7 @@ class Incoming {
         most = std::min(most, kBodyBlock - of_block_);
         if (block_.size() < most) block_.resize(most);
         const int got = receive(most);
-        if (got <= 0) throw BodyError(400, "the request ends before its body does");
+        if (got <= 0) throw BodyError(400, Server::kBodyCutShort);
         of_block_ += static_cast<std::size_t>(got);
         return {block_.data(), static_cast<std::size_t>(got)};
     }
@@ -63,7 +63,7 @@ class Incoming {
             request_.socket().setReceiveTimeout(std::min(left, kPause).count());
             return request_.socket().receiveBytes(block_.data(), static_cast<int>(most));
         } catch (const Poco::TimeoutException&) {
-            throw BodyError(408, "the rest of the request has not come in time");
+            throw BodyError(408, Server::kBodyLate);
         }
     }
 

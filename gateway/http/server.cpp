@@ -366,9 +366,8 @@ void Server::look(WaitingList::iterator waiting, Still still) {
         case Head::Malformed:
             return refuseWith({400, "malformed", "This is no well-formed request of HTTP/1.0 or 1.1"});
         case Head::Unaccompanied:
-            if (still == Still::TooLate)
-                return refuseWith({408, "incomplete_body", "the rest of the request has not come in time"});
-            return refuseWith({400, "incomplete_body", "the request ends before its body does"});
+            if (still == Still::TooLate) return refuseWith({408, "incomplete_body", kBodyLate});
+            return refuseWith({400, "incomplete_body", kBodyCutShort});
         case Head::Complete:
         case Head::AwaitsBody: {
             std::unique_lock lock(mutex_);

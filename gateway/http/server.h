@@ -53,6 +53,9 @@ class Server {
     static constexpr std::size_t kMaxHead = std::size_t{28} << 10;
     static constexpr std::size_t kMaxSmallBody = std::size_t{4}
                                                  << 10;  ///< it is here before a thread is asked for
+    /// What a client is told whose body does not come, whoever waits for it.
+    static constexpr const char *kBodyLate = "the rest of the request has not come in time",
+                                *kBodyCutShort = "the request ends before its body does";
     static constexpr unsigned kThreads = 32;
     /// Of these one client has so many at once, an address or a /64, as long as it may take: most are left for others. So has an account,
     /// whatever addresses it comes from.
