@@ -20,6 +20,9 @@ test+=(msmtp testssl.sh libnginx-mod-mail)
 # Where the gateways of a fleet meet.
 test+=(postgresql pgbouncer)
 
+# What watches a mail site, and keeps its backups.
+test+=(nagios-nrpe-server nagios-nrpe-plugin restic)
+
 # A browser for the console's tests.
 test+=(chromium)
 

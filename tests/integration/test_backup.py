@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mailgate backup` around a gateway under traffic, and the way back; tar around what it made; disks that are full."""
+"""`mailgate backup` around a gateway under traffic, and the way back; restic and tar around what it made; disks that are full."""
 
 import contextlib
 import json
@@ -128,27 +128,32 @@ class Running(Site):
         self.assertEqual(self.gateway.run("access", "export").returncode, 0)
 
     def run_script_of_the_page(self):
-        """The nightly one, where eight backups are already."""
+        """The nightly one, where eight backups are already; what restic gives back of it."""
         page = (pathlib.Path(__file__).parents[2] / "docs/backup.md").read_text()
         [script] = re.findall(r"(?ms)^    #!/bin/sh -e\n.*?(?=^\n)", page)
         folder, programs = self.gateway.folder / "backups", self.gateway.folder / "programs"
         programs.mkdir()
         (programs / "mailgate").write_text(f'#!/bin/sh\nexec {mailgate.binary()} --config {self.gateway.config} "$@"\n')
-        (programs / "restic").write_text(f'#!/bin/sh\necho "$@" > {self.gateway.folder}/restic.txt\n')
-        for program in programs.iterdir():
-            program.chmod(0o755)
+        (programs / "mailgate").chmod(0o755)
         before = [f"nightly-2020-01-0{day}-030000" for day in range(1, 9)]
         for name in [*before, "before-upgrade", "nightly-2020-01-01"]:
             (folder / name).mkdir(parents=True)
-        subprocess.run(["/bin/sh", "-ec", textwrap.dedent(script).replace("/var/backups/mailgate", str(folder))], check=True,
-                       env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}, capture_output=True, timeout=120)
+        environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "RESTIC_REPOSITORY": str(self.gateway.folder / "restic"),
+                       "RESTIC_PASSWORD": "secret", "RESTIC_CACHE_DIR": str(self.gateway.folder / "cache")}
+
+        def run(*command):
+            return subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
+
+        run("restic", "init")
+        run("/bin/sh", "-ec", textwrap.dedent(script).replace("/var/backups/mailgate", str(folder)))
         left = sorted(entry.name for entry in folder.iterdir())
         [new] = [name for name in left if (folder / name / "mailgate-backup.json").exists()]
         self.assertRegex(new, r"^nightly-\d{4}-\d\d-\d\d-\d{6}$")
         self.assertEqual(left, sorted([*before[2:], new, "before-upgrade", "nightly-2020-01-01"]))
-        self.assertEqual((self.gateway.folder / "restic.txt").read_text(), f"backup {folder}\n")
+        run("restic", "restore", "latest", "--path", str(folder), "--target", str(self.gateway.folder / "from-restic"))
+        return self.gateway.folder / "from-restic" / folder.relative_to("/") / new
 
-    def test_tar_takes_it_to_another_machine(self):
+    def test_restic_keeps_it_and_tar_takes_it_to_another_machine(self):
         self.start()
         self.gateway.access("allow", "192.0.2.0/24", "--note", "kept")
         elsewhere = scratch.folder(self._testMethodName[:20] + "-new")
@@ -158,8 +163,11 @@ class Running(Site):
             subprocess.run(["tar", "-C", self.backup.parent, "-cf", elsewhere / "backup.tar", "backup"], check=True)
             before = traffic.sessions
             wait_until(lambda: traffic.sessions > before, "traffic that goes on")
-        self.run_script_of_the_page()
+            nightly = self.run_script_of_the_page()
         self.gateway.stop()
+        self.gateway.access("remove", "192.0.2.0/24")
+        self.assertEqual(self.gateway.run("restore", str(nightly)).returncode, 0)
+        self.assertIn("kept", self.gateway.access("export"))
         subprocess.run(["tar", "-C", elsewhere, "-xf", elsewhere / "backup.tar"], check=True)
         self.gateway.config = elsewhere / "mailgate.toml"
         done = self.gateway.run("restore", str(elsewhere / "backup"), "--parts", "rules,journal,configuration")

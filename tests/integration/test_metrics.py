@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import unittest
 import urllib.parse
@@ -245,6 +246,26 @@ class Sums(unittest.TestCase):
         finally:
             connection.close()
 
+    def asked_by_nrpe(self):
+        """What check_nrpe prints and ends with when it asks by the command of the page."""
+        page = (ETC.parent / "docs/metrics.md").read_text()
+        [command] = re.findall(r"(?m)^    (command\[check_mailgate\]=.*)$", page)
+        folder = scratch.folder("nrpe")
+        binary = f"{mailgate.binary()} --config {self.gateway.config}"
+        (folder / "nrpe.cfg").write_text(f"allowed_hosts=127.0.0.1\nlog_file={folder}/log\n"
+                                         f"{command.replace('/usr/bin/mailgate', binary)}\n")
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            asks = subprocess.Popen(["/usr/lib/nagios/plugins/check_nrpe", "-n", "-H", "127.0.0.1", "-c", "check_mailgate",
+                                     "-t", "60", "-p", str(listening.getsockname()[1])], stdout=subprocess.PIPE, text=True)
+            listening.settimeout(60)
+            asking = listening.accept()[0]
+        # As inetd starts it; root it does not want to be, and is not in a user namespace of its own.
+        with asking:
+            subprocess.run(["unshare", "--user", "--map-user=1000", "--map-group=1000", "nrpe", "-n", "-i", "-c", folder / "nrpe.cfg"],
+                           stdin=asking, stdout=asking, timeout=60)
+        said = asks.communicate(timeout=60)[0]
+        return asks.returncode, said
+
     def test_readiness_and_the_check_follow_the_servers(self):
         self.talk("nobody", "198.51.100.3")  # without checks, a failed session tells
         self.assertEqual(self.http_status("/readyz"), 200)
@@ -256,6 +277,9 @@ class Sums(unittest.TestCase):
         check = self.gateway.run("status", "--check")
         self.assertEqual(check.returncode, 2, check.stdout)
         self.assertRegex(check.stdout, r"\AMAILGATE CRITICAL - listener nobody has no server[^|\n]*\|( [a-z_]+=\d+[a-zB]?[;:0-9]*)+\n\Z")
+        status, said = self.asked_by_nrpe()
+        self.assertEqual(status, 2, said)
+        self.assertRegex(said, r"\AMAILGATE CRITICAL - listener nobody has no server.*\|.*\bservers_drained=1;")
         self.assertEqual(self.gateway.run("status").returncode, 1)
         self.assertEqual(self.gateway.run("server", "drain", "mail/mail1").returncode, 0)
         self.addCleanup(self.gateway.run, "server", "ready", "mail/mail1")
