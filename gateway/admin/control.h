@@ -142,6 +142,8 @@ class Control {
   public:
     virtual ~Control() = default;
     virtual Status status() = 0;
+    /// They cannot be read: those read before stay in force. Waits for nothing.
+    virtual bool rulesFailed() = 0;
     /// Reads the files, for as long as their disk takes: not for what balancers and monitors ask all the time. Nothing: they
     /// say what is in force.
     virtual std::optional<config::SourceChange> configChange() = 0;

@@ -155,7 +155,7 @@ admin::Status GatewayControl::status() {
     status.rules_bytes = table->memoryBytes();
     status.rules_version = table->version();
     status.rules_loaded_ms = parts_.rules.loaded_ms;
-    status.rules_failed = parts_.rules.failed;
+    status.rules_failed = rulesFailed();
     const auto unknown = table->unknownListeners(unixMillis() / 1'000);
     status.rules_without_listener.assign(unknown.begin(), unknown.end());
     status.rules_expiring = parts_.rules.expiring;

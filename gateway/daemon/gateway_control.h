@@ -49,6 +49,7 @@ class GatewayControl final : public admin::Control {
 
     // Any thread.
     admin::Status status() override;
+    bool rulesFailed() override { return parts_.rules.failed; }
     std::optional<config::SourceChange> configChange() override;
     std::vector<LiveSession> sessions() override;
     LiveSessions newestSessions(std::size_t most) override;

@@ -61,7 +61,9 @@ OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_time
     constexpr unsigned kServingCache = 4'096;
     OpenOptions options{
         .create = mayCreate(use),
-        .durability = use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
+        .durability = use == RuleStore::Use::Administer || use == RuleStore::Use::Amend
+                          ? Durability::PowerLoss
+                          : Durability::Process,
         .busy_timeout = lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
     if (serves(use)) options.cache_kib = kServingCache;
     return options;
