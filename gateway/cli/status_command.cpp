@@ -174,13 +174,19 @@ std::string changedConfig(const Object& status, const Times& times) {
     const Object::Ptr change = status.getObject("config_change");
     if (!change) return "";
     const std::string file = word(*change, "file"), failure = textOf(*change, "failure");
-    if (!failure.empty())
-        return fmt::format(
-            "{} {}, and that is not loaded: what is in force was read before, and a reload goes by what is "
-            "there now.\n",
-            file, escaped(failure));
-    return fmt::format("{} was changed at {} and is not loaded: mailgate reload.\n", file,
-                       times.text(textOf(*change, "at")));
+    const std::string what =
+        failure.empty()
+            ? fmt::format("{} was changed at {} and is not loaded", file, times.text(textOf(*change, "at")))
+            : fmt::format("{} {}, and that is not loaded", file, escaped(failure));
+    if (const std::string refused = firstError(*change); !refused.empty())
+        return fmt::format("{}: a reload would refuse it, and a restart fail: {} (mailgate check).\n", what,
+                           escaped(refused));
+    if (const std::string keys = joinedTexts(*change, "restart"); !keys.empty())
+        return fmt::format("{}: {} can only change with a restart.\n", what, escaped(keys));
+    return fmt::format("{}: {}.\n", what,
+                       failure.empty()
+                           ? "mailgate reload"
+                           : "what is in force was read before, and a reload goes by what is there now");
 }
 
 std::string fleetWarning(const Object& status) {

@@ -50,7 +50,7 @@ class GatewayControl final : public admin::Control {
     // Any thread.
     admin::Status status() override;
     bool rulesFailed() override { return parts_.rules.failed; }
-    std::optional<config::SourceChange> configChange() override;
+    std::optional<admin::ConfigChange> configChange() override;
     std::vector<LiveSession> sessions() override;
     LiveSessions newestSessions(std::size_t most) override;
     bool kill(std::string_view id) override;

@@ -61,7 +61,7 @@ class FakeControl : public Control {
 
     Status status() override { return now; }
     bool rulesFailed() override { return now.rules_failed; }
-    std::optional<config::SourceChange> configChange() override { return now.config_change; }
+    std::optional<ConfigChange> configChange() override { return now.config_change; }
     std::vector<LiveSession> sessions() override { return live; }
     LiveSessions newestSessions(std::size_t) override { return {live.size(), live}; }
     bool kill(std::string_view id) override {
