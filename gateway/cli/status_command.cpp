@@ -378,16 +378,26 @@ void printCheck(Context& context, const std::function<CheckResult()>& check) {
 }
 
 CheckResult checkGateway(const Context& context, const CheckLimits& limits) {
-    const Config config = neededConfig(context).config;
-    return checkStatus(*admin::Client(config.admin.socket, kCheckPatience).get("/v1/status"), limits);
+    return checkStatus(*askedGateway(context).status(kCheckPatience), limits);
+}
+
+/// Where the configuration is why nothing more is known, the exit code is that of it.
+Object::Ptr statusOf(AskedGateway& gateway) {
+    try {
+        return gateway.status();
+    } catch (const admin::ClientError& error) {
+        if (gateway.errors.empty()) throw;
+        throw ConfigError(fmt::format("mailgate: {}", error.what()));
+    }
 }
 
 void printStatus(Context& context, bool json, const ViewOptions& view) {
-    const Config config = neededConfig(context).config;
-    const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
+    AskedGateway gateway = askedGateway(context);
+    const Object::Ptr status = statusOf(gateway);
+    if (!gateway.errors.empty()) fmt::print(stderr, "{}\n", gateway.errors);
     if (lacksServers(*status)) context.exit_code = kRefusedOrNotFound;
     if (!json) {
-        print(asText(*status, config, view), view);
+        print(asText(*status, gateway.config, view), view);
         return;
     }
     printDocument(*status);

@@ -3,6 +3,7 @@
 #include "tests/support/command_line.h"
 
 #include <Poco/JSON/Parser.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -168,6 +169,32 @@ TEST_F(StatusCommandTest, CheckSaysWhyItCannotAsk) {
     EXPECT_EQ(wrong.exit_code, 3);
     EXPECT_THAT(wrong.output, StartsWith("MAILGATE UNKNOWN - "));
     EXPECT_EQ(std::count(wrong.output.begin(), wrong.output.end(), '\n'), 1);
+}
+
+TEST_F(StatusCommandTest, AFileThatCannotBeReadWhollyDoesNotHideHowItsGatewayIs) {
+    configure("include = \"conf.d/*.toml\"\n" + std::string(kSite));
+    const std::string why =
+        fmt::format("{}:1:11: include: the folder \"{}\" does not exist: put it back, or leave it out", file_,
+                    folder_.file("conf.d"));
+    const std::string nobody = "no gateway is listening on " + folder_.file("mailgate.sock") +
+                               ": is it running, and with this configuration?";
+    const test::Ran down = run({"status", "--check"});
+    EXPECT_EQ(down.exit_code, static_cast<int>(CheckState::Critical));
+    EXPECT_EQ(down.output, fmt::format("MAILGATE CRITICAL - {}, {}\n", nobody, why));
+    const test::Ran unread = run({"status"});
+    EXPECT_EQ(unread.exit_code, kBadConfiguration);
+    EXPECT_EQ(unread.errors, fmt::format("mailgate: {}\n{}\n", nobody, why));
+    control_.now.config_file = "/etc/mailgate/other.toml";
+    control_.now.listeners[1].paused = false;
+    startGateway();
+    EXPECT_EQ(run({"status", "--check"}).output, fmt::format("MAILGATE UNKNOWN - {}\n", why))
+        << "another one";
+    control_.now.config_file = file_;
+    EXPECT_THAT(run({"status", "--check"}).output, StartsWith("MAILGATE OK - 2 listeners"));
+    const test::Ran status = run({"status"});
+    EXPECT_EQ(status.exit_code, kDone);
+    EXPECT_THAT(status.output, StartsWith("mailgate 1.2.3 gw.example.net"));
+    EXPECT_EQ(status.errors, why + "\n");
 }
 
 TEST_F(StatusCommandTest, JsonIsTheGatewaysAnswer) {
