@@ -81,7 +81,7 @@ struct TicketKeysStatus {
 struct ConfigChange : config::SourceChange {
     std::vector<std::string> restart{};  ///< keys that have changed, and can only change with a restart
     std::string
-        refused{};  ///< why neither a reload nor a restart would take them, a line for each error; empty: they would
+        refused{};  ///< why a reload would not take them, and perhaps no restart; a line for each error; empty: it would
 };
 
 struct Status {

@@ -185,7 +185,8 @@ class Check {
         if (isSet(status_, "last_reload_failed")) found(CheckState::Warning, "the last reload failed");
         if (const Object::Ptr change = status_.getObject("config_change"))
             if (const std::string error = firstError(*change); !error.empty())
-                found(CheckState::Warning, fmt::format("a restart would fail: {}", error));
+                found(CheckState::Warning,
+                      fmt::format("a reload would fail, and perhaps a restart: {}", error));
         forEachOf(status_, "tls_files", [&](const Object& files) {
             if (const std::string failure = textOf(files, "failure"); !failure.empty())
                 found(CheckState::Warning, fmt::format("the changed TLS files of {} are not in use: {}",

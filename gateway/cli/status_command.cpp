@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/answers/fleet.h"
+#include "gateway/answers/rules_text.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -179,8 +180,8 @@ std::string changedConfig(const Object& status, const Times& times) {
             ? fmt::format("{} was changed at {} and is not loaded", file, times.text(textOf(*change, "at")))
             : fmt::format("{} {}, and that is not loaded", file, escaped(failure));
     if (const std::string refused = firstError(*change); !refused.empty())
-        return fmt::format("{}: a reload would refuse it, and a restart fail: {} (mailgate check).\n", what,
-                           escaped(refused));
+        return fmt::format("{}: a reload would fail, and perhaps a restart: {} (mailgate check).\n", what,
+                           answers::plainLine(refused));
     if (const std::string keys = joinedTexts(*change, "restart"); !keys.empty())
         return fmt::format("{}: {} can only change with a restart.\n", what, escaped(keys));
     return fmt::format("{}: {}.\n", what,

@@ -48,11 +48,11 @@ void addAlarms(Html& html, const Object& status) {
     if (const auto change = status.getObject("config_change")) {
         const auto keys = change->getArray("restart");
         const bool is_refused = !textOf(*change, "refused").empty(), restarts = keys && keys->size() > 0;
-        alarms.push_back(fmt::format(
-            "The configuration was changed in its files, and is not loaded: {}",
-            is_refused ? "it has errors, and a restart would fail: mailgate check says what they are"
-            : restarts ? "some of it can only change with a restart: mailgate status names it"
-                       : "mailgate reload"));
+        alarms.push_back(
+            fmt::format("The configuration was changed in its files, and is not loaded: {}",
+                        is_refused ? "a reload would fail, and perhaps a restart: mailgate check says why"
+                        : restarts ? "some of it can only change with a restart: mailgate status names it"
+                                   : "mailgate reload"));
     }
     for (const auto& files : objectsOf(status, "tls_files"))
         if (const std::string failure = textOf(*files, "failure"); !failure.empty())

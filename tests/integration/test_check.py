@@ -109,7 +109,7 @@ class Check(Site):
                 self.assertEqual((told.returncode, told.stderr), (code, gone))
         told = self.gateway.run("status", "--check")
         self.assertEqual((told.returncode, told.stderr), (1, ""))
-        self.assertIn(f"a restart would fail: {gone[:-1]}", told.stdout)
+        self.assertIn(f"a reload would fail, and perhaps a restart: {gone[:-1]}", told.stdout)
 
     def test_the_working_folders_file(self):
         """It is said, and has to be one's own."""

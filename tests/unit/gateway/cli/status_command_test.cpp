@@ -97,12 +97,12 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
     EXPECT_THAT(run({"status"}).output,
                 HasSubstr(" and is not loaded: gateway.workers, store.url can only change "
                           "with a restart.\n"));
-    control_.now.config_change->refused = "a.toml:1:1: x: unknown key\na.toml:2:1: y: unknown key";
+    control_.now.config_change->refused = "a.toml:1:1: \"x\": unknown key\na.toml:2:1: y: unknown key";
     EXPECT_THAT(run({"status"}).output,
-                HasSubstr(" and is not loaded: a reload would refuse it, and a restart fail: "
-                          "a.toml:1:1: x: unknown key (mailgate check).\n"));
+                HasSubstr(" and is not loaded: a reload would fail, and perhaps a restart: "
+                          "a.toml:1:1: \"x\": unknown key (mailgate check).\n"));
     EXPECT_THAT(run({"status", "--check"}).output,
-                HasSubstr("a restart would fail: a.toml:1:1: x: unknown key |"));
+                HasSubstr("a reload would fail, and perhaps a restart: a.toml:1:1: \"x\": unknown key |"));
     control_.now.config_change = {{"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"}};
     EXPECT_THAT(
         run({"status"}).output,
