@@ -59,12 +59,11 @@ bool serves(RuleStore::Use use) noexcept {
 
 OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_timeout) {
     constexpr unsigned kServingCache = 4'096;
-    OpenOptions options{
-        .create = mayCreate(use),
-        .durability = use == RuleStore::Use::Administer || use == RuleStore::Use::Amend
-                          ? Durability::PowerLoss
-                          : Durability::Process,
-        .busy_timeout = lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
+    OpenOptions options{.create = mayCreate(use),
+                        .durability = use == RuleStore::Use::Administer || use == RuleStore::Use::Amend
+                                          ? Durability::PowerLoss
+                                          : Durability::Process,
+                        .busy_timeout = lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
     if (serves(use)) options.cache_kib = kServingCache;
     return options;
 }

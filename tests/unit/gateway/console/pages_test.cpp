@@ -41,7 +41,8 @@ TEST(Pages, SayWhatBringsAChangedConfigurationIntoForce) {
     EXPECT_THAT(page(R"("restart": [], "refused": null)"), HasSubstr("is not loaded: mailgate reload"));
     EXPECT_THAT(page(R"("restart": ["gateway.workers"], "refused": null)"),
                 HasSubstr("some of it can only change with a restart"));
-    EXPECT_THAT(page(R"("restart": [], "refused": "x: unknown key")"), HasSubstr("a reload would fail, and perhaps a restart"));
+    EXPECT_THAT(page(R"("restart": [], "refused": "x: unknown key")"),
+                HasSubstr("a reload would fail, and perhaps a restart"));
 }
 
 TEST(Pages, SayHowTheDayWasWhereThatIsKnown) {
