@@ -77,10 +77,17 @@ struct TicketKeysStatus {
     std::string failure{};    ///< of the last look at the fleet's; empty: it went well
 };
 
+/// What the configuration's files say by now, and what is in force does not go by.
+struct ConfigChange : config::SourceChange {
+    std::vector<std::string> restart{};  ///< keys that have changed, and can only change with a restart
+    std::string
+        refused{};  ///< why a reload would not take them, and perhaps no restart; a line for each error; empty: it would
+};
+
 struct Status {
     std::string name, version;
-    std::string config_file, store;  ///< what it was started with; the file's absolute path
-    std::optional<config::SourceChange> config_change;  ///< for whoever asks configChange() too
+    std::string config_file, store;             ///< what it was started with; the file's absolute path
+    std::optional<ConfigChange> config_change;  ///< for whoever asks configChange() too
     std::int64_t pid = 0, started_ms = 0;
     bool draining = false;
     std::uint64_t live = 0, max_sessions = 0;
@@ -142,9 +149,11 @@ class Control {
   public:
     virtual ~Control() = default;
     virtual Status status() = 0;
+    /// They cannot be read: those read before stay in force. Waits for nothing.
+    virtual bool rulesFailed() = 0;
     /// Reads the files, for as long as their disk takes: not for what balancers and monitors ask all the time. Nothing: they
     /// say what is in force.
-    virtual std::optional<config::SourceChange> configChange() = 0;
+    virtual std::optional<ConfigChange> configChange() = 0;
     virtual std::vector<LiveSession> sessions() = 0;
     /// The newest of each worker, `most` of them, in any order; how many there are counts all.
     virtual LiveSessions newestSessions(std::size_t most) = 0;

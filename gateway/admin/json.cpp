@@ -199,6 +199,8 @@ Var configChangeOf(const Status& status) {
     object.set("file", textOrNull(status.config_change->file));
     object.set("at", timeOrNull(status.config_change->at_ms));
     object.set("failure", textOrNull(status.config_change->failure));
+    object.set("restart", textArray(status.config_change->restart));
+    object.set("refused", textOrNull(status.config_change->refused));
     return object;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Access rules: what there is, what it means, and changes, which may be rehearsed.
+#include "store/backends/rules.h"
 #include "gateway/answers/fleet.h"
 #include "gateway/answers/numbers.h"
 #include "gateway/answers/rehearsal.h"
@@ -80,7 +81,8 @@ class Rules {
         : call_(call),
           site_(call.parts.site(*call.config)),
           now_(unixMillis() / 1'000),
-          store_(store::openSharedRules(call.config->store_url, call.config->fleet.url, call.config->name, {},
+          store_(store::openSharedRules(call.config->store_url, call.config->fleet.url, call.config->name,
+                                        {.use = RuleStore::Use::Amend},
                                         [log = call.parts.log](const auto& lost) {
                                             if (log != nullptr) answers::logOverruled(*log, lost);
                                         })),
@@ -116,6 +118,7 @@ class Rules {
     AccessRule ruleOf(const std::string& text);
 
   private:
+    void requireSound();
     void judge(const Order& order);
     bool carryOut(const Order& order, bool others_wait);
     std::string rehearsed(const std::function<void()>& change, RuleStore::Rehearsal how);
@@ -138,6 +141,7 @@ class Rules {
 
 Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore::Rehearsal rehearsal) {
     constexpr int kTries = 3;
+    requireSound();
     const bool is_apart = dry_run && rehearsal == RuleStore::Rehearsal::Apart;  // nobody waits for a copy
     for (int left = order.judge && !is_apart ? kTries : 0;; --left) {
         Turns::Turn turn = dry_run || left > 0 ? turnToJudge(call_) : nullptr;
@@ -155,6 +159,23 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
         if (!is_done) continue;
         const auto ended = order.then ? order.then() : std::nullopt;
         return jsonResponse(answers::lastChangeAsJson(*store_, ended), status);
+    }
+}
+
+/// What is written to a damaged file is not in force, and may be lost with it; nor is it shown what that would do. All of it is looked at only
+/// where the gateway cannot read it.
+void Rules::requireSound() {
+    if (!call_.parts.control.rulesFailed()) return;
+    const Turns::Turn turn = turnToJudge(call_);
+    try {
+        store::requireSound(call_.config->store_url);
+    } catch (const store::StoreError& error) {
+        throw Problem(
+            500, "rules_damaged",
+            fmt::format("nothing was changed, and the rules that were read before stay in force: {}",
+                        call_.isToldOfErrors()
+                            ? error.what()
+                            : fmt::format("their database is damaged ({})", kToldToAdmins)));
     }
 }
 

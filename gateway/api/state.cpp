@@ -130,6 +130,7 @@ Response status(const Call& call) {
                                          &status.journal_failure};
         for (admin::TlsFilesStatus& files : status.tls_files)
             errors.push_back(&files.failure);
+        if (status.config_change) errors.push_back(&status.config_change->refused);
         for (std::string* why : errors)
             if (!why->empty()) *why = kToldToAdmins;
     }

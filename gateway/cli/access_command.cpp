@@ -391,14 +391,8 @@ class Access {
     void requireSound() {
         before_ = runningGateway(config_);
         const auto& status = before_->status;
-        if (!status || !failsToReadRules(*status) || otherStore(*status, config_) ||
-            !store::examineDatabase(config_.store_url))
-            return;
-        try {
-            store::openRules(config_.store_url, {.use = RuleStore::Use::Inspect})->load({});
-        } catch (const store::StoreError& error) {
-            if (error.kind() == store::StoreError::Kind::Damaged) throw;
-        }
+        if (status && failsToReadRules(*status) && !otherStore(*status, config_))
+            store::requireSound(config_.store_url);
     }
     void onlyRead() { use_ = RuleStore::Use::Read; }
     void fail(const std::string& message) { failAt("mailgate", message); }

@@ -40,7 +40,7 @@ using Poco::JSON::Object;
 struct Examination {
     std::string file;
     std::optional<Config> config;  ///< none: the file has errors
-    std::vector<std::string> warnings, errors;
+    std::vector<std::string> warnings, errors, remarks{};
 };
 
 /// Some error may be one for this user alone.
@@ -91,7 +91,9 @@ Examination examine(const std::filesystem::path& file) {
     // Asked before examineSite(), which may become gateway.user.
     const auto lost = lostStore(*found.config);
     if (lost) found.warnings.push_back("warning: " + *lost);
-    const Preflight site = examineSite(*found.config, lost.has_value());
+    Preflight site = withProgress("reading rules and journal",
+                                  [&] { return examineSite(*found.config, lost.has_value()); });
+    found.remarks = std::move(site.remarks);
     for (const std::string& warning : site.warnings)
         found.warnings.push_back("warning: " + warning);
     for (const std::string& error : site.errors)
@@ -102,8 +104,9 @@ Examination examine(const std::filesystem::path& file) {
 }
 
 void printText(const Examination& found) {
-    for (const std::string& warning : found.warnings)
-        fmt::print("{}\n", warning);
+    for (const auto& texts : {found.warnings, found.remarks})
+        for (const std::string& text : texts)
+            fmt::print("{}\n", text);
     for (const std::string& error : found.errors)
         fmt::print(stderr, "{}\n", error);
     if (!found.errors.empty()) return;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/chosen_config.h"
 
+#include "gateway/cli/json_fields.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
 #include "protocols/values/text.h"
@@ -61,8 +62,9 @@ Config chosenConfig(const Context& context) {
     return config;
 }
 
-NeededConfig neededConfig(const Context& context) {
-    const FoundConfig chosen = found(context);
+namespace {
+
+NeededConfig neededOf(const FoundConfig& chosen) {
     ReadableConfig read = loadReadable(chosen.file);
     if (read.errors.empty()) {
         sayWhich(chosen, read.config);
@@ -73,6 +75,42 @@ NeededConfig neededConfig(const Context& context) {
                read.errors, rulesFile(read.config),
                has_site ? ", and the listeners and servers of the running gateway" : "");
     return {std::move(read.config), true, has_site};
+}
+
+}  // namespace
+
+NeededConfig neededConfig(const Context& context) {
+    return neededOf(found(context));
+}
+
+AskedGateway askedGateway(const Context& context) {
+    const FoundConfig chosen = found(context);
+    try {
+        return {neededOf(chosen).config};
+    } catch (const ConfigError& error) {
+        try {
+            ReadableConfig own = loadOwnAdmin(chosen.file);
+            return {std::move(own.config), error.what(), own.errors.empty()};
+        } catch (const ConfigError&) {
+            // What was wrong first says more.
+        }
+        throw;
+    }
+}
+
+Poco::JSON::Object::Ptr AskedGateway::status(std::chrono::milliseconds patience) {
+    Poco::JSON::Object::Ptr status;
+    try {
+        status = admin::Client(config.admin.socket, patience).get("/v1/status");
+    } catch (const admin::ClientError& error) {
+        if (errors.empty()) throw;
+        if (!is_sure) throw ConfigError(errors);
+        throw admin::ClientError(error.kind(), fmt::format("{}\n{}", error.what(), errors));
+    }
+    if (errors.empty()) return status;
+    if (otherFile(*status, config)) throw ConfigError(errors);
+    config.store_url = textOf(*status, "store");
+    return status;
 }
 
 void lookUpServers(Config& config, const WantedServer& wanted) {

@@ -2,9 +2,13 @@
 /// \file  The configuration that a command works with.
 #pragma once
 
+#include "gateway/admin/client.h"
 #include "gateway/cli/cli.h"
 #include "gateway/config/load.h"
 
+#include <Poco/JSON/Object.h>
+
+#include <chrono>
 #include <filesystem>
 #include <string>
 
@@ -30,6 +34,20 @@ struct NeededConfig {
 /// leave what is needed as it is (loadReadable()), standard error gets them, and with what the command goes on. Throws
 /// ConfigError.
 NeededConfig neededConfig(const Context& context);
+
+/// The gateway that is to be asked how it is.
+struct AskedGateway {
+    Config config;
+    std::string
+        errors{};  ///< for which no more is known of the file than where its gateway listens; empty: all that is needed is
+    bool is_sure = true;  ///< that it listens there
+
+    /// The answer to GET /v1/status. Throws ClientError, and ConfigError where another gateway answers than that of the file.
+    Poco::JSON::Object::Ptr status(std::chrono::milliseconds patience = admin::Client::kPatience);
+};
+/// As neededConfig(); where that has errors that leave nothing but [admin] as it is, an included folder that is gone for one: how a gateway
+/// is that runs all the same must not depend on it. Throws ConfigError.
+AskedGateway askedGateway(const Context& context);
 
 /// resolveServers() for a command that needs the addresses.
 void lookUpServers(Config& config, const WantedServer& wanted = {});

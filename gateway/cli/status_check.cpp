@@ -77,9 +77,13 @@ std::string_view wordFor(CheckState state) {
     return kWords[static_cast<std::size_t>(state)];
 }
 
-/// What follows a bar is for programs, and of a semicolon Nagios makes a colon.
+/// What follows a bar is for programs, and of a semicolon Nagios makes a colon. Several lines, as of a configuration's errors, are one.
 std::string forNagios(std::string_view text) {
-    std::string line = answers::plainLine(text);
+    std::string line;
+    for (std::size_t end = 0; !text.empty(); text.remove_prefix(std::min(end + 1, text.size()))) {
+        end = std::min(text.find('\n'), text.size());
+        line += (line.empty() ? "" : ", ") + answers::plainLine(text.substr(0, end));
+    }
     std::replace(line.begin(), line.end(), '|', '/');
     std::replace(line.begin(), line.end(), ';', ',');
     return line;
@@ -179,6 +183,10 @@ class Check {
     void checkGateway() {
         if (isSet(status_, "draining")) found(CheckState::Warning, "the gateway is stopping");
         if (isSet(status_, "last_reload_failed")) found(CheckState::Warning, "the last reload failed");
+        if (const Object::Ptr change = status_.getObject("config_change"))
+            if (const std::string error = firstError(*change); !error.empty())
+                found(CheckState::Warning,
+                      fmt::format("a reload would fail, and perhaps a restart: {}", error));
         forEachOf(status_, "tls_files", [&](const Object& files) {
             if (const std::string failure = textOf(files, "failure"); !failure.empty())
                 found(CheckState::Warning, fmt::format("the changed TLS files of {} are not in use: {}",
@@ -297,6 +305,11 @@ std::optional<Threshold> parseThreshold(std::string_view text) {
 std::string userOfTls(const Object& files) {
     const std::string kind = textOf(files, "used_by");
     return kind == "console" ? "the console" : fmt::format("{} {}", kind, textOf(files, "name"));
+}
+
+std::string firstError(const Object& change) {
+    const std::string errors = textOf(change, "refused");
+    return errors.substr(0, errors.find('\n'));
 }
 
 CheckResult checkStatus(const Object& status, const CheckLimits& limits) {

@@ -48,6 +48,10 @@ struct CheckResult {
 /// Who uses them, of a row of the status's `tls_files`: "listener imaps", "the console".
 std::string userOfTls(const Poco::JSON::Object& files);
 
+/// The first error of those for which a reload would refuse the configuration's files as they are; empty: there is none. `change`: the
+/// answer's config_change.
+std::string firstError(const Poco::JSON::Object& change);
+
 /// `status`: the answer to GET /v1/status.
 CheckResult checkStatus(const Poco::JSON::Object& status, const CheckLimits& limits);
 /// `unanswered`: why the database has not answered; empty: it has.

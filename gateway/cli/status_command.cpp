@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/admin/client.h"
 #include "gateway/answers/fleet.h"
+#include "gateway/answers/rules_text.h"
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
@@ -174,13 +175,19 @@ std::string changedConfig(const Object& status, const Times& times) {
     const Object::Ptr change = status.getObject("config_change");
     if (!change) return "";
     const std::string file = word(*change, "file"), failure = textOf(*change, "failure");
-    if (!failure.empty())
-        return fmt::format(
-            "{} {}, and that is not loaded: what is in force was read before, and a reload goes by what is "
-            "there now.\n",
-            file, escaped(failure));
-    return fmt::format("{} was changed at {} and is not loaded: mailgate reload.\n", file,
-                       times.text(textOf(*change, "at")));
+    const std::string what =
+        failure.empty()
+            ? fmt::format("{} was changed at {} and is not loaded", file, times.text(textOf(*change, "at")))
+            : fmt::format("{} {}, and that is not loaded", file, escaped(failure));
+    if (const std::string refused = firstError(*change); !refused.empty())
+        return fmt::format("{}: a reload would fail, and perhaps a restart: {} (mailgate check).\n", what,
+                           answers::plainLine(refused));
+    if (const std::string keys = joinedTexts(*change, "restart"); !keys.empty())
+        return fmt::format("{}: {} can only change with a restart.\n", what, escaped(keys));
+    return fmt::format("{}: {}.\n", what,
+                       failure.empty()
+                           ? "mailgate reload"
+                           : "what is in force was read before, and a reload goes by what is there now");
 }
 
 std::string fleetWarning(const Object& status) {
@@ -372,16 +379,26 @@ void printCheck(Context& context, const std::function<CheckResult()>& check) {
 }
 
 CheckResult checkGateway(const Context& context, const CheckLimits& limits) {
-    const Config config = neededConfig(context).config;
-    return checkStatus(*admin::Client(config.admin.socket, kCheckPatience).get("/v1/status"), limits);
+    return checkStatus(*askedGateway(context).status(kCheckPatience), limits);
+}
+
+/// Where the configuration is why nothing more is known, the exit code is that of it.
+Object::Ptr statusOf(AskedGateway& gateway) {
+    try {
+        return gateway.status();
+    } catch (const admin::ClientError& error) {
+        if (gateway.errors.empty()) throw;
+        throw ConfigError(fmt::format("mailgate: {}", error.what()));
+    }
 }
 
 void printStatus(Context& context, bool json, const ViewOptions& view) {
-    const Config config = neededConfig(context).config;
-    const Object::Ptr status = admin::Client(config.admin.socket).get("/v1/status");
+    AskedGateway gateway = askedGateway(context);
+    const Object::Ptr status = statusOf(gateway);
+    if (!gateway.errors.empty()) fmt::print(stderr, "{}\n", gateway.errors);
     if (lacksServers(*status)) context.exit_code = kRefusedOrNotFound;
     if (!json) {
-        print(asText(*status, config, view), view);
+        print(asText(*status, gateway.config, view), view);
         return;
     }
     printDocument(*status);

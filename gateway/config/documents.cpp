@@ -32,7 +32,9 @@ bool hasWildcard(std::string_view name) {
 std::string whyUnreadable(const fs::path& folder) {
     std::error_code error;
     const fs::directory_iterator attempt(folder, error);
-    if (error == std::errc::no_such_file_or_directory) return "does not exist";
+    if (error == std::errc::no_such_file_or_directory) return "does not exist: put it back, or leave it out";
+    if (error == std::errc::permission_denied)
+        return fmt::format("cannot be read: {} (chgrp, mode 0750)", error.message());
     return error ? fmt::format("cannot be read: {}", error.message()) : "cannot be read";
 }
 

@@ -573,6 +573,27 @@ ReadableConfig loadReadable(const fs::path& file) {
     }
 }
 
+ReadableConfig loadOwnAdmin(const fs::path& file) {
+    const config::FileSource nothing{[](const fs::path&) { return std::vector<std::string>(); },
+                                     [](const fs::path&) { return std::string(); }};
+    const auto is_elsewhere = [](std::string_view key) { return key.substr(0, key.find('.')) != "admin"; };
+    const std::string text = readMain(file);
+    const auto part = readablePart(text);
+    if (!part) throw ConfigError(fmt::format("{}: is no TOML", file.string()));
+    Problems problems(file.string());
+    config::DocumentFiles files;
+    const toml::table document = config::readDocument(*part, file, nothing, problems, files);
+    Config read = Loader(file, {}, problems).load(document);
+    if (!problems.errorsOnlyWhere(is_elsewhere)) throw ConfigError(problems.errorText());
+    ReadableConfig own;
+    own.config.file = std::move(read.file);
+    own.config.files = std::move(files.names);
+    own.config.admin = std::move(read.admin);
+    // Said again by a file that it includes, it would be an error.
+    if (!document.at_path("admin.socket")) own.errors = problems.errorText();
+    return own;
+}
+
 ReadableConfig loadReadable(const fs::path& file, const ComingFiles& coming) {
     const config::FileSource there = config::filesOnDisk();
     const auto list = [&](const fs::path& folder) {

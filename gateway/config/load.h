@@ -59,6 +59,11 @@ struct ReadableConfig {
 /// ConfigError.
 ReadableConfig loadReadable(const std::filesystem::path& file);
 
+/// Of such a file, and of one with errors anywhere else, or with included files that cannot be read, what it says itself in [admin], and
+/// nothing more: for commands that ask the gateway that runs, which tells with which file it was started. `errors`: why its socket may be
+/// another one. Throws ConfigError.
+ReadableConfig loadOwnAdmin(const std::filesystem::path& file);
+
 /// By the place that a file is to have, absolute and normal, where its text is for now.
 using ComingFiles = std::map<std::filesystem::path, std::filesystem::path>;
 

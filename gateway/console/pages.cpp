@@ -45,8 +45,15 @@ void addAlarms(Html& html, const Object& status) {
     if (isTrue(status, "draining")) alarms.emplace_back("The gateway is stopping");
     if (isTrue(status, "last_reload_failed"))
         alarms.emplace_back("The last reload was refused: mailgate check says why");
-    if (status.getObject("config_change"))
-        alarms.emplace_back("The configuration was changed in its files, and is not loaded: mailgate reload");
+    if (const auto change = status.getObject("config_change")) {
+        const auto keys = change->getArray("restart");
+        const bool is_refused = !textOf(*change, "refused").empty(), restarts = keys && keys->size() > 0;
+        alarms.push_back(
+            fmt::format("The configuration was changed in its files, and is not loaded: {}",
+                        is_refused ? "a reload would fail, and perhaps a restart: mailgate check says why"
+                        : restarts ? "some of it can only change with a restart: mailgate status names it"
+                                   : "mailgate reload"));
+    }
     for (const auto& files : objectsOf(status, "tls_files"))
         if (const std::string failure = textOf(*files, "failure"); !failure.empty())
             alarms.push_back(fmt::format("Changed TLS files are not in use: {}", failure));

@@ -2,6 +2,8 @@
 #include "gateway/daemon/gateway_control.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/config/changes.h"
+#include "gateway/config/load.h"
 #include "gateway/daemon/admin_states.h"
 #include "gateway/log/escape.h"
 #include "store/backends/fleet.h"
@@ -155,7 +157,7 @@ admin::Status GatewayControl::status() {
     status.rules_bytes = table->memoryBytes();
     status.rules_version = table->version();
     status.rules_loaded_ms = parts_.rules.loaded_ms;
-    status.rules_failed = parts_.rules.failed;
+    status.rules_failed = rulesFailed();
     const auto unknown = table->unknownListeners(unixMillis() / 1'000);
     status.rules_without_listener.assign(unknown.begin(), unknown.end());
     status.rules_expiring = parts_.rules.expiring;
@@ -186,9 +188,17 @@ admin::Status GatewayControl::status() {
 }
 
 /// Looked for now: who has just moved a file, and asks, is not to hear that nothing has changed.
-std::optional<config::SourceChange> GatewayControl::configChange() {
-    auto change = parts_.reloader.current()->config.sources.change();
-    if (change) change->file = absolutePath(change->file);
+std::optional<admin::ConfigChange> GatewayControl::configChange() {
+    const auto current = parts_.reloader.current();
+    auto found = current->config.sources.change();
+    if (!found) return std::nullopt;
+    admin::ConfigChange change{std::move(*found)};
+    change.file = absolutePath(change.file);
+    try {
+        change.restart = restartOnlyChanges(current->config, loadUnresolved(current->config.file));
+    } catch (const ConfigError& error) {
+        change.refused = error.what();
+    }
     return change;
 }
 

@@ -49,7 +49,8 @@ class GatewayControl final : public admin::Control {
 
     // Any thread.
     admin::Status status() override;
-    std::optional<config::SourceChange> configChange() override;
+    bool rulesFailed() override { return parts_.rules.failed; }
+    std::optional<admin::ConfigChange> configChange() override;
     std::vector<LiveSession> sessions() override;
     LiveSessions newestSessions(std::size_t most) override;
     bool kill(std::string_view id) override;

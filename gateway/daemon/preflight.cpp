@@ -278,8 +278,24 @@ class Examination {
             } catch (const store::StoreError& error) {
                 if (!store::Journal::startsWithout(error)) throw;
                 found_.warnings.push_back(fmt::format("the journal cannot be written: {}", error.what()));
+                return;
             }
+            if (exists) readJournal();
         });
+    }
+
+    /// Mail goes on, and what is behind the damage is not found.
+    void readJournal() {
+        constexpr std::chrono::seconds kAtMost{10};  // a packet's installation waits for it
+        try {
+            if (!store::journal::verifySink(config_.journal.url, kAtMost))
+                found_.remarks.push_back(
+                    fmt::format("not all of the journal was read for damage: it takes longer than {} "
+                                "(mailgate backup reads all of it)",
+                                formatDuration(kAtMost)));
+        } catch (const store::StoreError& error) {
+            found_.warnings.push_back(fmt::format("journal.url: {}", error.what()));
+        }
     }
 
     void examineSocket() {

@@ -17,8 +17,9 @@
 namespace mailgate {
 
 struct Preflight {
-    std::vector<std::string> errors;    ///< `serve` would not start
-    std::vector<std::string> warnings;  ///< it might not, or not do what is meant
+    std::vector<std::string> errors;     ///< `serve` would not start
+    std::vector<std::string> warnings;   ///< it might not, or not do what is meant
+    std::vector<std::string> remarks{};  ///< what was not looked at, and is no reason to worry
 };
 
 /// Looks for what would keep `serve` from starting with a valid configuration: the user, the addresses, the log, the

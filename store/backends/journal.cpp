@@ -24,6 +24,7 @@ struct Backend {
     std::string_view form;  ///< of its URLs, for people
     std::unique_ptr<Sink> (*sink)(const JournalOptions& options);
     void (*inspect)(const std::string& url);
+    bool (*verify)(const std::string& url, std::chrono::milliseconds at_most);
     std::unique_ptr<Source> (*source)(const std::string& url, std::function<void()> look);
     std::unique_ptr<Spool> (*spool)(const std::string& url, bool masked);
 };
@@ -33,7 +34,7 @@ constexpr std::array<Backend, 1> kBackends{
       [](const JournalOptions& options) -> std::unique_ptr<Sink> {
           return std::make_unique<Writer>(options);
       },
-      inspect,
+      inspect, verifyWithin,
       [](const std::string& url, std::function<void()> look) -> std::unique_ptr<Source> {
           return std::make_unique<Reader>(url, std::move(look));
       },
@@ -61,6 +62,10 @@ std::unique_ptr<Sink> openSink(const JournalOptions& options) {
 
 void inspectSink(const std::string& url) {
     backendOf(url).inspect(url);
+}
+
+bool verifySink(const std::string& url, std::chrono::milliseconds at_most) {
+    return backendOf(url).verify(url, at_most);
 }
 
 std::unique_ptr<Source> openSource(const std::string& url, std::function<void()> look) {

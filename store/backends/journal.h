@@ -4,6 +4,7 @@
 
 #include "store/journal/backend.h"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +16,10 @@ std::unique_ptr<Sink> openSink(const JournalOptions& options);
 
 /// Whether openSink() could open what is there, as far as can be seen without changing it. Throws StoreError as that does.
 void inspectSink(const std::string& url);
+
+/// Reads all of what is there, for so long at most; whoever writes may go on. False: there was no time for all of it. Throws StoreError as openSink()
+/// does.
+bool verifySink(const std::string& url, std::chrono::milliseconds at_most);
 
 /// To ask. Throws StoreError: BadInput as above, Open when there is no journal yet. `look`: called now and then by what looks at many
 /// sessions; what it throws ends that, and the Source's use.

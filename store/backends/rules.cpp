@@ -3,6 +3,7 @@
 
 #include "store/rules/sqlite/store.h"
 #include "store/sqlite/database.h"
+#include "store/store_error.h"
 
 #include <cstdint>
 
@@ -14,6 +15,15 @@ std::unique_ptr<RuleStore> openRules(const std::string& url, const RuleStore::Op
 
 bool examineDatabase(const std::string& url) {
     return sqlite::examine(sqlite::pathOf(url), {});
+}
+
+void requireSound(const std::string& url) {
+    if (!examineDatabase(url)) return;
+    try {
+        openRules(url, {.use = RuleStore::Use::Inspect})->load({});
+    } catch (const StoreError& error) {
+        if (error.kind() == StoreError::Kind::Damaged) throw;
+    }
 }
 
 void requireRoom(const std::string& url) {

@@ -16,6 +16,10 @@ std::unique_ptr<RuleStore> openRules(const std::string& url, const RuleStore::Op
 /// there is a database.
 bool examineDatabase(const std::string& url);
 
+/// Reads all of the database, if there is one. Throws StoreError(Damaged): what is written to it may be lost with it. What else is in the way
+/// of that tells whoever uses it.
+void requireSound(const std::string& url);
+
 /// Throws StoreError(DiskFull) when there is no room to make the databases of a gateway where this one is, or would be.
 void requireRoom(const std::string& url);
 

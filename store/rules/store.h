@@ -38,6 +38,7 @@ class RuleStore {
     /// What the connection is for.
     enum class Use : std::uint8_t {
         Administer,  ///< a missing database is created; a change is on the disk when it is acknowledged
+        Amend,       ///< likewise, but the rules must be there: beside somebody who has read them
         Serve,  ///< likewise, and all of it is checked before load() returns; what it writes (hits) may be lost in a power cut
         Resume,  ///< as Serve, but the rules must be there
         Assist,  ///< likewise, beside somebody who serves and has checked it

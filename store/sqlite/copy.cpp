@@ -4,9 +4,14 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <atomic>
+#include <condition_variable>
 #include <exception>
 #include <filesystem>
+#include <mutex>
+#include <stop_token>
 #include <system_error>
+#include <thread>
 
 namespace mailgate::store::sqlite {
 
@@ -33,6 +38,11 @@ int callProgress(void* argument) noexcept {
         watch.thrown = std::current_exception();
         return 1;
     }
+}
+
+/// "*** in database main ***" stands above some findings.
+std::string findingIn(const std::string& text) {
+    return text.substr(text.find('\n') + 1);  // npos + 1 is 0
 }
 
 /// What is in the log beside the file has not reached it yet.
@@ -105,9 +115,33 @@ void verifyDatabase(const std::string& path, const CopyProgress& progress) {
         throw;
     }
     if (found == "ok") return;
-    // "*** in database main ***" stands above some findings.
-    const std::string finding = found.substr(found.find('\n') + 1);  // npos + 1 is 0
-    throw StoreError(Kind::Damaged, fmt::format("{}: the database is damaged ({})", path, finding));
+    throw StoreError(Kind::Damaged, fmt::format("{}: the database is damaged ({})", path, findingIn(found)));
+}
+
+bool verifyWithin(const std::string& path, const OpenOptions& options, std::chrono::milliseconds at_most) {
+    Database database(path, options);
+    std::mutex mutex;
+    std::condition_variable_any over;
+    std::atomic<bool> is_late = false;
+    // No handler of SQLite's is called inside of a large table.
+    const std::jthread watch([&](const std::stop_token& stop) {
+        std::unique_lock lock(mutex);
+        over.wait_for(lock, stop, at_most, [] { return false; });
+        if (stop.stop_requested()) return;
+        is_late = true;
+        sqlite3_interrupt(database.handle());
+    });
+    std::string found;
+    try {
+        found = database.text("PRAGMA quick_check(1)");
+    } catch (const StoreError&) {
+        if (is_late) return false;
+        throw;
+    }
+    if (is_late) return false;  // what was not read is found to be missing
+    if (found == "ok") return true;
+    throw StoreError(Kind::Damaged, fmt::format("{}: the database is damaged ({}): {}", path,
+                                                findingIn(found), options.when_damaged));
 }
 
 void releaseDatabase(const std::string& path) {

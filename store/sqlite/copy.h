@@ -5,6 +5,7 @@
 #include "store/sqlite/database.h"
 #include "store/store_error.h"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,6 +31,9 @@ std::unique_ptr<Database> openToRead(const std::string& path, const OpenOptions&
 
 /// Reads all of it. Throws StoreError(Damaged) unless it is sound. Nobody else may use the file.
 void verifyDatabase(const std::string& path, const CopyProgress& progress);
+
+/// Likewise, for so long at most, and others may use it: the order of its pages and rows. False: there was no time for all of it.
+bool verifyWithin(const std::string& path, const OpenOptions& options, std::chrono::milliseconds at_most);
 
 /// Makes the file of the database all that there is of it: without a write-ahead log beside it. Throws StoreError(Locked)
 /// while anybody else has it open. No file is none that is in use.

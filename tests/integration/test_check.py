@@ -96,6 +96,20 @@ class Check(Site):
         reload = self.gateway.run("reload")
         self.assertEqual(reload.returncode, 78)
         self.assertRegex(reload.stderr, r"conf.d/20-log.toml:2:9: log.level: is already set on line \d+ of .*mailgate.toml")
+        # What a reload cannot bring into force, and what would keep a restart from it.
+        (folder / "20-log.toml").unlink()
+        self.change("workers = 2", "workers = 3")
+        told = self.gateway.run("status")
+        self.assertIn("is not loaded: gateway.workers can only change with a restart.\n", told.stdout, told.stderr)
+        folder.rename(folder.with_name("conf.away"))
+        gone = f'{self.gateway.config}:1:11: include: the folder "{folder}" does not exist: put it back, or leave it out\n'
+        for command, code in (("check", 78), ("reload", 78), ("status", 0)):
+            with self.subTest(command=command):
+                told = self.gateway.run(command)
+                self.assertEqual((told.returncode, told.stderr), (code, gone))
+        told = self.gateway.run("status", "--check")
+        self.assertEqual((told.returncode, told.stderr), (1, ""))
+        self.assertIn(f"a reload would fail, and perhaps a restart: {gone[:-1]}", told.stdout)
 
     def test_the_working_folders_file(self):
         """It is said, and has to be one's own."""

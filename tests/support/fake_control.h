@@ -60,7 +60,8 @@ class FakeControl : public Control {
     }
 
     Status status() override { return now; }
-    std::optional<config::SourceChange> configChange() override { return now.config_change; }
+    bool rulesFailed() override { return now.rules_failed; }
+    std::optional<ConfigChange> configChange() override { return now.config_change; }
     std::vector<LiveSession> sessions() override { return live; }
     LiveSessions newestSessions(std::size_t) override { return {live.size(), live}; }
     bool kill(std::string_view id) override {

@@ -2,6 +2,7 @@
 #include "store/journal/sqlite/schema.h"
 
 #include "store/journal/sqlite/rows.h"
+#include "store/sqlite/copy.h"
 #include "store/sqlite/migrator.h"
 
 #include <fmt/format.h>
@@ -179,10 +180,19 @@ void requireKnown(sqlite::Database& database) {
     kMigrator.requireKnown(database);
 }
 
+namespace {
+
+constexpr sqlite::OpenOptions kToRead{
+    .create = false, .durability = sqlite::Durability::Process, .when_damaged = kWhenDamaged};
+
+}  // namespace
+
+bool verifyWithin(const std::string& url, std::chrono::milliseconds at_most) {
+    return sqlite::verifyWithin(sqlite::pathOf(url), kToRead, at_most);
+}
+
 void inspect(const std::string& url) {
-    sqlite::Database database(
-        sqlite::pathOf(url),
-        {.create = false, .durability = sqlite::Durability::Process, .when_damaged = kWhenDamaged});
+    sqlite::Database database(sqlite::pathOf(url), kToRead);
     requireKnown(database);
     readSegments(database);
 }

@@ -29,6 +29,8 @@
 #include "store/journal/sqlite/layout.h"
 #include "store/sqlite/database.h"
 
+#include <chrono>
+#include <string>
 #include <vector>
 
 namespace mailgate::store::journal {
@@ -69,6 +71,9 @@ void migrate(sqlite::Database& database, bool create);
 
 /// Throws StoreError as migrate() does; changes nothing.
 void requireKnown(sqlite::Database& database);
+
+/// Reads all of it, for so long at most. False: there was no time for that. Throws StoreError, Damaged for one.
+bool verifyWithin(const std::string& url, std::chrono::milliseconds at_most);
 
 /// Reads what a writer begins with. Throws StoreError likewise, and Damaged.
 void inspect(const std::string& url);

@@ -5,6 +5,7 @@
 #include "store/rules/import_export.h"
 #include "store/rules/sqlite/apart.h"
 #include "store/rules/sqlite/bulk.h"
+#include "store/rules/sqlite/last_look.h"
 #include "store/rules/sqlite/replica.h"
 #include "store/rules/sqlite/rows.h"
 #include "store/rules/sqlite/schema.h"
@@ -58,10 +59,11 @@ bool serves(RuleStore::Use use) noexcept {
 
 OpenOptions optionsFor(RuleStore::Use use, std::optional<milliseconds> lock_timeout) {
     constexpr unsigned kServingCache = 4'096;
-    OpenOptions options{
-        .create = mayCreate(use),
-        .durability = use == RuleStore::Use::Administer ? Durability::PowerLoss : Durability::Process,
-        .busy_timeout = lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
+    OpenOptions options{.create = mayCreate(use),
+                        .durability = use == RuleStore::Use::Administer || use == RuleStore::Use::Amend
+                                          ? Durability::PowerLoss
+                                          : Durability::Process,
+                        .busy_timeout = lock_timeout.value_or(milliseconds(serves(use) ? 250 : 5'000))};
     if (serves(use)) options.cache_kib = kServingCache;
     return options;
 }
@@ -103,13 +105,6 @@ constexpr std::string_view kAnswered =
 /// How long what a name stood for is kept for the undoing of its rule's removal, in seconds.
 constexpr UnixSeconds kKeepAnswers = UnixSeconds{7} * 86'400;
 
-/// So long a damaged file is not looked into again where nobody has written it.
-constexpr std::chrono::seconds kDamageStands{10};
-/// So long the times at which the files were written are believed: to ask SQLite each time takes a multiple of it.
-constexpr std::chrono::milliseconds kTimesStand{900};
-/// They are those of a clock that ticks: what was written just now may be written again without a trace.
-constexpr std::chrono::milliseconds kTick{50};
-
 /// Keeps a file's number from being given to one that takes its place. Of no file's locks: nothing is opened but its name.
 class HeldFile {
   public:
@@ -128,18 +123,6 @@ class HeldFile {
         if (file_ >= 0) ::close(file_);
     }
     int file_ = -1;
-};
-
-/// What shows that somebody has written, by SQLite or behind its back.
-struct FileState {
-    FileIdentity identity;
-    std::int64_t written = 0, log_written = 0;
-    friend bool operator==(const FileState&, const FileState&) = default;
-    /// Whoever writes from now on changes it.
-    bool settled() const {
-        const auto written_last = std::chrono::nanoseconds(std::max(written, log_written));
-        return std::chrono::system_clock::now().time_since_epoch() - written_last > kTick;
-    }
 };
 
 class SqliteRuleStore final : public RuleStore, public Replica {
@@ -313,16 +296,10 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::int64_t looked_at_ = 0;          ///< data version of the last look
     std::int64_t read_at_ = 0;            ///< data version that load() read last: a later one, perhaps
     std::optional<std::int64_t> loaded_;  ///< version of the rules that load() gave last
-    bool stale_ = false;                  ///< what load() gave last is not what the file says
-    bool replaced_ = false;               ///< and the file is another; not reported yet
     bool within_ = false;  ///< a transaction that goes on over several calls: rehearse(), together()
     std::int64_t last_change_ = 0;
-    std::exception_ptr failure_;              ///< of the last look; null: it has not failed
-    FileState attempted_;                     ///< of before the last look
-    FileState unchanged_;                     ///< of one that found nothing new
-    steady_clock::time_point trusted_until_;  ///< so long that is enough to go by
-    std::exception_ptr damage_;               ///< that it, or load(), found in that; null: none
-    steady_clock::time_point damage_stands_;  ///< so long it is not looked for again where nobody has written
+    LastLook last_look_;          ///< or load()
+    std::exception_ptr failure_;  ///< of waitForChange(); null: it has not failed
     steady_clock::time_point next_look_;
 
     std::mutex waiting_mutex_;
@@ -363,6 +340,7 @@ void SqliteRuleStore::close() noexcept {
     check_ = {};
     database_.reset();
     seen_.reset();
+    last_look_.forgetUnchanged();
     reader_.forget();
 }
 
@@ -476,7 +454,7 @@ std::shared_ptr<const AccessTable> SqliteRuleStore::load(std::span<const std::st
     try {
         auto table = paced([&] { return readSoundTable(listeners); });
         loaded_ = table->version();
-        stale_ = false;
+        last_look_.read();
         seen_ = looked_at_;
         if (!reads(options_.use)) checkpoint();
         return table;
@@ -581,35 +559,25 @@ RuleStore::News SqliteRuleStore::waitForChange(milliseconds at_most) {
 
 /// Called where it is caught. All of a large file would be read without end, beside the mail.
 void SqliteRuleStore::noteDamage(const StoreError& error) {
-    if (error.kind() != StoreError::Kind::Damaged || damage_) return;
-    damage_ = std::current_exception();
-    damage_stands_ = steady_clock::now() + kDamageStands;
+    if (error.kind() == StoreError::Kind::Damaged)
+        last_look_.foundDamage(std::current_exception(), steady_clock::now());
 }
 
 /// Where something is wrong with the file, all of it is read again before that is over: what has happened to it need not
 /// have raised the version.
 std::optional<RuleStore::News> SqliteRuleStore::lookCarefully() {
-    const FileState now = fileState();
-    if (damage_ && steady_clock::now() < damage_stands_ && now == attempted_) std::rethrow_exception(damage_);
-    damage_ = nullptr;
-    attempted_ = now;
-    if (seen_ && now == unchanged_ && steady_clock::now() < trusted_until_) return std::nullopt;
-    trusted_until_ = {};
-    const bool settled = now.settled();
+    if (last_look_.stands(fileState(), steady_clock::now())) return std::nullopt;
     try {
         const auto news = look();
-        if (!news && settled) {
-            unchanged_ = now;
-            trusted_until_ = steady_clock::now() + kTimesStand;
-        }
+        if (!news) last_look_.foundNothingNew(steady_clock::now());
         return news;
     } catch (const schema::TriggersAltered&) {
-        stale_ = true;  // and hits are counted as before
+        last_look_.foundStale();  // and hits are counted as before
         reader_.forget();
         throw;
     } catch (const StoreError& error) {
         if (error.kind() == StoreError::Kind::Locked) throw;
-        stale_ = true;
+        last_look_.foundStale();
         reader_.forget();
         if (error.kind() != StoreError::Kind::Damaged) throw;
         finishCheck();  // in its words from the beginning, so that it is told once
@@ -622,7 +590,7 @@ std::optional<RuleStore::News> SqliteRuleStore::lookCarefully() {
 std::optional<RuleStore::News> SqliteRuleStore::look() {
     if (fileReplaced()) {
         close();
-        stale_ = replaced_ = true;
+        last_look_.foundReplaced();
     }
     std::int64_t now = dataVersion();
     if (seen_ == now) {
@@ -634,9 +602,9 @@ std::optional<RuleStore::News> SqliteRuleStore::look() {
     }
     looked_at_ = now;
     checkTrail();
-    if (stale_ || version() != loaded_) {
-        stale_ = true;
-        return std::exchange(replaced_, false) ? News::Replaced : News::Changed;
+    if (last_look_.isStale() || version() != loaded_) {
+        last_look_.foundStale();
+        return last_look_.tellReplaced() ? News::Replaced : News::Changed;
     }
     // Where no reading follows, nobody else asks what was found in the file that has just been opened.
     finishCheck();

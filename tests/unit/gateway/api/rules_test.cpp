@@ -6,6 +6,7 @@
 #include "store/rules/service.h"
 #include "tests/support/fake_control.h"
 #include "tests/support/networks.h"
+#include "tests/support/reference.h"
 #include "tests/support/temporary_folder.h"
 
 #include <fmt/format.h>
@@ -15,6 +16,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <string>
@@ -126,6 +129,45 @@ TEST_F(RulesApiTest, WhatIsRefusedHasKeptNobodyFromWriting) {
     store_->remove(std::vector<std::int64_t>{2}, "alice");
     put("64.0.0.0/2");
     EXPECT_THAT(handleMeanwhile(of("POST", {"rules", "undo"}, "{}")).body, HasSubstr("hazardous"));
+}
+
+TEST_F(RulesApiTest, NothingIsWrittenToADamagedFileThatTheGatewayCannotRead) {
+    const std::string etag = etagIn(handle(of("GET", {"rules", "1"})));
+    store_.reset();
+    const std::string path = folder_.file("rules.db");
+    // What neither reading nor adding comes by.
+    constexpr std::size_t kPage = 8'192;
+    std::string damaged = readAll(path);
+    damaged.replace(damaged.size() - kPage, kPage, kPage, '\xFF');
+    std::ofstream(path, std::ios::binary) << damaged;
+    EXPECT_EQ(handle(denying(R"("192.0.2.1")", R"(,"dry_run":true)")).status, 200)
+        << "nobody has found it yet";
+    control_.now.rules_failed = true;
+    Request edit = of("PATCH", {"rules", "1"}, R"({"note":"x"})"), removal = of("DELETE", {"rules", "1"});
+    edit.if_match = removal.if_match = etag;
+    for (const Request& change : {denying(R"("192.0.2.1")"), denying(R"("192.0.2.1")", R"(,"dry_run":true)"),
+                                  edit, removal, of("POST", {"rules", "undo"}, "{}"),
+                                  of("POST", {"rules", "import"}, R"({"text":"deny 64.0.0.0/2\n"})")}) {
+        const Response response = handle(change);
+        EXPECT_EQ(response.status, 500);
+        EXPECT_THAT(response.body, AllOf(HasSubstr("rules_damaged"),
+                                         HasSubstr("nothing was changed, and the rules that were read "
+                                                   "before stay in force: their database is damaged"),
+                                         Not(HasSubstr(path))));
+    }
+    Request by_admin = denying(R"("192.0.2.1")");
+    by_admin.who.role = store::Role::Admin;
+    EXPECT_THAT(handle(by_admin).body, HasSubstr(path + ": the database is damaged ("));
+    EXPECT_TRUE(readAll(path) == damaged);
+}
+
+TEST_F(RulesApiTest, ADatabaseThatIsGoneIsNotMadeAnew) {
+    store_.reset();
+    const std::string path = folder_.file("rules.db");
+    std::filesystem::remove(path);
+    for (const Request& request : {of("GET", {"rules"}), denying(R"("192.0.2.1")")})
+        EXPECT_EQ(handle(request).status, 500);
+    EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST_F(RulesApiTest, WhatHasChangedSinceItWasJudgedIsJudgedAnew) {

@@ -3,6 +3,7 @@
 #include "tests/support/command_line.h"
 
 #include <Poco/JSON/Parser.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -87,12 +88,22 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
     control_.now.listeners[1].available = true;
     startGateway();
     EXPECT_THAT(run({"status"}).output, Not(HasSubstr("is not loaded")));
-    control_.now.config_change = {"/etc/mailgate/mailgate.toml", 1'795'000'000'000, ""};
+    control_.now.config_change = {{"/etc/mailgate/mailgate.toml", 1'795'000'000'000, ""}};
     const test::Ran changed = run({"status", "--utc"});
     EXPECT_THAT(changed.output, HasSubstr("\n/etc/mailgate/mailgate.toml was changed at 2026-11-18T11:06:40Z "
                                           "and is not loaded: mailgate reload.\n"));
     EXPECT_EQ(changed.exit_code, kDone);
-    control_.now.config_change = {"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"};
+    control_.now.config_change->restart = {"gateway.workers", "store.url"};
+    EXPECT_THAT(run({"status"}).output,
+                HasSubstr(" and is not loaded: gateway.workers, store.url can only change "
+                          "with a restart.\n"));
+    control_.now.config_change->refused = "a.toml:1:1: \"x\": unknown key\na.toml:2:1: y: unknown key";
+    EXPECT_THAT(run({"status"}).output,
+                HasSubstr(" and is not loaded: a reload would fail, and perhaps a restart: "
+                          "a.toml:1:1: \"x\": unknown key (mailgate check).\n"));
+    EXPECT_THAT(run({"status", "--check"}).output,
+                HasSubstr("a reload would fail, and perhaps a restart: a.toml:1:1: \"x\": unknown key |"));
+    control_.now.config_change = {{"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"}};
     EXPECT_THAT(
         run({"status"}).output,
         HasSubstr("\n/etc/mailgate/conf.d/a.toml cannot be read: Permission denied, and that is not loaded: "
@@ -158,6 +169,32 @@ TEST_F(StatusCommandTest, CheckSaysWhyItCannotAsk) {
     EXPECT_EQ(wrong.exit_code, 3);
     EXPECT_THAT(wrong.output, StartsWith("MAILGATE UNKNOWN - "));
     EXPECT_EQ(std::count(wrong.output.begin(), wrong.output.end(), '\n'), 1);
+}
+
+TEST_F(StatusCommandTest, AFileThatCannotBeReadWhollyDoesNotHideHowItsGatewayIs) {
+    configure("include = \"conf.d/*.toml\"\n" + std::string(kSite));
+    const std::string why =
+        fmt::format("{}:1:11: include: the folder \"{}\" does not exist: put it back, or leave it out", file_,
+                    folder_.file("conf.d"));
+    const std::string nobody = "no gateway is listening on " + folder_.file("mailgate.sock") +
+                               ": is it running, and with this configuration?";
+    const test::Ran down = run({"status", "--check"});
+    EXPECT_EQ(down.exit_code, static_cast<int>(CheckState::Critical));
+    EXPECT_EQ(down.output, fmt::format("MAILGATE CRITICAL - {}, {}\n", nobody, why));
+    const test::Ran unread = run({"status"});
+    EXPECT_EQ(unread.exit_code, kBadConfiguration);
+    EXPECT_EQ(unread.errors, fmt::format("mailgate: {}\n{}\n", nobody, why));
+    control_.now.config_file = "/etc/mailgate/other.toml";
+    control_.now.listeners[1].paused = false;
+    startGateway();
+    EXPECT_EQ(run({"status", "--check"}).output, fmt::format("MAILGATE UNKNOWN - {}\n", why))
+        << "another one";
+    control_.now.config_file = file_;
+    EXPECT_THAT(run({"status", "--check"}).output, StartsWith("MAILGATE OK - 2 listeners"));
+    const test::Ran status = run({"status"});
+    EXPECT_EQ(status.exit_code, kDone);
+    EXPECT_THAT(status.output, StartsWith("mailgate 1.2.3 gw.example.net"));
+    EXPECT_EQ(status.errors, why + "\n");
 }
 
 TEST_F(StatusCommandTest, JsonIsTheGatewaysAnswer) {

@@ -34,6 +34,17 @@ TEST(Pages, SayWhatNeedsAttention) {
         EXPECT_THAT(page, HasSubstr(words));
 }
 
+TEST(Pages, SayWhatBringsAChangedConfigurationIntoForce) {
+    const auto page = [](const std::string& change) {
+        return overviewPage(kOperator, objectOf(R"({"config_change": {)" + change + "}}"), 0);
+    };
+    EXPECT_THAT(page(R"("restart": [], "refused": null)"), HasSubstr("is not loaded: mailgate reload"));
+    EXPECT_THAT(page(R"("restart": ["gateway.workers"], "refused": null)"),
+                HasSubstr("some of it can only change with a restart"));
+    EXPECT_THAT(page(R"("restart": [], "refused": "x: unknown key")"),
+                HasSubstr("a reload would fail, and perhaps a restart"));
+}
+
 TEST(Pages, SayHowTheDayWasWhereThatIsKnown) {
     const auto day = objectOf(R"({"sessions": 312, "refused": 7, "failed_logins": 1})");
     EXPECT_THAT(overviewPage(kOperator, objectOf("{}"), 0, &day),

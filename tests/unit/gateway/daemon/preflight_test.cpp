@@ -4,6 +4,7 @@
 #include "gateway/daemon/service_unit.h"
 #include "store/backends/journal.h"
 #include "store/backends/rules.h"
+#include "tests/support/journal_sample.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -131,6 +132,31 @@ TEST_F(PreflightTest, WarnsOfAJournalThatIsDamagedAndNamesOneThatIsNone) {
     fs::remove(journal);
     store::openRules(config_.journal.url);
     EXPECT_THAT(examineSite(config_).errors, ElementsAre(HasSubstr("is not a journal")));
+}
+
+TEST_F(PreflightTest, WarnsOfDamageInTheJournalThatNobodyHasComeBy) {
+    const fs::path journal = folder_ / "journal.db";
+    config_.journal.enabled = true;
+    config_.journal.url = "sqlite:" + journal.string();
+    store::JournalOptions options;
+    options.url = config_.journal.url;
+    std::vector<store::JournalSession> sessions;
+    for (std::uint64_t number = 0; number < 500; ++number)
+        sessions.push_back(test::sampleSession(number, 1'795'000'000'000));
+    store::journal::openSink(options)->append(sessions);
+    Preflight found = examineSite(config_);
+    EXPECT_THAT(found.warnings, IsEmpty());
+    EXPECT_THAT(found.remarks, IsEmpty());
+    // Within what the sessions' table has.
+    constexpr std::streamoff kPage = 8'192;
+    const auto middle = static_cast<std::streamoff>(fs::file_size(journal)) / kPage / 2 * kPage;
+    std::fstream(journal, std::ios::in | std::ios::out).seekp(middle) << std::string(kPage, '\xFF');
+    found = examineSite(config_);
+    EXPECT_THAT(found.errors, IsEmpty());
+    EXPECT_THAT(
+        found.warnings,
+        ElementsAre(AllOf(StartsWith("journal.url: " + journal.string() + ": the database is damaged ("),
+                          HasSubstr("): move it away"))));
 }
 
 TEST_F(PreflightTest, WarnsOfAListenerThatNobodyMayEnter) {

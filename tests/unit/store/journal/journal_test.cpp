@@ -26,7 +26,7 @@ struct Database {
     std::mutex mutex;
     std::condition_variable changed;
     std::vector<std::string> ids;
-    int opened = 0;
+    int opened = 0, maintained = 0;
     std::optional<StoreError::Kind> refuses_to_open;
     bool refuses_records = false, is_replaced = false;
 
@@ -51,9 +51,12 @@ class MemorySink final : public journal::Sink {
         if (database_.refuses_records) throw StoreError(StoreError::Kind::DiskFull, "the disk is full");
         for (const JournalSession& session : batch)
             database_.ids.push_back(session.id);
+        database_.changed.notify_all();
     }
     journal::Maintenance maintain(std::int64_t) override {
         const std::lock_guard lock(database_.mutex);
+        ++database_.maintained;
+        database_.changed.notify_all();
         return std::exchange(database_.is_replaced, false) ? journal::Maintenance::Reopen
                                                            : journal::Maintenance::Done;
     }
@@ -107,6 +110,24 @@ TEST_F(JournalQueueTest, HandsOverInTheOrderInWhichItWasTold) {
     EXPECT_EQ(database_.ids, expected);
     EXPECT_EQ(journal.written(), 1'000u);
     EXPECT_EQ(journal.bytes(), 4'711u);
+}
+
+TEST_F(JournalQueueTest, TheFirstRecordAfterARestWakesTheWriter) {
+    // Not woken, it would be a second after what it did last. Once is enough: the processor may be busy otherwise.
+    constexpr auto kSoon = 800ms;
+    Journal journal({}, open(), events());
+    journal.start();
+    auto took = std::chrono::steady_clock::duration::max();
+    for (std::uint64_t number = 0; number < 5 && took > kSoon; ++number) {
+        ASSERT_TRUE(database_.wait([&, before = database_.maintained] {
+            return database_.maintained > before;
+        })) << "it rests now";
+        const auto begin = std::chrono::steady_clock::now();
+        ASSERT_TRUE(journal.record(session(number)));
+        ASSERT_TRUE(database_.wait([&] { return database_.ids.size() > number; }));
+        took = std::chrono::steady_clock::now() - begin;
+    }
+    EXPECT_LT(took, kSoon);
 }
 
 TEST_F(JournalQueueTest, KeepsABatchThatCouldNotBeWrittenAndTriesAgainWithANewSink) {

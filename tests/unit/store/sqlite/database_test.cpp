@@ -391,6 +391,24 @@ TEST_F(DatabaseTest, WhatMayNotBeWrittenIsReadAsACopy) {
                 HasSubstr("does not exist"));
 }
 
+TEST_F(DatabaseTest, WhatTakesTooLongToVerifyIsNotCalledDamaged) {
+    Database(file_, {}).run(
+        "CREATE TABLE t(a); INSERT INTO t WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1"
+        " FROM n WHERE x < 100000) SELECT x FROM n");
+    EXPECT_TRUE(verifyWithin(file_, {.create = false}, std::chrono::hours(1)));
+    bool is_whole = true;  // where whoever watches the time gets no processor meanwhile
+    for (int attempt = 0; attempt < 100 && is_whole; ++attempt)
+        is_whole = verifyWithin(file_, {.create = false}, kNoWait);
+    EXPECT_FALSE(is_whole);
+    std::fstream(file_, std::ios::in | std::ios::out).seekp(5 * 8'192) << std::string(8'192, 'x');
+    EXPECT_THAT(failureOf(Kind::Damaged,
+                          [&] {
+                              verifyWithin(file_, {.create = false, .when_damaged = "mend it"},
+                                           std::chrono::hours(1));
+                          }),
+                HasSubstr("mend it"));
+}
+
 TEST_F(DatabaseTest, AnUnreadableFile) {
     fill();
     ::chmod(folder_.path().c_str(), 0755);

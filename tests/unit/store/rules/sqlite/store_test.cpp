@@ -4,6 +4,7 @@
 #include "store/backends/rules.h"
 #include "store/backends/shown_notes.h"
 #include "store/rules/import_export.h"
+#include "store/rules/sqlite/last_look.h"
 #include "tests/support/reference.h"
 #include "tests/unit/store/support.h"
 
@@ -1233,6 +1234,38 @@ TEST_F(RuleStoreTest, WhatOthersChangeIsToldUntilItIsLoaded) {
     EXPECT_EQ(store_->waitForChange(kLong), News::Changed);
     EXPECT_EQ(store_->load({})->size(), 1u);
     EXPECT_EQ(store_->waitForChange(kAMoment), News::None);
+}
+
+TEST_F(RuleStoreTest, TheTimesOfTheFilesAreBelievedForAMoment) {
+    const std::string files[] = {file_, file_ + "-wal"};
+    const auto other = openRules("sqlite:" + file_);
+    // Long ago: they are settled.
+    const auto before = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+    const auto setBack = [&] {
+        for (const std::string& file : files)
+            std::filesystem::last_write_time(file, before);
+    };
+    const auto looks = [&] {
+        setBack();
+        return store_->waitForChange(kAMoment);
+    };
+    const auto looksAtChange = [&](const AccessRule& change) {
+        store_->load({});
+        const auto begin = std::chrono::steady_clock::now();
+        // The first leaves other times behind.
+        for (int time = 0; time < 2; ++time)
+            EXPECT_EQ(looks(), News::None);
+        other->put(std::span(&change, 1), "bob");
+        const News news = looks();
+        // What has kept this thread from running has let the moment pass.
+        const bool in_time = std::chrono::steady_clock::now() - begin < sqlite::LastLook::kTimesStand;
+        return in_time ? std::optional(news) : std::nullopt;
+    };
+    std::optional<News> news;
+    for (int attempt = 1; attempt < 20 && !news; ++attempt)
+        news = looksAtChange(rule(Verdict::Deny, fmt::format("192.0.2.{}", attempt)));
+    EXPECT_EQ(news, News::None) << "SQLite was asked, though nobody has written as far as can be seen";
+    EXPECT_EQ(store_->waitForChange(kLong), News::Changed) << "times can be set back";
 }
 
 TEST_F(RuleStoreTest, OwnChangesAndHitsAreNoNews) {
