@@ -9,6 +9,7 @@
 #include "tests/support/dialogue.h"
 #include "tests/support/tls_policies.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
