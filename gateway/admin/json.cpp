@@ -241,6 +241,8 @@ Var fleetOf(const Status& status) {
     object.set("notified", fleet.notified);
     object.set("rules_version", fleet.version);
     object.set("lag_seconds", fleet.lag_seconds);
+    object.set("clock_ahead_seconds", fleet.clock_ahead_seconds);
+    object.set("same_name_started", timeOrNull(fleet.same_name_started * 1'000));
     object.set("journal", fleetJournalOf(status.fleet_journal));
     object.set("tickets", fleetTicketsOf(status.fleet_tickets));
     return object;

@@ -341,10 +341,23 @@ std::string maskedPlain(std::string_view text, const Client& client) {
     return masked;
 }
 
-std::string maskedFor(const Client& client, std::string_view text) {
+std::string maskedOnce(std::string_view text, const Client& client) {
     const std::string plain = inPlain(text);
     // Nothing that has no address is written otherwise.
     return maskedPlain(plain != text && hasAddress(plain, client) ? plain : text, client);
+}
+
+/// What is left of an address may be one together with what stands beside it ("20" and "db8::/48", "a.b." and "1.2.3.0/24"): so that it is
+/// the same once more, it is masked until it is. Of what nobody writes but to try this, nothing is left.
+std::string maskedFor(const Client& client, std::string_view text) {
+    constexpr int kMostTimes = 8;
+    std::string masked(text);
+    for (int times = 0; times < kMostTimes; ++times) {
+        std::string again = maskedOnce(masked, client);
+        if (again == masked) return masked;
+        masked = std::move(again);
+    }
+    return "::/48";
 }
 
 }  // namespace

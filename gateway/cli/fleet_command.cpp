@@ -6,6 +6,7 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/fleet_text.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
@@ -33,6 +34,7 @@ namespace {
 
 using answers::FleetView;
 using answers::isSilent;
+using Poco::JSON::Object;
 using store::JoinPlan;
 using store::Member;
 
@@ -87,26 +89,20 @@ void copyTheFleet(const Context& context, const std::string& to) {
 
 // ---- status
 
-/// `ahead`: seconds.
-void warnOfClock(std::int64_t ahead) {
-    constexpr std::int64_t kAmiss = 60;
-    if (std::abs(ahead) < kAmiss) return;
-    fmt::print(stderr,
-               "warning: the clock here is {} s {} the database's: a rule that expires ends by the clock of "
-               "each gateway\n",
-               std::abs(ahead), ahead < 0 ? "behind" : "ahead of");
-}
-
 void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     const Config config = fleetConfig(context);
     FleetView view = answers::fleetViewHere(config);
     answers::askFleet(view, config);
+    const std::int64_t ahead = unixMillis() / 1'000 - view.fleet.now;
     if (json)
         printDocument(answers::fleetAsJson(view));
     else
         print(fleetText(view, options), options);
     if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
-    warnOfClock(unixMillis() / 1'000 - view.fleet.now);
+    const Object::Ptr gateway = runningGateway(config).status;
+    for (const auto& trouble :
+         {clockTrouble(ahead), nameTrouble(gateway ? gateway->getObject("fleet") : nullptr)})
+        if (trouble) fmt::print(stderr, "warning: {}\n", *trouble);
 }
 
 // ---- join, leave

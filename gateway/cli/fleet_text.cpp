@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -133,6 +134,31 @@ std::string standingText(const FleetView& view, const Object::Ptr& gateway) {
 }
 
 }  // namespace
+
+std::optional<std::string> clockTrouble(std::int64_t ahead) {
+    constexpr std::int64_t kAmiss = 60;
+    if (std::abs(ahead) < kAmiss) return std::nullopt;
+    return fmt::format(
+        "the clock here is {} s {} that of the fleet's database: a rule that expires ends by the clock of "
+        "each gateway",
+        std::abs(ahead), ahead < 0 ? "behind" : "ahead of");
+}
+
+std::optional<std::string> nameTrouble(const Object::Ptr& fleet) {
+    const std::string started = fleet ? lineOf(*fleet, "same_name_started") : "";
+    if (started.empty()) return std::nullopt;
+    return fmt::format(
+        "another gateway of this name, started at {}, is in the fleet: each needs a gateway.name of its own",
+        started);
+}
+
+std::vector<std::string> standingTroubles(const Object::Ptr& fleet) {
+    std::vector<std::string> troubles;
+    for (auto&& trouble : {nameTrouble(fleet),
+                           clockTrouble(fleet ? fleet->optValue<std::int64_t>("clock_ahead_seconds", 0) : 0)})
+        if (trouble) troubles.push_back(*trouble);
+    return troubles;
+}
 
 std::string fleetText(const FleetView& view, const ViewOptions& options) {
     return fmt::format("{}\n{}{}", headOf(view), memberTable(view, nullptr, options),

@@ -7,12 +7,22 @@
 
 #include <Poco/JSON/Object.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace mailgate::cli {
 
 /// The database must have answered.
 std::string fleetText(const answers::FleetView& view, const ViewOptions& options);
+
+/// That rules expire here at another time than elsewhere; nothing: the clocks agree within a minute. `ahead`: seconds.
+std::optional<std::string> clockTrouble(std::int64_t ahead);
+/// That another gateway has the same name. `fleet`: of the answer to GET /v1/status; may be null.
+std::optional<std::string> nameTrouble(const Poco::JSON::Object::Ptr& fleet);
+/// Both of them, of a gateway that runs.
+std::vector<std::string> standingTroubles(const Poco::JSON::Object::Ptr& fleet);
 
 /// How this gateway stands to it, whether the database answers or not.
 struct FleetStanding {

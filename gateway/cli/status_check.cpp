@@ -3,6 +3,7 @@
 
 #include "gateway/answers/rules_text.h"
 #include "gateway/base/clock.h"
+#include "gateway/cli/fleet_text.h"
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/table.h"
 #include "protocols/values/text.h"
@@ -204,6 +205,8 @@ class Check {
                   fmt::format("the fleet's rules may be others by now, {} s old: {}",
                               static_cast<std::int64_t>(fleet->optValue<double>("lag_seconds", 0)),
                               textOf(*fleet, "failure")));
+        for (std::string& trouble : standingTroubles(fleet))
+            found(CheckState::Warning, std::move(trouble));
         if (const Object::Ptr journal = fleet ? fleet->getObject("journal") : nullptr)
             checkFleetJournal(*journal);
         if (rules) measured(fmt::format("rules={};;;0", numberOf(*rules, "count")));

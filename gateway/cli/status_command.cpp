@@ -251,6 +251,8 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     if (failsToReadRules(status))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     text += fleetWarning(status);
+    for (const std::string& trouble : standingTroubles(status.getObject("fleet")))
+        text += fmt::format("Warning: {}.\n", trouble);
     text += fleetTicketsWarning(status);
     text += fleetJournalWarning(status);
     const Array::Ptr alarms = status.getArray("address_alarms");

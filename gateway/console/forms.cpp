@@ -87,8 +87,9 @@ Fields multipartFields(std::string_view body, std::string_view boundary) {
     while (!body.starts_with(kDashes)) {
         const std::size_t end = body.find(delimiter);
         const std::size_t head = body.find(kEndOfHead);
-        if (end == std::string_view::npos || head < kNewline.size() || head >= end ||
-            !body.starts_with(kNewline) || fields.size() == kMostFields)
+        // A head's end may not be that of the part, too.
+        if (end == std::string_view::npos || head < kNewline.size() || head > end ||
+            end - head < kEndOfHead.size() || !body.starts_with(kNewline) || fields.size() == kMostFields)
             return {};
         const std::string_view part = body.substr(0, end);
         std::string name = partName(part.substr(kNewline.size(), head - kNewline.size()));

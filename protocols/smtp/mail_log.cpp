@@ -25,7 +25,25 @@ bool cameToNothing(const MailTransaction& mail) noexcept {
     return mail.recipient_count == 0 && mail.refused_count == 0 && mail.size == 0 && mail.reply.empty();
 }
 
+/// What grow() has counted of it.
+std::size_t bytesOf(const MailTransaction& mail, bool reply_each) noexcept {
+    std::size_t bytes = kHeadBytes;
+    for (const std::string& to : mail.recipients)
+        bytes += (reply_each ? 2 : 1) * sizeof(std::string) + to.size();
+    for (const RefusedRecipient& refused : mail.refused)
+        bytes += sizeof(RefusedRecipient) + refused.to.size() + refused.reply.size();
+    for (const std::string& reply : mail.replies)
+        bytes += reply.size();
+    return bytes;
+}
+
 }  // namespace
+
+MailLog::MailLog(SessionFacts& facts, MailSink* sink, bool reply_each) noexcept
+    : facts_(facts), sink_(sink), reply_each_(reply_each) {
+    for (const MailTransaction& mail : facts.transactions)
+        kept_bytes_ += bytesOf(mail, reply_each);
+}
 
 void MailLog::senderAccepted(std::string from) {
     close();
@@ -105,15 +123,10 @@ bool MailLog::takesLast(std::uint32_t number) const noexcept {
 void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t number) {
     std::vector<MailTransaction>& all = facts_.transactions.own();
     const bool empty = cameToNothing(mail);
-    // Those that came before STARTTLS were another log's. What they take beyond this is bounded by that one.
-    for (kept_.reserve(all.size() + 1); kept_.size() < all.size(); kept_bytes_ += kHeadBytes)
-        kept_.push_back(kHeadBytes);
     if (all.size() == kMaxTransactionsKept && !empty) {
         const auto idle = std::find_if(all.begin(), all.end(), cameToNothing);
         if (idle != all.end()) {
-            const auto beside = kept_.begin() + (idle - all.begin());
-            kept_bytes_ -= *beside;
-            kept_.erase(beside);
+            kept_bytes_ -= bytesOf(*idle, reply_each_);
             all.erase(idle);
             if (takesLast(number)) number = --facts_.transaction_count;
         }
@@ -122,7 +135,6 @@ void MailLog::keep(MailTransaction&& mail, std::size_t bytes, std::uint32_t numb
     const std::size_t room = (sink_ ? kMaxBytes / 2 : kMaxBytes - kHeadBytes) - kept_bytes_;
     if (all.size() < kMaxTransactionsKept && bytes <= room) {
         all.push_back(std::move(mail));
-        kept_.push_back(static_cast<std::uint32_t>(bytes));
         kept_bytes_ += bytes;
     } else if (sink_ && !empty) {
         sink_->onMail(mail, number);

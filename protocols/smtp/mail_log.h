@@ -12,15 +12,14 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 namespace mailgate::smtp {
 
 class MailLog {
   public:
-    /// `sink` may be null. `reply_each`: LMTP, a final reply for each recipient.
-    MailLog(SessionFacts& facts, MailSink* sink, bool reply_each) noexcept
-        : facts_(facts), sink_(sink), reply_each_(reply_each) {}
+    /// `sink` may be null. `reply_each`: LMTP, a final reply for each recipient. Goes on where another one has left mails in
+    /// the facts, as after STARTTLS.
+    MailLog(SessionFacts& facts, MailSink* sink, bool reply_each) noexcept;
 
     bool open() const noexcept { return open_; }
     /// Of the open transaction; empty also when none is open.
@@ -60,9 +59,8 @@ class MailLog {
     const bool reply_each_;
     bool open_ = false;
     MailTransaction mail_;
-    std::size_t bytes_ = 0;  ///< mail_'s, without what has a bound of its own
-    std::size_t kept_bytes_ = 0;
-    std::vector<std::uint32_t> kept_;  ///< bytes of each of facts_.transactions
+    std::size_t bytes_ = 0;       ///< mail_'s, without what has a bound of its own
+    std::size_t kept_bytes_ = 0;  ///< of facts_.transactions
     std::uint32_t number_ = 0;
     std::uint32_t answered_ = 0;  ///< reply_each: recipients that have their final reply
 };

@@ -105,7 +105,9 @@ class FleetStore {
     /// Removes from the log what is older than any gateway wants it, and what all that were heard of lately have: some of it.
     virtual void forgetChanges() = 0;
 
-    virtual void announce(const Member& self) = 0;
+    /// Returns when another process was started that has announced itself by the same name since, if one was heard of in the last
+    /// 20 seconds: Unix time.
+    virtual std::optional<std::int64_t> announce(const Member& self) = 0;
     virtual void forget(const std::string& member) = 0;
     /// By name, and no more than one more than kMostMembers: anybody who may write there may write any number.
     static constexpr std::size_t kMostMembers = 500;

@@ -28,7 +28,7 @@ struct FleetFollower::Impl {
     bool abandon(const StoreError* error);
     void announce(std::int64_t position);
     void lookAfter(std::int64_t now);
-    void reportSuccess(std::int64_t reached);
+    void reportSuccess(std::int64_t reached, std::int64_t ahead);
 
     const std::unique_ptr<FleetStore> fleet;
     const OpenReplica open;
@@ -39,6 +39,7 @@ struct FleetFollower::Impl {
     // The thread's own.
     std::unique_ptr<Replica> replica;  ///< none after a failure
     std::int64_t announced = -1;       ///< with which version
+    bool is_listed = false;            ///< it has announced itself
     steady_clock::time_point next_announcement;
     bool forgets = true;  ///< as far as is known
 
@@ -46,6 +47,9 @@ struct FleetFollower::Impl {
     bool notified = false;
     std::int64_t version = 0;
     steady_clock::time_point current_at = steady_clock::now();
+    std::int64_t clock_ahead = 0;
+    std::int64_t same_name_started = 0;
+    steady_clock::time_point same_name_at;  ///< when it was heard of
 
     FleetThread thread;
     steady_clock::time_point next_upkeep;  ///< the thread's own
@@ -53,12 +57,19 @@ struct FleetFollower::Impl {
 
 void FleetFollower::Impl::announce(std::int64_t position) {
     if (position == announced && steady_clock::now() < next_announcement) return;
-    fleet->announce({.name = options.name,
-                     .release = options.release,
-                     .started = started,
-                     .position = position,
-                     .ships = options.ships,
-                     .keeps_days = options.keeps_days ? std::optional(options.keeps_days()) : std::nullopt});
+    const auto other = fleet->announce(
+        {.name = options.name,
+         .release = options.release,
+         .started = started,
+         .position = position,
+         .ships = options.ships,
+         .keeps_days = options.keeps_days ? std::optional(options.keeps_days()) : std::nullopt});
+    // Before this one had said a word it was the one that this one follows.
+    if (std::exchange(is_listed, true) && other) {
+        const std::lock_guard lock(mutex);
+        same_name_started = *other;
+        same_name_at = steady_clock::now();
+    }
     announced = position;
     next_announcement = steady_clock::now() + options.announce;
 }
@@ -87,22 +98,24 @@ void FleetFollower::Impl::turn() {
     // In this order: what a command changes meanwhile must not look like a version that the database has lost.
     const auto membership = replica->membership();
     const FleetState fresh = fleet->state();
+    const std::int64_t ahead = std::time(nullptr) - fresh.now;
     requireMember(membership, fresh, *fleet);
     const BroughtUp now = bringUp(*replica, *membership, fresh, *fleet);
     if (!now.applied.unreadable.empty() && events.unreadable) events.unreadable(now.applied.unreadable);
     if (!now.applied.lost.empty() && events.overruled) events.overruled(now.applied.lost);
     announce(now.version);
-    reportSuccess(now.version);
+    reportSuccess(now.version, ahead);
     if (events.shared) events.shared(*fleet, fresh);
     lookAfter(fresh.now);
     fleet->wait(options.poll);
 }
 
-void FleetFollower::Impl::reportSuccess(std::int64_t reached) {
+void FleetFollower::Impl::reportSuccess(std::int64_t reached, std::int64_t ahead) {
     {
         const std::lock_guard lock(mutex);
         notified = fleet->listens();
         version = reached;
+        clock_ahead = ahead;
         current_at = steady_clock::now();
     }
     if (thread.reached() && events.found) events.found();
@@ -147,6 +160,10 @@ FleetStatus FleetFollower::status() const {
     const std::lock_guard lock(impl_->mutex);
     status.notified = impl_->notified;
     status.version = impl_->version;
+    status.clock_ahead_seconds = impl_->clock_ahead;
+    // Both announce themselves every few seconds, and now and then one of them twice before the other.
+    if (steady_clock::now() - impl_->same_name_at < 4 * impl_->options.announce)
+        status.same_name_started = impl_->same_name_started;
     status.lag_seconds = std::chrono::duration<double>(steady_clock::now() - impl_->current_at).count();
     return status;
 }

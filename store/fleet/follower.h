@@ -26,6 +26,10 @@ struct FleetStatus {
     std::int64_t since_ms = 0;  ///< Unix time since when it is connected or not; 0: it has not looked yet
     std::int64_t version = 0;   ///< of the fleet's rules that the gateway has
     double lag_seconds = 0;     ///< since the gateway was last known to have the fleet's rules
+    std::int64_t clock_ahead_seconds =
+        0;  ///< of the database's, at the last look that went well; below 0: behind
+    /// Unix time; another process was started then, and was heard of lately by this gateway's name; 0: there is none.
+    std::int64_t same_name_started = 0;
 };
 
 class FleetFollower {

@@ -239,7 +239,7 @@ void logIn(const Subject& subject, std::string_view client) {
     if (client.empty()) return;
     for (const std::size_t piece : {std::size_t{1}, std::size_t{9}, client.size()}) {
         const Talk refused = talk<Model>(subject.traits, client, piece, test::kRequired);
-        require(!refused.server->accepted() && refused.server->failed().empty());
+        require(!refused.server->accepted() && refused.failed.empty());
         require(!refused.observed.facts.authenticated && !refused.observed.opaque);
         require(refused.observed.violation != Violation::UnexpectedReply);
     }

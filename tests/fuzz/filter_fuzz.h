@@ -2,13 +2,17 @@
 /// \file  What the filters' fuzz targets have in common.
 ///
 /// The input is a dialogue: turns, the server's first, with the byte 0x1E between them. Properties: the facts
-/// keep their bounds, and what the filter knows does not depend on how the bytes were split.
+/// keep their bounds, and what the filter knows does not depend on how the bytes were split. Where the gateway offers TLS and the
+/// client asks for it at the end of a turn, the next turns are within it, and another filter's.
 #pragma once
 
 #include "tests/support/dialogue.h"
+#include "tests/support/tls_policies.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 
 namespace mailgate::fuzz {
 
@@ -72,15 +76,29 @@ inline void requireBounds(const test::Observed& observed) {
     }
 }
 
+inline constexpr std::size_t kWhole = std::numeric_limits<std::size_t>::max();
+
+inline test::Observed play(const ProtocolTraits& protocol, const test::Turns& turns, std::size_t piece,
+                           const ScreenConfig& screen) {
+    test::Player player(protocol, screen);
+    for (const test::Turn& turn : turns) {
+        const std::string_view bytes = turn.bytes;
+        for (std::size_t at = 0; at < bytes.size(); at += std::min(piece, bytes.size()))
+            player.play(turn.from, bytes.substr(at, piece));
+        player.beginTls();
+    }
+    return player.finish();
+}
+
 inline void observe(const ProtocolTraits& protocol, const std::uint8_t* data, std::size_t size) {
     const test::Turns turns = turnsIn({reinterpret_cast<const char*>(data), size});
     for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject, BareLfPolicy::Pass}) {
-        const ScreenConfig screen{.bare_lf = bare_lf, .reads_message_id = true};
-        const test::Observed whole = test::playWhole(protocol, turns, screen);
-        requireBounds(whole);
-        for (const std::size_t piece : {1, 2, 7}) {
-            require(test::toString(test::playInPieces(protocol, turns, piece, screen)) ==
-                    test::toString(whole));
+        for (const TlsPolicy& tls : {TlsPolicy{}, test::kOffered.tls}) {
+            const ScreenConfig screen{.bare_lf = bare_lf, .tls = tls, .reads_message_id = true};
+            const test::Observed whole = play(protocol, turns, kWhole, screen);
+            requireBounds(whole);
+            for (const std::size_t piece : {1, 2, 7})
+                require(test::toString(play(protocol, turns, piece, screen)) == test::toString(whole));
         }
     }
 }

@@ -24,7 +24,7 @@ inline std::string everything(const test::Observed& observed) {
 
 inline void playDialogue(const ProtocolTraits& protocol, const test::Turns& turns,
                          const ScreenConfig& screen) {
-    const test::Observed whole = test::playWhole(protocol, turns, screen);
+    const test::Observed whole = play(protocol, turns, kWhole, screen);
     const SessionFacts& facts = whole.facts;
     require(facts.user.size() <= kMaxNameBytes && facts.failed_users.size() <= kMaxFailedUsersKept);
     require(facts.failed_users.size() <= facts.failed_logins);
@@ -34,31 +34,42 @@ inline void playDialogue(const ProtocolTraits& protocol, const test::Turns& turn
     for (const std::string& name : facts.failed_users)
         require(!name.empty() && name.size() <= kMaxNameBytes);
     for (const std::size_t piece : {1, 2, 7})
-        require(everything(test::playInPieces(protocol, turns, piece, screen)) == everything(whole));
+        require(everything(play(protocol, turns, piece, screen)) == everything(whole));
 }
 
-/// What a client that says `bytes` in pieces leaves behind.
+/// What a client that says `bytes` leaves behind: in turns, and these in pieces.
 struct Talk {
     test::Observed observed;
-    std::unique_ptr<test::LoginModel> server;
+    std::unique_ptr<test::LoginModel> server;  ///< the last one: behind TLS it is another
+    std::vector<std::string> failed;           ///< whom all of them refused
 };
 
 template <typename Model>
 Talk talk(const ProtocolTraits& protocol, std::string_view bytes, std::size_t piece,
           const ScreenConfig& screen) {
     test::Player player(protocol, screen);
-    Talk result{.observed = {}, .server = std::make_unique<Model>()};
+    Talk result{.observed = {}, .server = std::make_unique<Model>(), .failed = {}};
+    const auto refused = [&result] {
+        const auto& failed = result.server->failed();
+        result.failed.insert(result.failed.end(), failed.begin(), failed.end());
+    };
     std::size_t received = 0;
     player.play(Side::Server, result.server->greeting());
-    while (!bytes.empty()) {
-        player.play(Side::Client, bytes.substr(0, piece));
-        bytes.remove_prefix(std::min(piece, bytes.size()));
-        while (received < player.passed().size()) {
-            const std::string asked = player.passed().substr(received);
-            received = player.passed().size();
-            player.play(Side::Server, result.server->receive(asked));
+    for (const test::Turn& turn : turnsIn(bytes)) {
+        const std::string_view client = turn.bytes;
+        for (std::size_t at = 0; at < client.size(); at += std::min(piece, client.size())) {
+            player.play(Side::Client, client.substr(at, piece));
+            while (received < player.passed().size()) {
+                const std::string asked = player.passed().substr(received);
+                received = player.passed().size();
+                player.play(Side::Server, result.server->receive(asked));
+            }
         }
+        if (!player.beginTls()) continue;
+        refused();
+        result.server = std::make_unique<Model>();
     }
+    refused();
     result.observed = player.finish();
     return result;
 }
@@ -87,15 +98,15 @@ inline void requireUsers(const std::vector<std::string>& found, const std::vecto
 
 template <typename Model>
 void playServer(const ProtocolTraits& protocol, std::string_view bytes, const ScreenConfig& screen) {
-    const Talk whole = talk<Model>(protocol, bytes, bytes.size(), screen);
+    const Talk whole = talk<Model>(protocol, bytes, kWhole, screen);
     const SessionFacts& facts = whole.observed.facts;
     const auto& accepted = whole.server->accepted();
     require(whole.observed.violation != Violation::UnexpectedReply);
     require(!screen.no_header || !whole.server->claimed());
     if (!whole.observed.violation) {
         require((facts.authenticated == true) == accepted.has_value());
-        require(facts.failed_logins == whole.server->failed().size());
-        requireUsers(facts.failed_users, whole.server->failed());
+        require(facts.failed_logins == whole.failed.size());
+        requireUsers(facts.failed_users, whole.failed);
     }
     if (facts.authenticated == true) require(accepted && facts.user == accepted->substr(0, kMaxNameBytes));
     for (const std::size_t piece : {1, 2, 7}) {
@@ -111,9 +122,11 @@ template <typename Model>
 void observeLogin(const ProtocolTraits& protocol, const std::uint8_t* data, std::size_t size) {
     const std::string_view input(reinterpret_cast<const char*>(data), size);
     for (const bool no_header : {false, true}) {
-        const ScreenConfig screen{.no_header = no_header};
-        playDialogue(protocol, turnsIn(input), screen);
-        if (!input.empty()) playServer<Model>(protocol, input, screen);
+        for (const TlsPolicy& tls : {TlsPolicy{}, test::kOffered.tls}) {
+            const ScreenConfig screen{.no_header = no_header, .tls = tls};
+            playDialogue(protocol, turnsIn(input), screen);
+            if (!input.empty()) playServer<Model>(protocol, input, screen);
+        }
     }
 }
 

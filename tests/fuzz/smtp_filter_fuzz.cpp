@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two readings of the input. As a dialogue (filter_fuzz.h), for SMTP and for LMTP: the facts keep their bounds, and
-// neither they nor what goes on depend on how the bytes were split. And as what a client says, in pieces, to servers
-// that read as Postfix, Exim and Dovecot do: the facts name the mail that the server took and no other, and XCLIENT
+// neither they nor what goes on depend on how the bytes were split. And as what a client says, turn after turn and in pieces, to
+// servers that read as Postfix, Exim and Dovecot do, where the gateway offers TLS and where it does not: the facts name the mail that the server took and no other, and XCLIENT
 // and XFORWARD never reach it as commands.
 
 #include "protocols/smtp/smtp_protocol.h"
@@ -36,19 +36,25 @@ void requireSame(const std::vector<MailTransaction>& seen, const std::vector<tes
 }
 
 template <typename Server>
-void serve(const ProtocolTraits& protocol, BareLfPolicy bare_lf, std::string_view client, std::size_t piece) {
+void serve(const ProtocolTraits& protocol, const ScreenConfig& screen, const test::Turns& turns,
+           std::size_t piece) {
     Server server;
     Beyond beyond;
-    test::Player player(protocol, {.bare_lf = bare_lf}, &beyond);
+    test::Player player(protocol, screen, &beyond);
     std::size_t received = 0;
     player.play(Side::Server, server.greeting);
-    for (std::size_t at = 0; at < client.size() && !player.filter().violation(); at += piece) {
-        player.play(Side::Client, client.substr(at, piece));
-        while (received < player.passed().size()) {
-            const std::string replies = server.receive(std::string_view(player.passed()).substr(received));
-            received = player.passed().size();
-            player.play(Side::Server, replies);
+    for (const test::Turn& turn : turns) {
+        const std::string_view client = turn.bytes;
+        for (std::size_t at = 0; at < client.size() && !player.filter().violation(); at += piece) {
+            player.play(Side::Client, client.substr(at, piece));
+            while (received < player.passed().size()) {
+                const std::string replies =
+                    server.receive(std::string_view(player.passed()).substr(received));
+                received = player.passed().size();
+                player.play(Side::Server, replies);
+            }
         }
+        player.beginTls();
     }
     require(!server.sawForeign());
     std::vector<MailTransaction> seen = player.finish().facts.transactions;
@@ -63,12 +69,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     using namespace mailgate;
     fuzz::observe(smtp::kSmtp, data, size);
     fuzz::observe(smtp::kLmtp, data, size);
-    std::string client(reinterpret_cast<const char*>(data), size);
+    const test::Turns client = fuzz::turnsIn({reinterpret_cast<const char*>(data), size});
     for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject}) {
-        for (const std::size_t piece : {std::size_t{1}, std::size_t{9}, size + 1}) {
-            fuzz::serve<test::PostfixLike>(smtp::kSmtp, bare_lf, client, piece);
-            fuzz::serve<test::EximLike>(smtp::kSmtp, bare_lf, client, piece);
-            fuzz::serve<test::DovecotLike>(smtp::kLmtp, bare_lf, client, piece);
+        for (const TlsPolicy& tls : {TlsPolicy{}, test::kOffered.tls}) {
+            const ScreenConfig screen{.bare_lf = bare_lf, .tls = tls};
+            for (const std::size_t piece : {std::size_t{1}, std::size_t{9}, size + 1}) {
+                fuzz::serve<test::PostfixLike>(smtp::kSmtp, screen, client, piece);
+                fuzz::serve<test::EximLike>(smtp::kSmtp, screen, client, piece);
+                fuzz::serve<test::DovecotLike>(smtp::kLmtp, screen, client, piece);
+            }
         }
     }
     return 0;

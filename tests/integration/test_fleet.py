@@ -200,6 +200,7 @@ class Sharing(unittest.TestCase):
         shell = ["bash", "-c", script, "bash", *map(str, argv)]
         wait_until(lambda: set(NAMES) <= set(subprocess.run(shell, text=True, capture_output=True, check=True).stdout.split()),
                    "an answer within a second")
+        self.another_of_its_name(gateways[1])
         self.overview(gateways[0])
         told = wait_until(lambda: (seen := fleet_told(gateways[0]))["members"] and seen, "what the API says")
         self.assertEqual([one["gateway"] for one in told["members"]], [one["gateway"] for one in status["members"]])
@@ -215,6 +216,16 @@ class Sharing(unittest.TestCase):
         self.assertEqual({one["damaged"] for one in members()["members"] if not one["gateway"].startswith("odd")}, {False})
         self.assertRegex(page.words, r"mx-1 +\(this one\)(?s:.)*mx-2(?s:.)*mx-3(?s:.)*it answers")
         self.assertEqual(page.words.count("(this one)"), 1)
+
+    def another_of_its_name(self, gateway):
+        words = "arning: another gateway of this name, started at 1970-01-01T00:16:40Z, is in the fleet: each needs a gateway.name of its own"
+
+        def told():
+            database.sql("UPDATE mailgate.member SET started = 1000, seen = now() WHERE name = 'mx-2'", "mailgate")
+            gateway.access("deny", "203.0.113.202")  # so that it announces itself
+            return words in gateway.run("fleet", "status").stderr and words in " ".join(gateway.run("status").stdout.split())
+
+        wait_until(told, "the other one to be heard of")
 
     def overview(self, gateway):
         told = json.loads(gateway.run("status", "--fleet", "--json").stdout)
@@ -539,15 +550,15 @@ class Outages(unittest.TestCase):
             wait_until(lambda gateway=gateway: standing(gateway)["connected"], "the database again")
 
     def test_a_newer_schema_is_refused_in_words(self):
-        # One with which this version can work is not: its gateways go on while others are upgraded.
-        database.sql("UPDATE mailgate.meta SET schema = 7", "mailgate")
-        database.disconnect_all("mailgate")
-        insisted(gateways[1], "access", "deny", "192.0.2.29")
-        wait_refused("192.0.2.29")
-        database.sql("UPDATE mailgate.meta SET schema = 99, needs = 99", "mailgate")
-        before = len(gateways[0].events("fleet.failed"))
-        database.disconnect_all("mailgate")
         try:
+            # One with which this version can work is not: its gateways go on while others are upgraded.
+            database.sql("UPDATE mailgate.meta SET schema = 7", "mailgate")
+            database.disconnect_all("mailgate")
+            insisted(gateways[1], "access", "deny", "192.0.2.29")
+            wait_refused("192.0.2.29")
+            database.sql("UPDATE mailgate.meta SET schema = 99, needs = 99", "mailgate")
+            before = len(gateways[0].events("fleet.failed"))
+            database.disconnect_all("mailgate")
             refused = gateways[0].run("access", "deny", "192.0.2.30")
             self.assertEqual(refused.returncode, 1)
             self.assertRegex(refused.stderr, "has schema 99, and this version of mailgate knows 6 at most")
@@ -605,6 +616,10 @@ class Outages(unittest.TestCase):
             database.sql("ALTER TABLE mailgate.keep_at_least OWNER TO postgres; ALTER FUNCTION mailgate.make_day(integer) OWNER TO postgres",
                          "mailgate")
 
+        # It asks what the owner wants kept where there are changes that all gateways have.
+        insisted(gateways[0], "access", "deny", "192.0.2.41")
+        had = "SELECT min(position) FROM mailgate.member WHERE seen > now() - interval '30 days'"
+        wait_until(lambda: int(database.sql(had, "mailgate")) > 0, "all gateways to have a change")
         spoil()
         with self.assertRaisesRegex(AssertionError, "permission denied for table keep_at_least"):
             database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate")
@@ -620,8 +635,11 @@ class Outages(unittest.TestCase):
                                for name in ("pg_advisory_xact_lock(integer) RETURNS void", "pg_advisory_xact_lock(bigint) RETURNS void",
                                             "version() RETURNS text", "format(text, name, name) RETURNS text")), "mailgate")
         self.addCleanup(database.sql, "DROP SCHEMA trap CASCADE; ALTER DATABASE mailgate RESET search_path", "mailgate")
-        ran(gateways[0], "fleet", "migrate", "--url", f"postgresql://postgres@/mailgate?host={database.folder}&port={database.port}",
-            "--grant", "mailgate")
+        migrate = ("fleet", "migrate", "--url", f"postgresql://postgres@/mailgate?host={database.folder}&port={database.port}",
+                   "--grant", "mailgate")
+        with database.holding("LOCK TABLE mailgate.keep_at_least IN ACCESS SHARE MODE", "mailgate"):  # whoever reads it
+            self.assertIn("did not let go of it in time", gateways[0].run(*migrate).stderr)
+        ran(gateways[0], *migrate)
         self.assertEqual(owners(), {"mailgate_owner"})
         database.sql("SET ROLE mailgate; SELECT mailgate.forget_changes()", "mailgate")
 

@@ -100,7 +100,10 @@ inline std::string toString(const Observed& observed) {
 class Player {
   public:
     explicit Player(const ProtocolTraits& protocol, const ScreenConfig& screen = {}, MailSink* sink = nullptr)
-        : filter_(protocol.make_filter(facts_, screen, sink)) {}
+        : protocol_(protocol),
+          screen_(screen),
+          sink_(sink),
+          filter_(protocol.make_filter(facts_, screen, sink)) {}
 
     /// The client's `bytes` in one piece, the server's line by line: it would not answer in one breath what
     /// has to come after its first answer.
@@ -116,6 +119,17 @@ class Player {
             offer(Side::Server);
             offer(Side::Client);
         }
+    }
+    /// What a session does when the client has asked for TLS, and has said nothing behind that: another filter goes on with the
+    /// same facts. False: it is not so.
+    bool beginTls() {
+        if (!filter_->startsTls() || !left_[0].empty() || !left_[1].empty()) return false;
+        sent_[0] += filter_->answerStartTls(true);
+        filter_->finish({});
+        screen_.tls = {.stage = TlsPolicy::Stage::Within};
+        screen_.greeted = true;
+        filter_ = protocol_.make_filter(facts_, screen_, sink_);
+        return true;
     }
     /// As the filter's.
     std::string answerStartTls(bool ready) { return filter_->answerStartTls(ready); }
@@ -193,6 +207,9 @@ class Player {
         if (rest == Rest::More && left(from).size() > kMaxUnfinishedBytes) std::abort();
     }
 
+    const ProtocolTraits& protocol_;
+    ScreenConfig screen_;
+    MailSink* const sink_;
     SessionFacts facts_;
     std::unique_ptr<StreamFilter> filter_;
     std::string left_[2];

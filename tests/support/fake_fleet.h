@@ -99,9 +99,11 @@ class FakeFleet final : public FleetStore {
         std::erase_if(database_->tokens,
                       [&](const auto& token) { return token.first < database_->state.log_from; });
     }
-    void announce(const Member& self) override {
+    std::optional<std::int64_t> announce(const Member& self) override {
         const auto guard = reached();
-        database_->members.insert_or_assign(self.name, self);
+        const auto before = std::exchange(database_->members[self.name], self);
+        return before.name.empty() || before.started == self.started ? std::nullopt
+                                                                     : std::optional(before.started);
     }
     void forget(const std::string& member) override {
         const auto guard = reached();

@@ -129,7 +129,7 @@ class PostgresFleet final : public FleetStore {
     std::vector<SharedSet> sets() override;
     std::optional<OldestChange> oldestChange() override;
     void forgetChanges() override;
-    void announce(const Member& self) override;
+    std::optional<std::int64_t> announce(const Member& self) override;
     void forget(const std::string& member) override;
     void release(const std::string& member) override;
     std::vector<Member> members() override;
@@ -352,17 +352,23 @@ void PostgresFleet::forgetChanges() {
     });
 }
 
-void PostgresFleet::announce(const Member& self) {
-    attempt([&](Connection& connection) {
-        connection.query(
-            "INSERT INTO mailgate.member(name, release, started, position, seen, ships, keeps_changes)"
-            " VALUES ($1, $2, $3::bigint, $4::bigint, now(), $5::boolean, nullif($6, '')::integer)"
-            " ON CONFLICT (name) DO UPDATE SET"
-            " release = excluded.release, started = excluded.started, position = excluded.position,"
-            " seen = excluded.seen, ships = excluded.ships, keeps_changes = excluded.keeps_changes",
+std::optional<std::int64_t> PostgresFleet::announce(const Member& self) {
+    return attempt([&](Connection& connection) {
+        const Rows rows = connection.query(
+            fmt::format(
+                "WITH other AS (SELECT started FROM mailgate.member WHERE name = $1 AND started <> $3::bigint"
+                " AND started BETWEEN 0 AND {} AND seen BETWEEN now() - interval '20 seconds' AND now())"
+                " INSERT INTO mailgate.member(name, release, started, position, seen, ships, keeps_changes)"
+                " VALUES ($1, $2, $3::bigint, $4::bigint, now(), $5::boolean, nullif($6, '')::integer)"
+                " ON CONFLICT (name) DO UPDATE SET"
+                " release = excluded.release, started = excluded.started, position = excluded.position,"
+                " seen = excluded.seen, ships = excluded.ships, keeps_changes = excluded.keeps_changes"
+                " RETURNING (SELECT started FROM other)",
+                kLatestTime),
             {self.name, self.release, fmt::to_string(self.started), fmt::to_string(self.position),
              self.ships ? "t" : "f", self.keeps_days ? fmt::to_string(*self.keeps_days) : ""},
             soon());
+        return rows.optionalNumber(0, 0);
     });
 }
 

@@ -177,13 +177,23 @@ TEST(Mask, KnowsWhatWouldTellAnAddress) {
 }
 
 TEST(Mask, ReadsALongTextOnce) {
-    constexpr std::size_t kLong = 640'000;  // squared, that would take an hour
+    constexpr std::size_t kLong = 160'000;  // squared, that would take minutes
     const std::string digits(kLong, 'a');
     EXPECT_EQ(maskedText(digits, address("192.0.2.177")), digits);
     std::string encoded = "%";
     for (std::size_t at = 0; at < kLong; ++at)
         encoded += "25";
     EXPECT_EQ(maskedText(encoded + "31.2.3.4", address("192.0.2.177")), "1.2.3.0/24");
+}
+
+TEST(Mask, IsTheSameOnceMoreWhateverStandsBesideAnAddress) {
+    for (const auto& [text, left] : {std::pair("200db8::7", "2db8::/48"),
+                                     {":::::::01:0db8:7:7::0.0.2.0.192::", ":::::::/48::/48/24::/48"},
+                                     {"a.b.c.d.e.f.a.b.c.1.2.3.44", "::/48/24"},
+                                     {"200000000000000000000db8::7 and more", "::/48"}}) {
+        EXPECT_EQ(maskedText(text, address("192.0.2.7")), left) << text;
+        EXPECT_EQ(maskedText(left, address("192.0.2.7")), left) << "once more";
+    }
 }
 
 TEST(Mask, FindsAddressesWithOtherThingsAround) {

@@ -150,6 +150,24 @@ TEST(StatusCheck, AFleetsDatabaseThatDoesNotAnswerIsAWarning) {
     EXPECT_EQ(resultFor(status).state, CheckState::Ok);
 }
 
+TEST(StatusCheck, AClockThatIsOffAndAnotherOfItsNameAreWarnings) {
+    admin::Status status = soundStatus();
+    status.fleet = {.configured = true, .connected = true, .clock_ahead_seconds = -59};
+    EXPECT_EQ(resultFor(status).state, CheckState::Ok);
+    status.fleet.clock_ahead_seconds = -60;
+    EXPECT_EQ(resultFor(status).state, CheckState::Warning);
+    EXPECT_THAT(resultFor(status).line,
+                HasSubstr("the clock here is 60 s behind that of the fleet's database: "));
+    status.fleet.clock_ahead_seconds = 75;
+    EXPECT_THAT(resultFor(status).line, HasSubstr("the clock here is 75 s ahead of that of the "));
+    status.fleet.clock_ahead_seconds = 0;
+    status.fleet.same_name_started = 1'700'000'000;
+    EXPECT_EQ(resultFor(status).state, CheckState::Warning);
+    EXPECT_THAT(
+        resultFor(status).line,
+        HasSubstr("another gateway of this name, started at 2023-11-14T22:13:20Z, is in the fleet: "));
+}
+
 answers::FleetView soundFleet() {
     answers::FleetView view;
     view.self = "mx-1";

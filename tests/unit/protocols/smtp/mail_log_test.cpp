@@ -192,6 +192,19 @@ TEST(MailLog, BoundsTheRecipientsInBytes) {
     EXPECT_TRUE(mail.truncated);
     EXPECT_GT(mail.recipients.size(), 100U);
     EXPECT_LT(mail.recipients.size() * 300, kMaxFactBytes);
+
+    const auto sendSixty = [&facts, &sink] {
+        MailLog another(facts, &sink, false);
+        another.senderAccepted("a@b.example");
+        for (int number = 0; number < 60; ++number)
+            another.recipientAccepted(std::string(300, 'r'));
+        another.close();
+    };
+    sendSixty();
+    EXPECT_EQ(facts.transactions.size(), 1U);
+    sendSixty();
+    EXPECT_EQ(facts.transactions.size(), 1U) << "what another one has kept takes the same room";
+    EXPECT_EQ(sink.mails.size(), 2U);
 }
 
 }  // namespace

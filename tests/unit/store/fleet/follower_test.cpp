@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <ctime>
 #include <system_error>
 #include <thread>
 
@@ -119,6 +120,32 @@ TEST_F(FleetFollowerTest, AppliesChangesAndAnnouncesTheGateway) {
     EXPECT_LT(follower_->status().lag_seconds, 10);
     follower_->stop();
     EXPECT_EQ(lost_, 0);
+}
+
+TEST_F(FleetFollowerTest, AnotherProcessOfItsNameIsKnownAndNotTheOneThatItFollows) {
+    join();
+    const auto announced = [this](std::int64_t position) {
+        const std::lock_guard guard(database_->mutex);
+        return database_->members["a"].release == "1.2.3" && database_->members["a"].position == position;
+    };
+    const auto announceAnother = [this] { FakeFleet(database_).announce({.name = "a", .started = 1'000}); };
+    announceAnother();
+    start();
+    await([&] { return announced(0); });
+    change(1);
+    await([&] { return announced(1); });
+    await([&] { return follower_->status().version == 1; });
+    EXPECT_EQ(follower_->status().same_name_started, 0) << "that was before";
+    announceAnother();
+    change(2);
+    await([&] { return follower_->status().same_name_started == 1'000; });
+}
+
+TEST_F(FleetFollowerTest, HowFarTheClocksAreApartIsKnown) {
+    join();
+    database_->state.now = std::time(nullptr) - 100;
+    start();
+    await([&] { return follower_->status().clock_ahead_seconds >= 100; });
 }
 
 TEST_F(FleetFollowerTest, AnOutageIsToldOnceAndWhatWasMissedIsApplied) {
