@@ -245,7 +245,7 @@ void restore(const Context& context, const std::string& folder, const Parts& par
                                             [&](const BackupFile& file) { return file.kind == kind; }))
             fmt::print("{:<14} none in this backup: what is there stays\n", wordFor(kind));
     fmt::print("restored the backup of {} of {}{}\n", printable(backup.gateway),
-               formatUtc(backup.created_ms / 1000),
+               timeText(backup.created_ms, Zone::Local),
                any_before ? "; what was there is beside it as *.before-restore" : "");
 }
 
