@@ -16,6 +16,7 @@
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -339,6 +340,14 @@ int afterWriting(int exit_code) {
     return exit_code == kDone ? kRefusedOrNotFound : exit_code;
 }
 
+/// Whose standard output is closed would have the next file that is opened for it, and what is printed in that.
+void requireDescriptors() noexcept {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (::fcntl(fd, F_GETFD) < 0)  // to be used as it was closed: it fails
+            [[maybe_unused]]
+            const int same = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 }  // namespace
 
 void addCommands(CLI::App& app, Context& context) {
@@ -379,6 +388,7 @@ void addCommands(CLI::App& app, Context& context) {
 }
 
 int run(int argc, char** argv) {
+    requireDescriptors();
     // A file that may not grow is an error of the call that writes, which can be told, and no reason to die.
     ::signal(SIGXFSZ, SIG_IGN);
     Context context;

@@ -5,6 +5,9 @@
 
 #include <gmock/gmock.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -174,6 +177,19 @@ TEST(Cli, HelpAndVersionAreNoErrors) {
     EXPECT_THAT(ran({"version"}).output, StartsWith("mailgate "));
     EXPECT_EQ(ran({"help"}).output, help.output);
     EXPECT_EQ(ran({"help", "sessions", "show"}).output, ran({"sessions", "show", "--help"}).output);
+}
+
+TEST(Cli, AClosedStandardOutputIsNoOtherFile) {
+    const auto closed = [] {
+        ::close(STDIN_FILENO);
+        ::close(STDOUT_FILENO);
+        char program[] = "mailgate", command[] = "help";
+        char* words[] = {program, command};
+        const bool has_failed = run(2, words) == kRefusedOrNotFound;
+        const int flags = ::fcntl(STDOUT_FILENO, F_GETFL);
+        ::_exit(has_failed && flags != -1 && (flags & O_ACCMODE) == O_RDONLY ? 0 : 1);
+    };
+    EXPECT_EXIT(closed(), testing::ExitedWithCode(0), "cannot write to standard output");
 }
 
 TEST(Cli, AConfigurationThatCannotBeReadHasACodeOfItsOwn) {
