@@ -1791,7 +1791,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
                 "Only rules that expired so long ago (such as 30d)");
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
-    remove.flag("--quiet", &Arguments::quiet, "Print nothing if no rule has been expired for so long");
+    remove.flag("--quiet", &Arguments::quiet, "With --expired-for: print nothing if there are none");
     addProgramOption(remove);
     addHereOption(remove, "Only rules of this gateway alone, and without the fleet's database");
     addChangeOptions(remove);

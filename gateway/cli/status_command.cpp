@@ -179,8 +179,9 @@ std::string changedConfig(const Object& status, const Times& times) {
             "{} {}, and that is not loaded: what is in force was read before, and a reload goes by what is "
             "there now.\n",
             file, escaped(failure));
-    return fmt::format("{} was changed at {} and is not loaded: mailgate reload.\n", file,
-                       times.text(textOf(*change, "at")));
+    return fmt::format("{} was changed at {} and is not loaded: mailgate reload{}.\n", file,
+                       times.text(textOf(*change, "at")),
+                       isSet(status, "last_reload_failed") ? " says whether it can be" : "");
 }
 
 std::string fleetWarning(const Object& status) {

@@ -92,6 +92,9 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
     EXPECT_THAT(changed.output, HasSubstr("\n/etc/mailgate/mailgate.toml was changed at 2026-11-18T11:06:40Z "
                                           "and is not loaded: mailgate reload.\n"));
     EXPECT_EQ(changed.exit_code, kDone);
+    control_.now.last_reload_failed = true;
+    EXPECT_THAT(run({"status"}).output,
+                HasSubstr("is not loaded: mailgate reload says whether it can be.\n"));
     control_.now.config_change = {"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"};
     EXPECT_THAT(
         run({"status"}).output,
