@@ -243,7 +243,7 @@ void addHelpCommand(CLI::App& root) {
         for (const std::string& word : *words) {
             const auto commands =
                 app->get_subcommands([&](const CLI::App* command) { return command->get_name() == word; });
-            if (commands.empty()) throw CLI::ValidationError(unknownCommand(*app, {{word}}));
+            if (commands.empty()) throw CLI::ValidationError(unknownCommand(*app, std::span(&word, 1)));
             app = commands.front();
         }
         std::fputs(app->get_formatter()->make_help(app, pathOf(app), CLI::AppFormatMode::Normal).c_str(),
