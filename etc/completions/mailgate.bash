@@ -207,7 +207,7 @@ _mailgate_word() {
         access) words="allow deny remove list test set report import diff undo export rename-listener history" ;;
         "access allow"*) words="--listener --expires --note --client-sessions --client-rate --set --owner --ticket --force --program --here --dry-run --json" ;;
         "access deny"*) words="--listener --expires --note --reply --cut --set --owner --ticket --force --program --here --dry-run --json" ;;
-        "access remove"*) words="--listener --set --note-contains --expired-for --yes --program --here --dry-run --json" ;;
+        "access remove"*) words="--listener --set --note-contains --expired-for --yes --quiet --program --here --dry-run --json" ;;
         "access test"*) words="--listener --json" ;;
         "access rename-listener "*) words="--force --dry-run --json"
                                      _mailgate_offer < <(_mailgate_names listener) ;;
@@ -220,10 +220,10 @@ _mailgate_word() {
         "access set remove"*) words="--yes --dry-run --json" ;;
         "access set"*) words="--json --wide --columns --utc --no-pager" ;;
         "access export"*) words="--set" ;;
-        "access import") words="--format --verdict --listener --set --replace --all-sets --ignore-columns --force --dry-run --json"
+        "access import") words="--format --verdict --listener --set --replace --all-sets --ignore-columns --quiet --force --dry-run --json"
                          [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                               mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;
-        "access import"*) words="--format --verdict --listener --set --replace --all-sets --ignore-columns --force --dry-run --json" ;;
+        "access import"*) words="--format --verdict --listener --set --replace --all-sets --ignore-columns --quiet --force --dry-run --json" ;;
         "access diff") words="--format --verdict --listener --set --all-sets --ignore-columns --json"
                        [[ $cur = -* ]] || { compopt -o filenames 2>/dev/null
                                             mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return; } ;;

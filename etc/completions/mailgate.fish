@@ -100,6 +100,7 @@ complete -c mailgate -n '__mailgate_access allow deny' -l owner -x -d 'who is to
 complete -c mailgate -n '__mailgate_access allow deny' -l ticket -x -d 'where it was asked for'
 complete -c mailgate -n '__mailgate_access remove' -l note-contains -x -d 'only rules with this in the note'
 complete -c mailgate -n '__mailgate_access remove' -l expired-for -x -a '30d 90d' -d 'expired so long ago'
+complete -c mailgate -n '__mailgate_access remove import' -l quiet -d 'print nothing if nothing changes'
 complete -c mailgate -n '__mailgate_access remove set' -l yes -d 'do not ask'
 complete -c mailgate -n '__mailgate_access allow deny remove import undo rename-listener set' -l dry-run -d 'change nothing'
 complete -c mailgate -n '__mailgate_access set; and not __fish_seen_subcommand_from list show define remove' -a 'list show define remove'

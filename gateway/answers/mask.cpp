@@ -168,7 +168,7 @@ Found v4In(std::string_view text, const Client& client) {
 /// "177-128/25.2.0.192.in-addr.arpa", or in a part of a part.
 Found classlessIn(std::string_view text) {
     constexpr std::size_t kOfNetwork = 3, kLongest = 255;
-    constexpr std::string_view kBeside = " \t\r\n@<>[](),;\"'";
+    constexpr std::string_view kBeside = " \t\r\n@<>[]";
     text = text.substr(0, kLongest);
     text = text.substr(0, text.find_first_of(kBeside));
     std::array<std::string_view, kOfNetwork> network;  // the last labels, the nearest first

@@ -2,6 +2,7 @@
 #include "gateway/answers/rules_text.h"
 
 #include "gateway/answers/numbers.h"
+#include "gateway/answers/time_text.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -168,7 +169,8 @@ std::string sentenceOf(const AccessRule& rule) {
                                 limitText(*rule.limits.per_minute), *rule.limits.per_minute == 1 ? "" : "s");
     if (rule.reply.temporary) sentence += ", reply temporary";
     if (rule.reply.shows_note) sentence += ", reply with note";
-    if (rule.expires_at) sentence += fmt::format(", expires {}", formatUtc(*rule.expires_at));
+    if (rule.expires_at)
+        sentence += fmt::format(", expires {}", timeText(*rule.expires_at * 1'000, Zone::Local));
     return sentence;
 }
 

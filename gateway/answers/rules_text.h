@@ -23,7 +23,7 @@ std::string durationText(std::int64_t seconds);
 /// "192.0.2.1, 192.0.2.2 and 3 more"
 std::string networksText(const std::vector<Network>& networks, std::size_t most);
 
-/// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00Z`
+/// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00+01:00`, in local time
 std::string sentenceOf(const store::AccessRule& rule);
 
 /// "denying 192.0.2.0/24 would shut out the balancers ..."

@@ -301,9 +301,10 @@ Whose whoseOf(const Call& call, QueryValues& query) {
 }
 
 struct Asked {
-    std::shared_ptr<void> turn;  ///< of who asks the fleet's database
+    bool is_fleet = false;         ///< else this gateway's own journal
+    std::shared_ptr<void> turn{};  ///< null: none is needed
     std::unique_ptr<journal::Source> source;
-    std::vector<store::ShippedJournal> gateways;
+    std::vector<store::ShippedJournal> gateways{};
 };
 
 constexpr const char* kOwnInstead = "without gateway and gateways this gateway's own are asked for";
@@ -311,8 +312,8 @@ constexpr const char* kOwnInstead = "without gateway and gateways this gateway's
 /// One question at a time, and a bounded one: it has a thread of few, and the gateways bring their journals to the same database.
 Asked openFleetJournal(const Call& call, const Whose& whose, const JournalFilter& filter) {
     constexpr std::chrono::seconds kAll{5};
-    Asked asked;
-    asked.turn = call.turnAt(call.turns.fleet, "asks the fleet's database");
+    Asked asked{
+        .is_fleet = true, .turn = call.turnAt(call.turns.fleet, "asks the fleet's database"), .source = {}};
     const auto until = std::chrono::steady_clock::now() + kAll;
     const auto open = [&](const std::string& gateway) {
         return store::openFleetJournal(call.config->fleet.url,
@@ -337,7 +338,7 @@ Asked openFleetJournal(const Call& call, const Whose& whose, const JournalFilter
 
 /// Members of a document, a comma in front; nothing where no fleet was asked.
 std::string askedAsJson(const Asked& asked) {
-    if (!asked.turn) return {};
+    if (!asked.is_fleet) return {};
     return fmt::format(R"(,"gateways":{},"said":{})", answers::askedAsJson(asked.gateways),
                        answers::jsonText(answers::askedText(asked.gateways)));
 }
@@ -346,8 +347,8 @@ std::string askedAsJson(const Asked& asked) {
 template <typename Answer>
 Response answerOf(const Call& call, const Whose& whose, const JournalFilter& filter, Answer answer) {
     if (!whose.is_fleet) {
-        const auto turn = isOfAll(call.request) ? nullptr : call.turnAt(call.turns.lengthy, "takes long");
-        return answer(Asked{.turn = {}, .source = openJournal(call), .gateways = {}});
+        auto turn = isOfAll(call.request) ? nullptr : call.turnAt(call.turns.lengthy, "takes long");
+        return answer(Asked{.turn = std::move(turn), .source = openJournal(call)});
     }
     try {
         return answer(openFleetJournal(call, whose, filter));
@@ -395,7 +396,7 @@ Response found(const Call& call, const Asked& asked, const JournalFilter& filter
     std::string also;
     for (const answers::Meaning& meaning : answers::meaningsOf(text.asked)) {
         call.requireAsker();
-        if (meaning.isSlowFor(!asked.gateways.empty()) && (taken || !also.empty()) && text.as != meaning.name)
+        if (meaning.isSlowFor(asked.is_fleet) && (taken || !also.empty()) && text.as != meaning.name)
             continue;
         JournalFilter narrowed = filter;
         narrow(narrowed, meaning);

@@ -98,6 +98,7 @@ struct Arguments {
     bool replace = false;
     bool all_sets = false;
     bool yes = false;
+    bool quiet = false;  ///< of what goes on as before
     bool dry_run = false;
     bool compares = false;  ///< a list with what is there
     std::optional<std::int64_t> change;
@@ -428,7 +429,7 @@ class Access {
     /// Of what is so, done or not. Programs get an object instead.
     template <typename... Values>
     void remark(fmt::format_string<Values...> sentence, Values&&... values) const {
-        if (!arguments_.json) fmt::print(sentence, std::forward<Values>(values)...);
+        if (!arguments_.json && !is_silent_) fmt::print(sentence, std::forward<Values>(values)...);
     }
 
     std::string author() const;
@@ -512,6 +513,7 @@ class Access {
     std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
     std::optional<RunningGateway> before_;          ///< as it was before the change
     bool changed_ = false;                          ///< the rules were
+    bool is_silent_ = false;                        ///< nothing has happened that was to be told of
     bool asked_fleet_ = false;
     std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
 };
@@ -709,7 +711,7 @@ void Access::reportPut(const RuleStore::EditResult& result) const {
             tell("added {}\n", sentence);
             if (result.expired)
                 tell("note: rule {}, in whose place it is, had expired at {}{}\n", result.expired->id,
-                     formatUtc(*result.expired->expires_at),
+                     timeText(*result.expired->expires_at * 1'000, Zone::Local),
                      result.rule.expires_at ? "" : "; this one does not expire");
             return;
         case RuleStore::PutKind::Changed:
@@ -930,8 +932,10 @@ void Access::removeSelected(const rules::RuleSelection& selection) {
     if (isMissing(selected)) return reportMissing(selected);
     const bool none = selected.rules.empty() && selected.unreadable.empty();
     // Housekeeping is done where there is nothing to do.
-    if (none && selection.expired_for)
-        return tell("no rule has been expired for so long: nothing was removed\n");
+    if (none && selection.expired_for) {
+        if (!arguments_.quiet) tell("no rule has been expired for so long: nothing was removed\n");
+        return;
+    }
     if (none) return fail("there is no such rule: nothing was removed");
     const bool by_subject = !selection.networks.empty() || !selection.names.empty();
     const bool clear = by_subject ? !inSeveralSets(selected.rules) : named;
@@ -1068,7 +1072,8 @@ void Access::undo() {
             case Kind::Undone: {
                 const RuleStore::AuditEntry& last = result.entries.back();
                 return fail(fmt::format("change {} has been undone already, by {}, at {} (change {})", number,
-                                        printable(last.who), formatUtc(last.at), last.change));
+                                        printable(last.who), timeText(last.at * 1'000, Zone::Local),
+                                        last.change));
             }
             case Kind::LaterChanges:
                 for (const auto& entry : result.entries)
@@ -1398,6 +1403,7 @@ void Access::importText(const std::string& text) {
     if (const auto* refusal = std::get_if<rules::Refusal>(&answer)) return reportRefusal(*refusal);
     const auto& outcome = std::get<rules::ImportOutcome>(answer);
     if (arguments_.compares && outcome.insisted) warnOfForce(*outcome.insisted);
+    is_silent_ = arguments_.quiet && outcome.added + outcome.changed + outcome.removals == 0;
     reportImport(outcome);
     if (!arguments_.compares) {
         reportIdle(service().withoutEffect(outcome));
@@ -1462,6 +1468,7 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
         tell("removed {}\n", plainLine(outcome.removed[at]));
     if (outcome.removals > kMaxShown)
         tell("and {} more: see mailgate access history\n", grouped(outcome.removals - kMaxShown));
+    if (arguments_.quiet) return;
     for (const auto& [set, rules] : outcome.left_alone)
         tell("not touched: set {}, {}\n", escaped(set), counted(rules, "rule"));
 }
@@ -1701,6 +1708,8 @@ void addFileCommands(Commands& commands) {
     import.flag("--replace", &Arguments::replace,
                 "Also remove the rules of the set (without --set: of each set that the file names) that are "
                 "not in the file; input from a pipe must end with the end mark of access export");
+    import.flag("--quiet", &Arguments::quiet,
+                "Print nothing if nothing changes, and in no case the sets that are not touched");
     addForceOption(import,
                    "; with --all-sets also if most rules would be removed, or any by a list in the export's "
                    "format that has no end mark");
@@ -1776,6 +1785,7 @@ void addAccessCommand(CLI::App& root, Context& context) {
                 "Only rules that expired so long ago (such as 30d)");
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
+    remove.flag("--quiet", &Arguments::quiet, "With --expired-for: print nothing if there are none");
     addProgramOption(remove);
     addHereOption(remove, "Only rules of this gateway alone, and without the fleet's database");
     addChangeOptions(remove);

@@ -58,7 +58,8 @@ std::string takeOverNote(const RuleStore::EditResult& result) {
     std::string note = fmt::format("rule {} was rule {} of {}, which leaves it alone from now on",
                                    result.rule.id, former.id, escaped(former.created_by));
     if (former.expires_at && !result.rule.expires_at)
-        note += fmt::format("; it no longer expires at {}", formatUtc(*former.expires_at));
+        note +=
+            fmt::format("; it no longer expires at {}", timeText(*former.expires_at * 1'000, Zone::Local));
     return note;
 }
 

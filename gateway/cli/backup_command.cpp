@@ -165,12 +165,20 @@ std::optional<FileOwner> serviceOf(const Config& config) {
     return FileOwner{user->pw_uid, group != nullptr ? group->gr_gid : own};
 }
 
+bool isMoved(const BackupFile& main, const fs::path& new_main) {
+    return new_main != fs::path(main.origin);
+}
+
+/// What is where it was.
+bool staysInUse(const Replacement& replacement) {
+    std::error_code ignored;
+    return fs::exists(replacement.target, ignored) &&
+           fs::equivalent(replacement.target, replacement.file->origin, ignored);
+}
+
 /// Who tries a backup elsewhere means no database that stays where it was.
 void requireMoved(const Replacement& replacement) {
-    std::error_code ignored;
-    if (!fs::exists(replacement.target, ignored) ||
-        !fs::equivalent(replacement.target, replacement.file->origin, ignored))
-        return;
+    if (!staysInUse(replacement)) return;
     throw BackupError(fmt::format(
         "{}: the configuration goes to another place than it was, and has this database where it was: to "
         "replace it, restore the configuration alone (--parts configuration), then these; else change "
@@ -206,14 +214,48 @@ std::vector<Replacement> replacementsFor(const Context& context, const fs::path&
     for (const BackupFile& file : backup.files) {
         if (!parts.has(file.kind)) continue;
         if (file.kind == Kind::Configuration) {
-            all.push_back({&file, placeOf(file, *main, new_main)});
+            const Replacement replacement{&file, placeOf(file, *main, new_main)};
+            if (isMoved(*main, new_main) && staysInUse(replacement))
+                fmt::print("{:<14} {} stays as it is\n", wordFor(file.kind),
+                           printable(file.origin, std::string::npos));
+            else
+                all.push_back(replacement);
             continue;
         }
         all.push_back({&file, pathOf(file.kind == Kind::Rules ? config->store_url : config->journal.url),
                        serviceOf(*config)});
-        if (parts.configuration && new_main != fs::path(main->origin)) requireMoved(all.back());
+        if (parts.configuration && isMoved(*main, new_main)) requireMoved(all.back());
     }
     return all;
+}
+
+/// Of a configuration that has gone to another place: what there still belongs to the one from which it came.
+void tellOfMoved(const std::vector<Replacement>& replacements) {
+    const auto main = std::ranges::find(replacements, Kind::Configuration,
+                                        [](const Replacement& one) { return one.file->kind; });
+    if (main == replacements.end() || !isMoved(*main->file, main->target)) return;
+    Config config;
+    try {
+        config = loadReadable(main->target).config;
+    } catch (const ConfigError&) {
+        return;  // mailgate check says why
+    }
+    for (const Replacement& replacement : replacements) {
+        const auto isThat = [&](const std::string& read) {
+            std::error_code ignored;
+            return fs::equivalent(replacement.target, read, ignored);
+        };
+        if (replacement.file->kind == Kind::Configuration && std::ranges::none_of(config.files, isThat))
+            fmt::print("note: {} is not read: what is included is {}, by an absolute path\n",
+                       printable(replacement.target.string(), std::string::npos),
+                       printable(replacement.file->origin, std::string::npos));
+    }
+    if (!config.fleet.url.empty())
+        fmt::print(
+            "note: a gateway that is started with it is {} in the fleet's database: to try a backup, take "
+            "[fleet] "
+            "out\n",
+            printable(config.name));
 }
 
 void restore(const Context& context, const std::string& folder, const Parts& parts) {
@@ -245,8 +287,9 @@ void restore(const Context& context, const std::string& folder, const Parts& par
                                             [&](const BackupFile& file) { return file.kind == kind; }))
             fmt::print("{:<14} none in this backup: what is there stays\n", wordFor(kind));
     fmt::print("restored the backup of {} of {}{}\n", printable(backup.gateway),
-               formatUtc(backup.created_ms / 1000),
+               timeText(backup.created_ms, Zone::Local),
                any_before ? "; what was there is beside it as *.before-restore" : "");
+    tellOfMoved(replacements);
 }
 
 }  // namespace

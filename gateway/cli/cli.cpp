@@ -6,6 +6,7 @@
 #include "gateway/cli/help.h"
 #include "gateway/cli/interrupts.h"
 #include "gateway/cli/status_check.h"
+#include "gateway/cli/synonyms.h"
 #include "gateway/config/load.h"
 #include "gateway/log/log_target.h"
 #include "protocols/values/text.h"
@@ -15,6 +16,7 @@
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -75,13 +77,22 @@ std::string subjectOf(const CLI::App* app, std::string_view has, std::string_vie
     return fmt::format("{} {}", subject, has);
 }
 
+std::string question(std::string_view meant) {
+    return fmt::format(": did you mean \"{}\"?", meant);
+}
+
 std::string unknownOption(const CLI::App* app, std::string_view word) {
     word = word.substr(0, word.find('='));
     const std::vector<std::string> own = optionNames(app);
     if (std::find(own.begin(), own.end(), word) != own.end())
         return fmt::format("{} belongs behind the command that has it: {} {}", word, pathOf(app), word);
+    std::vector<std::string> all = own;
+    if (app->get_parent() == nullptr)
+        for (const std::string& name : commandNames(*app))
+            all.push_back(name);
+    const std::string meant = meantOption(word, all);
     return fmt::format("{} no option \"{}\"{}", subjectOf(app, "has", "there is"), printable(word),
-                       didYouMean(own, word));
+                       meant.empty() ? didYouMean(own, word) : question(meant));
 }
 
 /// "access set" of "set"; empty: no other command has one of that name.
@@ -92,38 +103,64 @@ std::string ownerOf(const CLI::App& app, const std::string& word) {
     return {};
 }
 
-/// What other programs call it, which may be nearer to its opposite ("del" to "deny"), or to nothing that is meant.
-std::string meantBy(const std::string& word, const std::vector<std::string>& names) {
-    constexpr std::pair<std::string_view, std::string_view> kOthers[] = {
-        {"del", "remove"},   {"delete", "remove"}, {"rm", "remove"}, {"add", "allow"},
-        {"permit", "allow"}, {"accept", "allow"},  {"ban", "deny"},  {"block", "deny"},
-        {"reject", "deny"},  {"unban", "remove"}};
-    for (const auto& [other, ours] : kOthers)
-        if (word == other && std::find(names.begin(), names.end(), ours) != names.end())
-            return std::string(ours);
-    return word;
+/// Where it should be the first command.
+std::string meantFirstBy(const CLI::App& root, std::span<const std::string> words) {
+    const std::string& word = words.front();
+    if (word == "start" || word == "stop" || word == "restart")
+        return fmt::format("systemctl {} mailgate", word);
+    if (word == "show") {  // HAProxy's "show sess"
+        for (const std::string& what : words.subspan(1))
+            if (std::string meant = meantFirst(what); !meant.empty()) return meant;
+        return "status";
+    }
+    if (std::string meant = meantFirst(word); !meant.empty()) return meant;
+    if (std::string owned = ownerOf(root, word); !owned.empty()) return owned;
+    for (const CLI::App* command : root.get_subcommands({}))
+        if (const std::string meant = meantAmong(word, commandNames(*command)); !meant.empty())
+            return fmt::format("{} {}", command->get_name(), meant);
+    return {};
 }
 
-std::string unknownCommand(const CLI::App& app, const std::string& word) {
+/// An option without its dashes.
+std::string optionMeant(const CLI::App& app, const std::string& word) {
+    const std::vector<std::string> own = optionNames(&app);
+    const std::string option = "--" + word;
+    return std::find(own.begin(), own.end(), option) != own.end() ? option : meantOption(option, own);
+}
+
+bool asksForAll(std::string_view word) {
+    return word == "show" || word == "list" || word == "ls";
+}
+
+/// Behind `app`.
+std::string meantBehind(const CLI::App& app, const std::string& word) {
+    if (std::string meant = meantAmong(word, commandNames(app)); !meant.empty()) return meant;
+    if (app.get_name() == "server" && (asksForAll(word) || word == "status")) return "mailgate status";
+    if (std::string owned = ownerOf(app, word); !owned.empty()) return owned;
+    return optionMeant(app, word);
+}
+
+/// `words`: with those behind it.
+std::string unknownCommand(const CLI::App& app, std::span<const std::string> words) {
+    const std::string& word = words.front();
     const std::vector<std::string> names = commandNames(app);
-    if (app.get_name() == "sessions" && word.find('@') != std::string::npos)
-        return fmt::format(
-            "sessions takes what to look for as options: --from, --to or --user; \"mailgate who {}\" "
-            "finds it anywhere",
-            printable(word));
-    if (const std::string owned = ownerOf(app, word); !owned.empty())
-        return fmt::format("{} \"{}\": did you mean \"{}\"?",
-                           subjectOf(&app, "has no subcommand", "there is no command"), printable(word),
-                           owned);
+    const bool is_first = app.get_parent() == nullptr;
+    const std::string unknown = fmt::format(
+        "{} \"{}\"", subjectOf(&app, "has no subcommand", "there is no command"), printable(word));
     if (std::find(names.begin(), names.end(), word) != names.end())
         return fmt::format("{} belongs behind the command that has it: {} {}", word, pathOf(&app), word);
-    const bool is_for_systemd = word == "start" || word == "stop" || word == "restart";
-    if (is_for_systemd && app.get_parent() == nullptr)
-        return fmt::format("there is no command \"{0}\": did you mean \"systemctl {0} mailgate\"?", word);
-    const std::string near = didYouMean(names, meantBy(word, names));
-    return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
-                       printable(word),
-                       near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);
+    if (is_first && (word == "queue" || word == "mailq" || word == "postqueue"))
+        return unknown + ": mail waits in the servers' queues; sessions under way: mailgate sessions --live";
+    const std::string meant = is_first ? meantFirstBy(app, words) : meantBehind(app, word);
+    if (const std::string near = meant.empty() ? didYouMean(names, word) : question(meant); !near.empty())
+        return unknown + near;
+    if (app.get_name() == "sessions")
+        return fmt::format(
+            "sessions takes what to look for as options: --client, --from, --to or --user; \"mailgate who "
+            "{}\" "
+            "finds it anywhere",
+            printable(word));
+    return fmt::format("{}: expected {}", unknown, fmt::join(names, ", "));
 }
 
 std::string missingCommand(const CLI::App& app) {
@@ -131,11 +168,12 @@ std::string missingCommand(const CLI::App& app) {
                        fmt::join(commandNames(app), ", "));
 }
 
-std::string unwantedArgument(const CLI::App& app, std::string_view word) {
+std::string unwantedArgument(const CLI::App& app, const std::string& word) {
     const bool takes_some =
         !app.get_options([](const CLI::Option* option) { return option->get_positional(); }).empty();
-    return fmt::format("{} {}argument: \"{}\"", subjectOf(&app, "takes no", "there is no"),
-                       takes_some ? "further " : "", printable(word));
+    const std::string meant = optionMeant(app, word);
+    return fmt::format("{} {}argument: \"{}\"{}", subjectOf(&app, "takes no", "there is no"),
+                       takes_some ? "further " : "", printable(word), meant.empty() ? "" : question(meant));
 }
 
 /// Its name may be a command's instead of the kind's.
@@ -164,6 +202,12 @@ std::string misusedOption(const CLI::Error& error) {
     return said;
 }
 
+/// What was found and what was expected is all there is to say of a value: --help says no more.
+bool isOfValue(const CLI::Error& error) {
+    return is(error, CLI::ExitCodes::ValidationError) || is(error, CLI::ExitCodes::ConversionError) ||
+           is(error, CLI::ExitCodes::ExcludesError);
+}
+
 /// A word where a subcommand had to be is what is wrong, not that there is none; an option is told by its name.
 std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
     const CLI::App* app = root;
@@ -175,15 +219,18 @@ std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
     std::string sentence;
     if (!words.empty() && words.front().size() > 1 && words.front().starts_with('-'))
         sentence = unknownOption(app, words.front());
+    else if (!words.empty() && extra && asksForAll(words.front()))
+        sentence = fmt::format("there is no command \"{}\"{}", words.front(), question(pathOf(app)));
     else if (!words.empty() && (none || extra) && !commandNames(*app).empty())
-        sentence = unknownCommand(*app, words.front());
+        sentence = unknownCommand(*app, words);
     else if (!words.empty() && extra)
         sentence = unwantedArgument(*app, words.front());
     else if (none && is(error, CLI::ExitCodes::RequiredError))
         sentence = missingCommand(*app);
     else
         sentence = misusedOption(error);
-    return forStandardError(LogLevel::Error, fmt::format("mailgate: {}\n{}", sentence, kMoreHelp));
+    return forStandardError(LogLevel::Error,
+                            fmt::format("mailgate: {}\n{}", sentence, isOfValue(error) ? "" : kMoreHelp));
 }
 
 /// `mailgate help sessions show` is `mailgate sessions show --help`.
@@ -196,7 +243,7 @@ void addHelpCommand(CLI::App& root) {
         for (const std::string& word : *words) {
             const auto commands =
                 app->get_subcommands([&](const CLI::App* command) { return command->get_name() == word; });
-            if (commands.empty()) throw CLI::ValidationError(unknownCommand(*app, word));
+            if (commands.empty()) throw CLI::ValidationError(unknownCommand(*app, std::span(&word, 1)));
             app = commands.front();
         }
         std::fputs(app->get_formatter()->make_help(app, pathOf(app), CLI::AppFormatMode::Normal).c_str(),
@@ -257,7 +304,7 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
         const std::vector<std::string> left = app.remaining(true);
         if (left.empty() || left.front().starts_with('-') || !app.get_subcommands().empty())
             return app.exit(error);
-        std::fprintf(stderr, "mailgate: %s\n%s", unknownCommand(app, left.front()).c_str(), kMoreHelp);
+        std::fprintf(stderr, "mailgate: %s\n%s", unknownCommand(app, left).c_str(), kMoreHelp);
         return kUsage;
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? kDone : usageStatus(words);
@@ -291,6 +338,14 @@ int afterWriting(int exit_code) {
     std::fprintf(stderr, "mailgate: cannot write to standard output: %s\n",
                  failed_before ? "the output is incomplete" : std::strerror(error));
     return exit_code == kDone ? kRefusedOrNotFound : exit_code;
+}
+
+/// Whose standard output is closed would have the next file that is opened for it, and what is printed in that.
+void requireDescriptors() noexcept {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (::fcntl(fd, F_GETFD) < 0)  // to be used as it was closed: it fails
+            [[maybe_unused]]
+            const int same = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 }  // namespace
@@ -333,6 +388,7 @@ void addCommands(CLI::App& app, Context& context) {
 }
 
 int run(int argc, char** argv) {
+    requireDescriptors();
     // A file that may not grow is an error of the call that writes, which can be told, and no reason to die.
     ::signal(SIGXFSZ, SIG_IGN);
     Context context;

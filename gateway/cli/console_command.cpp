@@ -183,7 +183,8 @@ void ConsoleCommand::addToken() {
     }
     // Alone on standard output, for TOKEN=$(...).
     fmt::print(stderr, "added token {} ({}), expires {}; it is shown this once:\n", token.name,
-               arguments_.role, token.expires_at ? formatUtc(*token.expires_at) : "never");
+               arguments_.role,
+               token.expires_at ? timeText(*token.expires_at * 1'000, Zone::Local) : "never");
     if (const auto account = store->account(token.account); account && account->role < token.role)
         fmt::print(stderr, "note: {} is a {}: the token may do no more than that\n", account->name,
                    toString(account->role));

@@ -3,6 +3,7 @@
 
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 
@@ -74,7 +75,8 @@ std::string drainText(const FleetView& view) {
     for (const store::FleetDrain& drain : view.drains)
         text += fmt::format(
             "{}/{} is drained at all gateways since {} by {}: mailgate server ready --everywhere\n",
-            printable(drain.upstream), printable(drain.server), formatUtc(drain.since), printable(drain.by));
+            printable(drain.upstream), printable(drain.server), timeText(drain.since * 1'000, Zone::Local),
+            printable(drain.by));
     return text;
 }
 
@@ -110,10 +112,10 @@ std::string memberTable(const FleetView& view, const Object* gateway, const View
 }
 
 std::string headOf(const FleetView& view) {
-    return fmt::format("fleet: {}, {}{}, rules version {}{}\n", view.shown,
-                       view.more_members ? "more than " : "", counted(view.members.size(), "gateway"),
-                       view.fleet.version,
-                       view.oldest ? fmt::format(", changes since {}", formatUtc(view.oldest->at)) : "");
+    return fmt::format(
+        "fleet: {}, {}{}, rules version {}{}\n", view.shown, view.more_members ? "more than " : "",
+        counted(view.members.size(), "gateway"), view.fleet.version,
+        view.oldest ? fmt::format(", changes since {}", timeText(view.oldest->at * 1'000, Zone::Local)) : "");
 }
 
 /// What follows a table.

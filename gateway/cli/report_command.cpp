@@ -26,16 +26,17 @@ namespace {
 
 namespace journal = store::journal;
 
-/// From the oldest on, a batch at a time: the journal may hold millions.
-WouldRefuse readJournal(journal::Source& source, const store::JournalFilter& filter) {
-    constexpr std::size_t kAtOnce = 1'000;
+/// From the oldest on, a batch at a time: the journal may hold millions. Of a file few at once, which stay in the processor's
+/// caches; each batch of a fleet's database is a question that is waited for.
+WouldRefuse readJournal(const AskedJournal& source, const store::JournalFilter& filter) {
+    const std::size_t at_once = source.isOfFleet() ? 1'000 : 100;
     WouldRefuse report;
     Progress progress("reading the journal");
     journal::Position position;
     std::string before;
     do {
         before = position.text;
-        for (const store::JournalSession& session : source.after(filter, position, kAtOnce))
+        for (const store::JournalSession& session : source->after(filter, position, at_once))
             report.add(session);
         progress.at(report.sessions());
     } while (position.text != before);
@@ -100,7 +101,7 @@ void wouldRefuse(Context& context, const JournalQuestion& arguments) {
     const std::int64_t since = *filter.since_ms;
     const Config config = chosenConfig(context);
     const AskedJournal source = openJournal(config, arguments.whose, {filter.since_ms, filter.until_ms});
-    WouldRefuse report = readJournal(*source, filter);
+    WouldRefuse report = readJournal(source, filter);
     judgeByRules(config, report);
     if (report.sessions() == 0) requireKnownNames(config, filter, &*source);
     if (arguments.json) {

@@ -185,9 +185,10 @@ std::string changedConfig(const Object& status, const Times& times) {
     if (const std::string keys = joinedTexts(*change, "restart"); !keys.empty())
         return fmt::format("{}: {} can only change with a restart.\n", what, escaped(keys));
     return fmt::format("{}: {}.\n", what,
-                       failure.empty()
-                           ? "mailgate reload"
-                           : "what is in force was read before, and a reload goes by what is there now");
+                       !failure.empty()
+                           ? "what is in force was read before, and a reload goes by what is there now"
+                       : isSet(status, "last_reload_failed") ? "mailgate reload says whether it can be"
+                                                             : "mailgate reload");
 }
 
 std::string fleetWarning(const Object& status) {

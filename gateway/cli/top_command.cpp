@@ -6,6 +6,7 @@
 #include "gateway/cli/journal_question.h"
 #include "gateway/cli/journal_text.h"
 #include "gateway/cli/progress.h"
+#include "protocols/values/text.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -40,7 +41,10 @@ const std::map<std::string, SumsOf> kGroups{{"client", SumsOf::Clients}, {"netwo
 /// --by has an order too, as it had before there was --sort.
 std::string byError(const std::string& word) {
     if (kGroups.contains(word) || kOrders.contains(word)) return {};
-    return "expected client, network, sender, recipient, user, helo or end, or an order as --sort has it";
+    return fmt::format(
+        "expected client, network, sender, recipient, user, helo or end, or an order as --sort has it, found "
+        "\"{}\"",
+        printable(word));
 }
 
 store::JournalTopQuery queryOf(const TopArguments& arguments, const store::JournalFilter& filter) {

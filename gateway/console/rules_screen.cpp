@@ -339,7 +339,8 @@ api::Response meanwhile(const Question& question, const Object& now, const Field
     return htmlResponse(changedMeanwhilePage(question.viewer(), now, form), kChangedMeanwhile);
 }
 
-api::Response edit(const Question& question, const PageRequest& request) {
+/// `is_second`: the rule was changed while the first look at it was acted on.
+api::Response editLooking(const Question& question, const PageRequest& request, bool is_second) {
     const std::string& id = request.path[1];
     const std::string path = "/rules/" + percentEncoded(id);
     const Answer rule = question.answerTo({.path = {"rules", id}});
@@ -373,14 +374,19 @@ api::Response edit(const Question& question, const PageRequest& request) {
         step == Step::Preview
             ? rehearse()
             : question.answerTo({.method = "PATCH", .path = {"rules", id}, .body = body, .if_match = etag});
-    if (answer.status == kChangedMeanwhile && answer.object->getObject("rule"))
-        return edit(question, request);  // changed just now, perhaps by this form
+    if (const auto now = answer.status == kChangedMeanwhile ? answer.object->getObject("rule") : nullptr)
+        return is_second ? meanwhile(question, *now, request.form)
+                         : editLooking(question, request, true);  // changed just now, perhaps by this form
     if (!answer.ok()) return form(request.form, problemIn(answer), answer.status);
     if (step == Step::Do) return done(question, answer);
     return htmlResponse(
         previewPage(question.viewer(),
                     {fmt::format("Change rule {}?", id), path + "/edit", "Change", path, request.form, true},
                     *answer.object));
+}
+
+api::Response edit(const Question& question, const PageRequest& request) {
+    return editLooking(question, request, false);
 }
 
 api::Response remove(const Question& question, const PageRequest& request) {

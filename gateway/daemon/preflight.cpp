@@ -139,27 +139,31 @@ class Examination {
 
     /// `what(file)` for each that this user may not read.
     template <typename What>
-    bool forbiddenFiles(What what) const {
-        bool any = false;
-        for (const TlsFile& file : tlsFiles()) {
-            if (::faccessat(AT_FDCWD, file.path.c_str(), R_OK, AT_EACCESS) == 0 || errno != EACCES) continue;
-            any = true;
-            what(file);
-        }
-        return any;
+    void forbiddenFiles(What what) const {
+        for (const TlsFile& file : tlsFiles())
+            if (::faccessat(AT_FDCWD, file.path.c_str(), R_OK, AT_EACCESS) != 0 && errno == EACCES)
+                what(file);
     }
 
     /// As they are read at start: by whom it begins as.
     void examineCertificates() {
-        const bool forbidden = forbiddenFiles([this](const TlsFile& file) {
-            notAllowed(fmt::format("{}: {}: {}", file.user, file.path, std::strerror(EACCES)));
+        std::vector<std::string> told;
+        forbiddenFiles([&](const TlsFile& file) {
+            told.push_back(fmt::format("{}: {}: ", file.user, file.path));
+            notAllowed(told.back() + std::strerror(EACCES));
         });
-        if (forbidden) return;
+        const auto further = static_cast<std::ptrdiff_t>(found_.errors.size());
         attempt([&] {
             for (std::string& warning : certificateWarnings(TlsListeners().make(config_)))
                 found_.warnings.push_back(std::move(warning));
         });
         attempt([&] { TlsUpstreams().make(config_); });
+        const auto isTold = [&](const std::string& error) {
+            return std::ranges::any_of(told,
+                                       [&](const std::string& begin) { return error.starts_with(begin); });
+        };
+        found_.errors.erase(std::remove_if(found_.errors.begin() + further, found_.errors.end(), isTold),
+                            found_.errors.end());
     }
 
     void examineTicketSecret() {

@@ -514,9 +514,9 @@ Server::Seen Server::headOf(std::string_view text, const IpAddress& peer) const 
     const RequestHead request = readHead(text, kMaxHead, kMaxSmallBody);
     switch (request.state) {
         case RequestState::Malformed:
-            return {Head::Malformed};
+            return {.head = Head::Malformed, .is_for_api = isForApi(request)};
         case RequestState::TooLong:
-            return {Head::TooLong};
+            return {.head = Head::TooLong, .is_for_api = isForApi(request)};
         case RequestState::Whole:
             return ofWhole(request, peer);
         case RequestState::Unaccompanied:

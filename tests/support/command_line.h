@@ -35,7 +35,7 @@ inline Ran ran(std::vector<std::string> words) {
     return {code, std::move(output), testing::internal::GetCapturedStderr()};
 }
 
-/// How the text of a usage error ends.
+/// How the text of a usage error ends, unless a value is what is wrong.
 inline constexpr const char* kMoreHelp = "Run with --help for more information.\n";
 
 /// One listener, "smtp", for whom no rule is needed to be refused, in front of one server, "postfix/mx1".

@@ -55,8 +55,8 @@ std::vector<TermRange> termsOf(const JournalFilter& filter) {
 /// A session with no more mails than these has them all in its own record.
 constexpr int kMailBeforeFurther = 1;
 
-std::string keyRange(Kind kind, std::string_view order) {
-    return selectSql(kind, fmt::format("s.key BETWEEN ?1 AND ?2 ORDER BY s.key{}", order));
+std::string keyRange(Kind kind, std::string_view order, std::string_view and_more = "") {
+    return selectSql(kind, fmt::format("s.key BETWEEN ?1 AND ?2{} ORDER BY s.key{}", and_more, order));
 }
 
 /// Crockford's base 32, as ids are written; -1: not a digit of it.
@@ -135,7 +135,9 @@ struct Reader::Impl {
     const std::function<void()> look;
     unsigned rows_read = 0;
     sqlite::Database database;
-    std::array<std::optional<sqlite::RawStatement>, kKinds.size()> select, select_backwards;  ///< by Kind
+    using ByKind = std::array<std::optional<sqlite::RawStatement>, kKinds.size()>;
+    ByKind select, select_backwards;
+    ByKind select_would_refuse;  ///< of most journals few records are such
     sqlite::RawStatement select_mail;
     TermReader terms;
 
@@ -165,6 +167,7 @@ Reader::Impl::Impl(const std::string& url, std::function<void()> on_look)
     for (const Kind kind : kKinds) {
         select[index(kind)].emplace(database, keyRange(kind, ""));
         select_backwards[index(kind)].emplace(database, keyRange(kind, " DESC"));
+        select_would_refuse[index(kind)].emplace(database, keyRange(kind, "", " AND s.would_refuse <> ''"));
     }
 }
 
@@ -190,7 +193,8 @@ std::vector<std::uint16_t> Reader::Impl::rowsWith(std::int64_t segment,
 void Reader::Impl::addMail(std::int64_t key, JournalSession& session) {
     select_mail.bind(1, key << kMailBits);
     select_mail.bind(2, ((key + 1) << kMailBits) - 1);
-    while (select_mail.step()) {
+    const std::size_t most = session.kind == Kind::Mail ? 1 : session.mail_count;
+    while (session.mail.size() < most && select_mail.step()) {
         session.mail.push_back(readMail(select_mail));
         if (session.kind == Kind::Mail) session.mail.back().number = session.mail_count;
     }
@@ -431,6 +435,7 @@ namespace {
 
 /// Records are large: each is moved once.
 std::vector<JournalSession> byEnd(std::vector<JournalSession>&& found) {
+    if (std::ranges::is_sorted(found, {}, &JournalSession::endedMs)) return std::move(found);
     std::vector<JournalSession*> order;
     order.reserve(found.size());
     for (JournalSession& session : found)
@@ -453,14 +458,18 @@ Position Reader::end() {
 std::vector<JournalSession> Reader::after(const JournalFilter& filter, Position& position,
                                           std::size_t limit) {
     std::vector<JournalSession> found;
+    constexpr std::size_t kUsual = 128;
+    found.reserve(std::min(limit, kUsual));
     LastKeys keys = keysOf(position);
     impl_->database.snapshot([&] {
         for (const Kind kind : {Kind::Session, Kind::Refused}) {
             std::int64_t& last = kind == Kind::Session ? keys.session : keys.refused;
-            sqlite::RawStatement& row = *impl_->select[index(kind)];
+            auto& select = filter.would_refuse ? impl_->select_would_refuse : impl_->select;
+            sqlite::RawStatement& row = *select[index(kind)];
             row.bind(1, impl_->firstKeyAfter(last, kind, filter));
             row.bind(2, std::numeric_limits<std::int64_t>::max());
-            for (std::size_t seen = 0; seen < limit && row.step(); ++seen) {
+            std::size_t seen = 0;
+            for (; seen < limit && row.step(); ++seen) {
                 last = row.number(0);
                 JournalSession session = readSession(row, kind);
                 const bool wanted = kind == Kind::Refused ? !asksForEnvelope(filter) : !filter.refused_only;
@@ -471,6 +480,8 @@ std::vector<JournalSession> Reader::after(const JournalFilter& filter, Position&
                 if (complete || session.mail.size() > own) found.push_back(std::move(session));
             }
             row.reset();
+            // What was left out is not looked at again.
+            if (filter.would_refuse && seen < limit) last = std::max(last, impl_->lastKeyOf(kind));
         }
     });
     position = positionOf(keys);

@@ -206,6 +206,7 @@ TEST(Mask, FindsAddressesWithOtherThingsAround) {
           std::tuple("177.128/25.2.0.192.in-addr.arpa", "192.0.2.177", "192.0.2.0/24.in-addr.arpa"),
           {"177-128/25.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},
           {"177.a.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},
+          {"177.a,(b.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},
           {"x@177.sub.2.0.192.IN-ADDR.ARPA.", "203.0.113.9", "x@192.0.2.0/24.IN-ADDR.ARPA."},
           {"177.128:25.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},
           {"177.128~25.2.0.192.in-addr.arpa", "203.0.113.9", "192.0.2.0/24.in-addr.arpa"},

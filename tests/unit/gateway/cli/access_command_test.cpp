@@ -16,7 +16,6 @@
 namespace mailgate::cli {
 namespace {
 
-using test::kMoreHelp;
 using test::Ran;
 using testing::AllOf;
 using testing::AnyOf;
@@ -112,6 +111,25 @@ TEST_F(AccessCommandTest, ADatabaseThatRootMakesIsTheGateways) {
     ASSERT_EQ(::stat(folder_.file("mailgate.db").c_str(), &status), 0);
     EXPECT_EQ(status.st_uid, ::getpwnam("nobody")->pw_uid);
     EXPECT_EQ(status.st_mode & 0777, 0640u);
+}
+
+TEST_F(AccessCommandTest, AJobOfEveryNightIsQuietWhereNothingHappens) {
+    done({"deny", "192.0.2.1", "--set", "f2b"});
+    const std::string file = list("allow 192.0.2.1 vip\n");
+    const std::vector<std::string> job{"import", "--replace", "--set", "vip", file, "--quiet"};
+    EXPECT_THAT(done(job),
+                AllOf(StartsWith("imported 1 rule"), HasSubstr("no effect"), Not(HasSubstr("f2b, 1"))));
+    EXPECT_EQ(done(job), "");
+    EXPECT_EQ(done({"remove", "--expired-for", "30d", "--yes", "--quiet"}), "");
+    EXPECT_NE(done({"remove", "--expired-for", "30d", "--yes"}), "");
+}
+
+TEST_F(AccessCommandTest, WhenARuleExpiresIsSaidInLocalTime) {
+    ::setenv("TZ", "Asia/Kathmandu", 1);
+    EXPECT_THAT(done({"deny", "192.0.2.1", "--expires", "2999-01-01T00:00:00Z"}),
+                EndsWith("expires 2999-01-01T05:45:00+05:45\n"));
+    ::unsetenv("TZ");
+    EXPECT_THAT(done({"export"}), HasSubstr("expires=2999-01-01T00:00:00Z"));
 }
 
 TEST_F(AccessCommandTest, RulesOfAListThatHaveNoEffectAreNamed) {
@@ -291,8 +309,8 @@ TEST_F(AccessCommandTest, WhatCannotBeMeantIsAUsageErrorAndChangesNothing) {
          "--verdict: \"maybe\" is neither allow nor deny"},
     };
     for (const Case& wrong : cases)
-        EXPECT_THAT(refusal(kUsage, wrong.words), AllOf(StartsWith("mailgate: "), HasSubstr(wrong.error),
-                                                        EndsWith(kMoreHelp), Not(HasSubstr("\x1B"))));
+        EXPECT_THAT(refusal(kUsage, wrong.words),
+                    AllOf(StartsWith("mailgate: "), HasSubstr(wrong.error), Not(HasSubstr("\x1B"))));
 }
 
 TEST_F(AccessCommandTest, WhatWouldShutTheSiteOutTakesForce) {

@@ -299,6 +299,28 @@ TEST_F(BackupCommandTest, ADatabaseThatStaysIsNotReplacedByOneThatIsTriedElsewhe
     EXPECT_FALSE(fs::exists(elsewhere));
 }
 
+TEST_F(BackupCommandTest, WhatBelongsToTheOldPlaceIsToldWhereABackupIsTried) {
+    const TemporaryFolder other;
+    fs::create_directory(folder_.file("conf.d"));
+    std::ofstream(folder_.file("conf.d/10.toml")) << "# nothing\n";
+    std::ofstream(other.file("20.toml")) << "# as it was\n";
+    configure(
+        fmt::format("include = [\"{}\", \"{}\"]\n{}[fleet]\nurl = \"postgresql://db.example.net/mailgate\"\n",
+                    folder_.file("conf.d/10.toml"), other.file("20.toml"), kSite));
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    std::ofstream(other.file("20.toml")) << "# as it is\n";
+    const std::string elsewhere = folder_.file("new/mailgate.toml");
+    const test::Ran tried =
+        test::ran({"--config", elsewhere, "restore", backup_, "--parts", "configuration"});
+    EXPECT_EQ(tried.exit_code, kDone) << tried.errors;
+    EXPECT_THAT(tried.output, HasSubstr(other.file("20.toml") + " stays as it is\n"));
+    EXPECT_THAT(tried.output, HasSubstr("note: " + folder_.file("new/conf.d/10.toml") + " is not read: "));
+    EXPECT_THAT(tried.output, HasSubstr("is gw.example.org in the fleet's database"));
+    EXPECT_EQ(contentOf(other.file("20.toml")), "# as it is\n");
+    EXPECT_EQ(run({"restore", backup_, "--parts", "configuration"}).exit_code, kDone);
+    EXPECT_EQ(contentOf(other.file("20.toml")), "# as it was\n") << "in its own place";
+}
+
 TEST_F(BackupCommandTest, WhatAGroupMightReadThatIsNotHereNoOtherGroupMay) {
     allow("192.0.2.0/24");
     ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);

@@ -93,6 +93,10 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
     EXPECT_THAT(changed.output, HasSubstr("\n/etc/mailgate/mailgate.toml was changed at 2026-11-18T11:06:40Z "
                                           "and is not loaded: mailgate reload.\n"));
     EXPECT_EQ(changed.exit_code, kDone);
+    control_.now.last_reload_failed = true;
+    EXPECT_THAT(run({"status"}).output,
+                HasSubstr("is not loaded: mailgate reload says whether it can be.\n"));
+    control_.now.last_reload_failed = false;
     control_.now.config_change->restart = {"gateway.workers", "store.url"};
     EXPECT_THAT(run({"status"}).output,
                 HasSubstr(" and is not loaded: gateway.workers, store.url can only change "

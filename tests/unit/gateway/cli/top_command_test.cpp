@@ -125,7 +125,7 @@ TEST_F(TopCommandTest, WhatCannotBeMeantIsAUsageError) {
     for (const std::vector<std::string>& words : cases) {
         const test::Ran wrong = run(words);
         EXPECT_EQ(wrong.exit_code, kUsage) << words.back();
-        EXPECT_THAT(wrong.errors, EndsWith(test::kMoreHelp));
+        EXPECT_THAT(wrong.errors, StartsWith("mailgate: ")) << words.back();
         EXPECT_EQ(wrong.output, "");
     }
     EXPECT_THAT(run({"top", "--since", "\x1B[2J"}).errors, Not(HasSubstr("\x1B")));

@@ -335,7 +335,8 @@ TEST_F(ServerTest, NoThreadIsAskedForWhatIsNoRequest) {
     const auto taken = takeAllThreads();
     for (const char* bytes : {"GET /\n\n", "GET /readyz\n\n", "\n\n", "\r\n\r\n", "GET /readyz \r\n",
                               "POST /a HTTP/1.1\r\nContent-Length : 30\r\n\r\n", "HELO gw.example.net\r\n"})
-        EXPECT_THAT(ask(bytes), StartsWith("HTTP/1.1 400")) << bytes;
+        EXPECT_THAT(ask(bytes), AllOf(StartsWith("HTTP/1.1 400"), HasSubstr("text/plain"))) << bytes;
+    EXPECT_THAT(ask("GET /api/v1/rules HTTP/1.1\r\nno field\r\n\r\n"), HasSubstr(R"("code":"malformed")"));
     open();
 }
 
@@ -345,7 +346,9 @@ TEST_F(ServerTest, WithoutALengthThereIsNoBody) {
 }
 
 TEST_F(ServerTest, AHeadWithoutEndIsRefused) {
-    EXPECT_THAT(ask("GET /" + std::string(Server::kMaxHead, 'a')), StartsWith("HTTP/1.1 431"));
+    const std::string end(Server::kMaxHead, 'a');
+    EXPECT_THAT(ask("GET /" + end), StartsWith("HTTP/1.1 431"));
+    EXPECT_THAT(ask("GET /api/v1/rules HTTP/1.1\r\nX: " + end), HasSubstr(R"("code":"head_too_long")"));
 }
 
 TEST_F(ServerTest, APeerThatLeavesIsNoDefect) {
