@@ -3,6 +3,7 @@
 
 #include "gateway/answers/journal.h"
 #include "gateway/answers/logged_line.h"
+#include "gateway/answers/rules_text.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -37,28 +38,28 @@ constexpr KnownKind kUser{"user", "a user", "--user", &store::JournalFilter::use
 constexpr KnownKind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
 
 Meaning meaning(const KnownKind& kind, std::string_view value) {
-    Meaning meaning{
-        .name = kind.name,
-        .words = kind.words,
-        // One that looks like an option would be taken for that.
-        .command = fmt::format("mailgate sessions {}{}{}", kind.option, value.starts_with('-') ? '=' : ' ',
-                               shellWord(value.empty() ? "<>" : value)),
-        .filter = {}};
+    const std::string_view word = value.empty() ? "<>" : value;
+    // One that looks like an option would be taken for that.
+    const std::string option =
+        fmt::format("mailgate sessions {}{}", kind.option, value.starts_with('-') ? '=' : ' ');
+    Meaning meaning{.name = kind.name,
+                    .words = kind.words,
+                    .command = option + shellWord(word),
+                    .ascii_command = option + asciiShellWord(word),
+                    .filter = {}};
     meaning.filter.*kind.member = value;
     meaning.is_slow = kind.is_slow;
     return meaning;
 }
 
 std::vector<Meaning> addressMeanings(const Network& network) {
-    const std::string text = network.toString();
-    std::vector<Meaning> meanings{{.name = "client",
-                                   .words = "a client",
-                                   .command = "mailgate sessions --client " + text,
-                                   .filter = {}},
-                                  {.name = "balancer",
-                                   .words = "a balancer",
-                                   .command = "mailgate sessions --balancer " + text,
-                                   .filter = {}}};
+    const auto meaningAs = [&](std::string_view name, std::string_view words, std::string_view option) {
+        const std::string command = fmt::format("mailgate sessions {} {}", option, network.toString());
+        return Meaning{
+            .name = name, .words = words, .command = command, .ascii_command = command, .filter = {}};
+    };
+    std::vector<Meaning> meanings{meaningAs("client", "a client", "--client"),
+                                  meaningAs("balancer", "a balancer", "--balancer")};
     meanings[0].filter.client = network;
     meanings[1].filter.balancer = network;
     return meanings;
@@ -114,19 +115,39 @@ std::vector<Meaning> loggedMeanings(std::string_view line) {
     return meanings;
 }
 
+/// No quote and no backslash is left to itself: whoever takes $ and '...' apart sees one word as well. Octal: of \x shells take as many
+/// digits as come.
+std::string escapedShellWord(std::string_view text) {
+    std::string word = "$'";
+    for (const char character : text) {
+        if (character == ' ' || kShellSafe.find(character) != std::string_view::npos)
+            word += character;
+        else
+            word += fmt::format("\\{:03o}", static_cast<unsigned char>(character));
+    }
+    return word + "'";
+}
+
 }  // namespace
 
 std::string shellWord(std::string_view text) {
-    std::string line = printable(text, text.size());
-    if (!line.empty() && line.find_first_not_of(kShellSafe) == std::string::npos) return line;
+    if (!text.empty() && text.find_first_not_of(kShellSafe) == std::string_view::npos)
+        return std::string(text);
+    if (plainLine(text) != text) return escapedShellWord(text);
     std::string word = "'";
-    for (const char character : line) {
+    for (const char character : text) {
         if (character == '\'')
             word += "'\\''";
         else
             word += character;
     }
     return word + "'";
+}
+
+std::string asciiShellWord(std::string_view text) {
+    const bool is_ascii =
+        std::all_of(text.begin(), text.end(), [](char character) { return character >= 0; });
+    return is_ascii ? shellWord(text) : escapedShellWord(text);
 }
 
 std::vector<Meaning> meaningsOf(std::string_view text) {
@@ -165,9 +186,11 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
                 meaning(kUser, address)};
     std::vector<Meaning> meanings;
     if (mayBeSessionId(text)) {
+        const std::string command = fmt::format("mailgate sessions show {}", text);
         meanings.push_back({.name = "session",
                             .words = "a session",
-                            .command = fmt::format("mailgate sessions show {}", text),
+                            .command = command,
+                            .ascii_command = command,
                             .filter = {},
                             .session_id = std::string(text)});
     }

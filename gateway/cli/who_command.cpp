@@ -77,10 +77,17 @@ std::vector<Found> findAll(const AskedJournal& source, const WhoArguments& argum
         meaning.filter.since_ms = period.since_ms;
         meaning.filter.until_ms = period.until_ms;
         meaning.command += arguments.whose.options();
+        meaning.ascii_command += arguments.whose.options();
         if (Found found = find(*source, std::move(meaning), arguments.limit); found.count > 0)
             all.push_back(std::move(found));
     }
     return all;
+}
+
+/// What does the same where it is pasted, whatever the screen shows.
+std::string shownCommand(const Meaning& meaning) {
+    const std::string as_it_is = shown(meaning.command, standardOutput().letters);
+    return as_it_is == meaning.command ? as_it_is : meaning.ascii_command;
 }
 
 std::string headingOf(const Found& found) {
@@ -89,7 +96,7 @@ std::string headingOf(const Found& found) {
     const bool cut = found.more || found.count > found.sessions.size();
     return fmt::format("{}: {}{}: {}\n", found.meaning.words, count,
                        cut ? fmt::format(", the newest {}", grouped(found.sessions.size())) : "",
-                       shown(found.meaning.command, standardOutput().letters));
+                       shownCommand(found.meaning));
 }
 
 void printText(const std::vector<Found>& all, const WhoArguments& arguments, bool of_fleet) {

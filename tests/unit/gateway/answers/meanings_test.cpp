@@ -101,6 +101,22 @@ TEST(MeaningsTest, NameTheCommandThatAsksForIt) {
     EXPECT_EQ(meaningsOf("<>")[0].command, "mailgate sessions --from '<>'");
     EXPECT_EQ(meaningsOf("01M7Z3RQRF9RDWPG")[0].command, "mailgate sessions show 01M7Z3RQRF9RDWPG");
     EXPECT_EQ(meaningsOf("o'neil@x; rm -rf")[1].command, "mailgate sessions --from 'o'\\''neil@x; rm -rf'");
+    const Meaning beyond = meaningsOf("j\u00FCrgen@b\u00FCcher.example")[1];
+    EXPECT_EQ(beyond.command, "mailgate sessions --from 'j\u00FCrgen@b\u00FCcher.example'");
+    EXPECT_EQ(beyond.ascii_command, "mailgate sessions --from $'j\\303\\274rgen@b\\303\\274cher.example'");
+    EXPECT_EQ(meaningsOf("192.0.2.7")[0].ascii_command, "mailgate sessions --client 192.0.2.7");
+}
+
+TEST(MeaningsTest, AShellTakesAWordForOneWhateverIsInIt) {
+    EXPECT_EQ(shellWord("mx-1.example"), "mx-1.example");
+    EXPECT_EQ(shellWord(""), "''");
+    EXPECT_EQ(shellWord("a b"), "'a b'");
+    EXPECT_EQ(shellWord("it's $(x)"), "'it'\\''s $(x)'");
+    EXPECT_EQ(shellWord("a\n;b"), "$'a\\012\\073b'");
+    EXPECT_EQ(shellWord("\x1B[31m'$(x)\\"), "$'\\033\\13331m\\047\\044\\050x\\051\\134'")
+        << "not even the shell that takes $ for itself leaves the quotes";
+    EXPECT_EQ(shellWord("\u202Ex"), "$'\\342\\200\\256x'") << "no screen shows it as it is";
+    EXPECT_EQ(shellWord("\xFFx"), "$'\\377x'");
 }
 
 TEST(MeaningsTest, TheFilterIsWhatThatOptionAsksFor) {
