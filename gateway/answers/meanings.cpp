@@ -65,10 +65,12 @@ std::vector<Meaning> addressMeanings(const Network& network) {
     return meanings;
 }
 
+constexpr std::size_t kWholeId = 26;
+
 /// The time in an id is ten digits of Crockford's base 32; fewer name no session.
 bool mayBeSessionId(std::string_view text) noexcept {
-    constexpr std::size_t kLeast = 10, kWhole = 26;
-    return text.size() >= kLeast && text.size() <= kWhole && text.front() >= '0' && text.front() <= '7' &&
+    constexpr std::size_t kLeast = 10;
+    return text.size() >= kLeast && text.size() <= kWholeId && text.front() >= '0' && text.front() <= '7' &&
            std::all_of(text.begin(), text.end(), [](char character) {
                return std::string_view("0123456789abcdefghjkmnpqrstvwxyz").find(lower(character)) !=
                       std::string_view::npos;
@@ -79,23 +81,34 @@ bool mayBeDomain(std::string_view text) noexcept {
     return text.find('.') != std::string_view::npos && text.find(' ') == std::string_view::npos;
 }
 
-/// What is meant in what people paste: the id in a refusal, the address in "unknown[192.0.2.1]:40000" and in
-/// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>", the queue id in "3B6E2A880B1:".
+/// The first whole id among the words: "* BYE ... (01M8FQ...)", "\"session\":\"01M8FQ...\"". Between < and > it would be a Message-ID.
+std::string_view sessionIdIn(std::string_view text) noexcept {
+    constexpr std::string_view kAround = " \t\r\n[](){},;:=\"'";
+    for (std::size_t from = 0; (from = text.find_first_not_of(kAround, from)) != std::string_view::npos;) {
+        const std::size_t end = std::min(text.find_first_of(kAround, from), text.size());
+        const std::string_view word = text.substr(from, end - from);
+        if (word.size() == kWholeId && mayBeSessionId(word)) return word;
+        from = end;
+    }
+    return {};
+}
+
+/// What is meant in what people paste: the id in a refusal or in a line of our log, the address in "unknown[192.0.2.1]:40000" and
+/// in "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>", the queue id in "3B6E2A880B1:".
 std::string_view essenceOf(std::string_view text) {
     if (const auto id = between(text, "[id ", "]"); mayBeSessionId(id)) return id;
     if (const auto id = text.substr(0, text.find(']')); mayBeSessionId(id)) return id;
     if (const auto id = between(text, "id ", " "); text.starts_with("id ") && mayBeSessionId(id)) return id;
     if (const auto id = queuedAs(text); !id.empty()) return id;
+    if (const auto id = sessionIdIn(text); !id.empty()) return id;
     if (const auto address = withoutTag(between(text, "[", "]")); isAddress(address)) return address;
-    if (const auto address = withoutTag(text); isAddress(address)) return address;
-    if (const auto address = text.substr(0, text.rfind(':')); isAddress(address) && !isAddress(text))
-        return address;
+    if (const auto address = addressOf(text); !address.empty()) return address;
     if (const auto mailbox = between(text, " <", ">"); mailbox.find('@') != std::string_view::npos)
         return mailbox;
     return text.size() > 1 && text.back() == ':' ? text.substr(0, text.size() - 1) : text;
 }
 
-/// Of a line of a mail server's log: what names one mail, then who sent it to whom, then from where. Empty: it is none.
+/// Of a line of a log: what names one mail, then who sent it to whom, then from where. Empty: it is none.
 std::vector<Meaning> loggedMeanings(std::string_view line) {
     std::vector<Meaning> meanings;
     const auto add = [&](Meaning found) {

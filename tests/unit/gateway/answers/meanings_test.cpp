@@ -65,6 +65,15 @@ TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
     EXPECT_EQ(meaningsOf("Bob <bob@example.net>")[1].command, "mailgate sessions --from bob@example.net");
     for (const Meaning& login : meaningsOf("--since"))
         EXPECT_NE(login.command.find("=--since"), std::string::npos) << "no option of its own";
+    for (const std::string& text :
+         {"* BYE [CONTACTADMIN] 203.0.113.200 is not allowed to use this service (" + id + ")",
+          "-ERR [AUTH] 203.0.113.200 is not allowed to use this service (" + id + ")",
+          "BYE \"203.0.113.200 is not allowed (" + id + ")\"", "(" + id + ")", "session=" + id,
+          "{\"time\":\"2026-11-26T11:39:21.112Z\",\"event\":\"session.end\",\"session\":\"" + id +
+              "\",\"client\":\"203.0.113.200\"}"})
+        EXPECT_EQ(meaningsOf(text)[0].session_id, id) << text;
+    EXPECT_EQ(meaningsOf("<" + id + "@partner.example>")[0].name, "message_id");
+    EXPECT_EQ(meaningsOf("250 Ok: queued as " + id)[1].filter.queue_id, id);
     EXPECT_EQ(meaningsOf("<b>x</b>").back().filter.helo, "<b>x</b>") << "as --helo has it";
 }
 
@@ -93,6 +102,12 @@ TEST(MeaningsTest, AreOfTheIdsAndAddressesInALineOfALog) {
     EXPECT_EQ(meaningsOf(login)[0].filter.user, "alice@example.net");
     EXPECT_EQ(meaningsOf("rip=203.0.113.200")[0].command, "mailgate sessions --client 203.0.113.200");
     EXPECT_EQ(meaningsOf("user=<alice>")[0].filter.user, "alice");
+    const std::string haproxy =
+        "Nov 27 23:58:11 lb haproxy[99]: 198.18.1.6:6 [27/Nov/2026:23:58:11.400] smtp smtp/mg 1/0/547 626 --";
+    EXPECT_EQ(namesOf(haproxy), "client");
+    EXPECT_EQ(meaningsOf(haproxy)[0].command, "mailgate sessions --client 198.18.1.6");
+    EXPECT_EQ(namesOf("lmtp(bob)<1><x>: sieve: msgid=<1@partner.example>: stored mail into mailbox 'INBOX'"),
+              "message_id");
     EXPECT_EQ(namesOf("NOQUEUE: reject: RCPT from unknown[198.51.100.7]: 554 5.7.1"), "client");
 }
 
