@@ -6,6 +6,7 @@
 #include "protocols/stream/session_facts.h"
 #include "protocols/values/text.h"
 #include "store/journal/fields.h"
+#include "store/journal/filter.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -85,7 +86,13 @@ Cell monitoredEnd(const JournalSession& session) {
     return cell;
 }
 
-Cell endText(const JournalSession& session) {
+/// Of the further mails of the session nothing else is told.
+Cell endText(const JournalSession& session, std::size_t other_mails) {
+    if (other_mails > 0) {
+        Cell cell = endText(session, 0);
+        cell.text += fmt::format(" (+{} mail{})", grouped(other_mails), other_mails == 1 ? "" : "s");
+        return cell;
+    }
     if (!session.refused()) return session.would_refuse.empty() ? orDash(session.end) : monitoredEnd(session);
     const std::string times =
         session.repeated > 0 ? fmt::format(" ({} times)", grouped(session.repeated)) : "";
@@ -96,7 +103,9 @@ std::string timingText(std::int64_t milliseconds) {
     return milliseconds < 0 ? "-" : fmt::format("{} ms", milliseconds);
 }
 
-Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times) {
+/// One that has no row of its own has its number in END.
+Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times,
+                    std::size_t other_mails = 0) {
     return {times.text(session.endedMs()),
             shortId(session),
             orDash(session.gateway),
@@ -107,7 +116,7 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
             mail == nullptr ? Cell("-") : outcomeText(*mail),
-            endText(session),
+            endText(session, other_mails),
             session.protocol,
             session.balancer ? addressText(*session.balancer) : "-",
             orDash(session.server),
@@ -261,11 +270,22 @@ Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
         std::move(style));
 }
 
-void addSessions(Table& table, std::span<const JournalSession> sessions, const Times& times) {
+void addSessions(Table& table, std::span<const JournalSession> sessions, const store::JournalFilter& filter,
+                 const Times& times) {
     for (const JournalSession& session : sessions) {
-        if (session.mail.empty()) table.add(tableRow(session, nullptr, times));
+        std::vector<const JournalMail*> wanted;
         for (const JournalMail& mail : session.mail)
-            table.add(tableRow(session, &mail, times));
+            if (store::journal::passes(mail, filter)) wanted.push_back(&mail);
+        // What was asked for is the session's own: what a client was told before its first mail.
+        if (wanted.empty())
+            for (const JournalMail& mail : session.mail)
+                wanted.push_back(&mail);
+        const std::size_t all = std::max<std::size_t>(
+            session.mail.size(), session.kind == store::JournalKind::Mail ? 0 : session.mail_count);
+        const std::size_t others = store::journal::asksForMail(filter) ? all - wanted.size() : 0;
+        if (wanted.empty()) table.add(tableRow(session, nullptr, times));
+        for (const JournalMail* const mail : wanted)
+            table.add(tableRow(session, mail, times, others));
     }
 }
 

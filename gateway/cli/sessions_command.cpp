@@ -224,7 +224,7 @@ void followTable(const Asked& asked, const AskedJournal& source, const std::vect
     const Times times = view.times();
     Table table = sessionTable(std::move(style), times, source.isOfFleet());
     const auto add = [&](const std::vector<JournalSession>& more) {
-        addSessions(table, more, times);
+        addSessions(table, more, asked.filter, times);
         std::fputs(table.text().c_str(), stdout);
         std::fflush(stdout);
     };
@@ -263,7 +263,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     TableStyle style = arguments.view.style();
     style.asked = columnsAsked(asked.filter);
     Table table = sessionTable(std::move(style), times, source.isOfFleet());
-    addSessions(table, sessions, times);
+    addSessions(table, sessions, asked.filter, times);
     printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
 }
 

@@ -106,7 +106,7 @@ void printText(const std::vector<Found>& all, const WhoArguments& arguments, boo
         TableStyle style = arguments.view.style();
         style.asked = columnsAsked(found.meaning.filter);
         Table table = sessionTable(std::move(style), times, of_fleet);
-        addSessions(table, found.sessions, times);
+        addSessions(table, found.sessions, found.meaning.filter, times);
         text += (text.empty() ? "" : "\n") + headingOf(found) + table.text();
     }
     print(text, arguments.view);

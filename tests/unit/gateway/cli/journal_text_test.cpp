@@ -25,10 +25,11 @@ bool tells(const std::string& story, std::string_view label) {
     return ("\n" + story).find(fmt::format("\n{} ", label)) != std::string::npos;
 }
 
-std::string sessionsOf(const JournalSession& session, const TableStyle& style) {
+std::string sessionsOf(const JournalSession& session, const TableStyle& style,
+                       const store::JournalFilter& filter = {}) {
     const Times times(Zone::Utc);
     Table table = sessionTable(style, times);
-    addSessions(table, std::span(&session, 1), times);
+    addSessions(table, std::span(&session, 1), filter, times);
     return table.text();
 }
 
@@ -189,12 +190,12 @@ TEST(JournalText, OneRefusalDoesNotCostAllRowsTheirSender) {
     refused.mail.front().from = "alice@partner.example";
     const Times times(Zone::Utc, refused.endedMs());
     Table table = sessionTable({.width = 80}, times);
-    addSessions(table, std::span(&refused, 1), times);
+    addSessions(table, std::span(&refused, 1), {}, times);
     const std::string text = table.text();
     EXPECT_THAT(titlesOf(text), testing::ElementsAre("TIME", "(UTC)", "SESSION", "CLIENT", "FROM", "END"));
     EXPECT_THAT(text, HasSubstr("refused: no_…\n"));
     Table wide = sessionTable({.width = 100}, times);
-    addSessions(wide, std::span(&refused, 1), times);
+    addSessions(wide, std::span(&refused, 1), {}, times);
     EXPECT_THAT(wide.text(), HasSubstr("  refused: no_server "));
 }
 
@@ -219,6 +220,37 @@ TEST(JournalText, WhatMonitorModeWouldRefuseIsNeverClipped) {
     EXPECT_THAT(sessionsOf(session, {.width = 80}), HasSubstr("  would refuse: access +2\n"));
     EXPECT_THAT(sessionsOf(session, {.width = 300}),
                 HasSubstr("  client_quit (would refuse: access, too_many, bare_lf)\n"));
+}
+
+TEST(JournalText, TheMailsThatWereAskedForHaveRows) {
+    JournalSession session = test::filledSession();
+    session.would_refuse.clear();
+    session.end = "client_quit";
+    session.mail_count = 3;
+    session.mail.assign(3, session.mail.front());
+    for (const std::size_t at : {0u, 1u, 2u})
+        session.mail[at].queue_id = "QUEUE" + std::to_string(at);
+    EXPECT_THAT(sessionsOf(session, {.columns = {"queue-id", "end"}}),
+                HasSubstr("QUEUE0          client_quit\nQUEUE1          client_quit\nQUEUE2"));
+    store::JournalFilter filter;
+    filter.queue_id = "QUEUE1";
+    EXPECT_EQ(sessionsOf(session, {.columns = {"queue-id", "end"}}, filter),
+              "QUEUE ID/REPLY  END\nQUEUE1          client_quit (+2 mails)\n");
+    session.mail_count = 300;  // the others have records of their own
+    EXPECT_THAT(sessionsOf(session, {}, filter), HasSubstr("client_quit (+299 mails)\n"));
+    session.mail.erase(session.mail.begin());
+    session.mail_count = 2;
+    EXPECT_THAT(sessionsOf(session, {}, filter), HasSubstr("client_quit (+1 mail)\n"));
+    session.kind = JournalKind::Mail;  // which has its mail's number
+    session.mail_count = 30;
+    EXPECT_THAT(sessionsOf(session, {}, filter), HasSubstr("(+1 mail)\n"));
+    session.kind = JournalKind::Session;
+    session.mail_count = 2;
+    filter.queue_id.reset();
+    filter.reply = "what the client was told";
+    EXPECT_THAT(sessionsOf(session, {.columns = {"queue-id", "end"}}, filter),
+                HasSubstr("QUEUE1          client_quit\nQUEUE2          client_quit\n"))
+        << "what was asked for is the session's own";
 }
 
 TEST(JournalText, WhatWasAskedForIsToBeSeen) {
