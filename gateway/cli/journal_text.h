@@ -23,7 +23,7 @@ using answers::sessionAsJson;
 /// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
 inline constexpr std::size_t kShownOfId = 16;
 
-/// The columns of that table with what `filter` asks for.
+/// The columns of that table with what `filter` asks for, but for those that then have the same in each row.
 std::vector<std::string> columnsAsked(const store::JournalFilter& filter);
 /// The table of sessions, without rows. Its times are those of the ends, as are `time` in JSON and in the log, and so is its
 /// order. `of_fleet`: with the column of the gateway unless others are asked for.

@@ -276,7 +276,7 @@ std::string tlsModeOf(const Poco::JSON::Object& session) {
 Table liveTable(TableStyle style, const Times& times) {
     return Table({{.name = "since", .title = times.title("SINCE"), .also = {"started"}},
                   {.name = "session", .title = "SESSION"},
-                  {.name = "client", .title = "CLIENT", .least = 15},
+                  {.name = "client", .title = "CLIENT", .moves = 15},
                   {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 4},
                   {.name = "state", .title = "STATE"},
                   {.name = "server", .title = "SERVER", .least = 8, .leaves = 5},
@@ -284,7 +284,7 @@ Table liveTable(TableStyle style, const Times& times) {
                   {.name = "from", .title = "FROM", .least = 9, .leaves = 3},
                   {.name = "in", .title = "IN", .leaves = 2, .also = {"bytes_in"}},
                   {.name = "out", .title = "OUT", .leaves = 1, .also = {"bytes_out"}},
-                  {.name = "balancer", .title = "BALANCER", .least = 15, .on_request = true},
+                  {.name = "balancer", .title = "BALANCER", .on_request = true},
                   {.name = "protocol", .title = "PROTOCOL", .on_request = true},
                   {.name = "tls", .title = "TLS", .on_request = true},
                   {.name = "mails", .title = "MAILS", .on_request = true, .also = {"mail_count"}}},

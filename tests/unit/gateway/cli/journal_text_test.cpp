@@ -222,6 +222,35 @@ TEST(JournalText, WhatMonitorModeWouldRefuseIsNeverClipped) {
                 HasSubstr("  client_quit (would refuse: access, too_many, bare_lf)\n"));
 }
 
+TEST(JournalText, AnAddressOfIpv6IsNeverClipped) {
+    const std::string address = "2001:db8:1234:5678:9abc:def0:1234:5600";
+    JournalSession session = test::filledSession();
+    session.client = IpAddress::parse(address)->bytes;
+    session.client_masked = false;
+    session.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
+    session.end = "client_quit";
+    session.would_refuse.clear();
+    const Times times(Zone::Utc, session.endedMs());
+    for (const std::size_t width : {40u, 60u, 80u, 100u, 120u, 160u}) {
+        Table table = sessionTable({.width = width}, times);
+        addSessions(table, std::span(&session, 1), {}, times);
+        EXPECT_THAT(table.text(), HasSubstr(address)) << width;
+    }
+    Table table = sessionTable({.width = 80}, times);
+    addSessions(table, std::span(&session, 1), {}, times);
+    EXPECT_THAT(titlesOf(table.text()), testing::ElementsAre("TIME", "(UTC)", "SESSION", "CLIENT", "END"));
+    Table following = sessionTable({.width = 100, .follows = true}, times);
+    following.text();
+    addSessions(following, std::span(&session, 1), {}, times);
+    EXPECT_THAT(following.text(), HasSubstr(address)) << "in a column that is too narrow";
+    store::JournalTop top;
+    top.sums[static_cast<std::size_t>(store::SumsOf::Clients)].emplace_back().name = address;
+    top.sums[static_cast<std::size_t>(store::SumsOf::Senders)].emplace_back().name = std::string(200, 's');
+    const std::string sums = topAsTable(top, {}, true, {.width = 80}, Zone::Utc);
+    EXPECT_THAT(sums, HasSubstr("\n" + address + "  0 "));
+    EXPECT_THAT(sums, HasSubstr("sss…  0 "));
+}
+
 TEST(JournalText, TheMailsThatWereAskedForHaveRows) {
     JournalSession session = test::filledSession();
     session.would_refuse.clear();
@@ -266,6 +295,12 @@ TEST(JournalText, WhatWasAskedForIsToBeSeen) {
     filter.refused_to = "bob@example.net";
     EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80, .asked = columnsAsked(filter)})),
                 testing::AllOf(testing::Contains("TO"), Not(testing::Contains("HELO/USER"))));
+    filter = {};
+    filter.listener = "smtp";
+    filter.queue_id = "1246BA72877";
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80, .asked = columnsAsked(filter)})),
+                testing::AllOf(testing::Contains("FROM"), Not(testing::Contains("LISTENER"))))
+        << "which has the same in each row";
 }
 
 TEST(JournalText, ALoginThatHadToWaitForTlsIsNoneWithoutAnAnswer) {
