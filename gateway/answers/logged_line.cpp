@@ -70,6 +70,39 @@ std::string_view bracketedAddress(std::string_view line) {
     return {};
 }
 
+/// HAProxy's logs begin with "192.0.2.1:40000 [27/Nov/2026:23:58:11.400]". Whatever the address is, a port is behind it.
+std::string_view balancedClient(std::string_view line) {
+    constexpr std::string_view kDigits = "0123456789", kBefore = " [";
+    for (std::size_t at = 0; (at = line.find(kBefore, at)) != std::string_view::npos; ++at) {
+        const std::string_view day = line.substr(at + kBefore.size());
+        if (day.find_first_not_of(kDigits) != 2 || day[2] != '/') continue;
+        const std::string_view before = line.substr(0, at);
+        const std::string_view word = before.substr(before.rfind(' ') + 1);  // npos + 1 is 0
+        if (const auto address = word.substr(0, word.rfind(':')); isAddress(address)) return address;
+    }
+    return {};
+}
+
+/// nginx's have "client 192.0.2.1:40000 connected to ..." and "client: 192.0.2.1, server: ...".
+std::string_view namedClient(std::string_view line) {
+    constexpr std::string_view kName = "client";
+    for (std::size_t at = 0; (at = line.find(kName, at)) != std::string_view::npos; at += kName.size()) {
+        std::string_view rest = line.substr(at + kName.size());
+        if (rest.starts_with(':')) rest.remove_prefix(1);
+        if (!rest.starts_with(' ')) continue;
+        if (const auto address = addressOf(valueOf(rest.substr(1))); !address.empty()) return address;
+    }
+    return {};
+}
+
+/// Where the line says that it is the client's, or, of a mail server's, the first one between brackets.
+std::string_view clientIn(std::string_view line) {
+    if (const auto remote = valueIn(line, "rip"); isAddress(remote)) return remote;
+    if (const auto client = balancedClient(line); !client.empty()) return client;
+    if (const auto client = namedClient(line); !client.empty()) return client;
+    return bracketedAddress(line);
+}
+
 /// "<>" names nobody.
 bool namesSomebody(std::string_view value) {
     return !envelopeAddress(value).empty();
@@ -86,17 +119,28 @@ LoggedLine readLoggedLine(std::string_view line) {
                      .sasl_username = valueIn(line, "sasl_username"),
                      .client = {}};
     if (found.queue_id.empty()) found.queue_id = receivedAs(line);
-    const std::string_view remote = valueIn(line, "rip");
+    if (found.message_id.empty()) found.message_id = valueIn(line, "msgid");  // as Dovecot's lmtp(8) has it
     const bool is_line = !found.queue_id.empty() || !found.message_id.empty() || namesSomebody(found.from) ||
                          namesSomebody(found.to) || namesSomebody(found.user) ||
-                         namesSomebody(found.sasl_username) || !remote.empty() ||
+                         namesSomebody(found.sasl_username) || !valueIn(line, "rip").empty() ||
                          line.find(' ') != std::string_view::npos;
-    if (is_line) found.client = isAddress(remote) ? remote : bracketedAddress(line);
+    if (is_line) found.client = clientIn(line);
     return found;
 }
 
 bool isAddress(std::string_view text) {
     return std::holds_alternative<Network>(parseNetwork(text));
+}
+
+std::string_view addressOf(std::string_view word) {
+    constexpr std::string_view kDigits = "0123456789";
+    if (const auto address = withoutTag(word); isAddress(address)) return address;
+    const std::size_t colon = word.rfind(':');
+    if (colon == std::string_view::npos ||
+        word.find_first_not_of(kDigits, colon + 1) != std::string_view::npos)
+        return {};
+    word = word.substr(0, colon);
+    return isAddress(word) ? word : std::string_view();
 }
 
 std::string_view between(std::string_view text, std::string_view begin, std::string_view end) noexcept {
@@ -124,12 +168,14 @@ std::vector<std::string> addressesIn(std::string_view text) {
     std::vector<std::string> addresses;
     for (std::size_t from = 0; (from = text.find_first_not_of(kAround, from)) != std::string_view::npos;) {
         const std::size_t end = std::min(text.find_first_of(kAround, from), text.size());
-        const std::string word(text.substr(from, end - from));
+        const std::string_view word = text.substr(from, end - from);
+        const std::string found(addressOf(word));
         from = end;
-        const auto network = parseNetwork(word);
+        const auto network = parseNetwork(found);
         const auto* const address = std::get_if<Network>(&network);
         if (address == nullptr || address->prefix_length != 128 || word == text) continue;
-        if (std::find(addresses.begin(), addresses.end(), word) == addresses.end()) addresses.push_back(word);
+        if (std::find(addresses.begin(), addresses.end(), found) == addresses.end())
+            addresses.push_back(found);
     }
     return addresses;
 }

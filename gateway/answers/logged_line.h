@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// \file  What a line of a mail server's log names, such as Postfix's and Dovecot's write. Pure; the line may be anything, and all
-/// results are parts of it.
+/// \file  What a line of a log names, such as Postfix's, Dovecot's and the balancers' in front of them. Pure; the line may be
+/// anything, and all results are parts of it.
 #pragma once
 
 #include <string>
@@ -32,7 +32,10 @@ std::string_view withoutTag(std::string_view address) noexcept;
 /// Or a network.
 bool isAddress(std::string_view text);
 
-/// The single addresses among the words of the text, each once; not the text itself.
+/// Of "192.0.2.1", "192.0.2.1:40000" and "IPv6:2001:db8::1"; empty: it is none. What may be an address as a whole is one.
+std::string_view addressOf(std::string_view word);
+
+/// The single addresses among the words of the text, with or without a port, each once; not the text itself.
 std::vector<std::string> addressesIn(std::string_view text);
 
 }  // namespace mailgate::answers

@@ -3,6 +3,7 @@
 
 #include "gateway/answers/journal.h"
 #include "gateway/answers/logged_line.h"
+#include "gateway/answers/rules_text.h"
 #include "protocols/values/text.h"
 
 #include <fmt/format.h>
@@ -37,37 +38,39 @@ constexpr KnownKind kUser{"user", "a user", "--user", &store::JournalFilter::use
 constexpr KnownKind kHelo{"helo", "a HELO name", "--helo", &store::JournalFilter::helo, true};
 
 Meaning meaning(const KnownKind& kind, std::string_view value) {
-    Meaning meaning{
-        .name = kind.name,
-        .words = kind.words,
-        // One that looks like an option would be taken for that.
-        .command = fmt::format("mailgate sessions {}{}{}", kind.option, value.starts_with('-') ? '=' : ' ',
-                               shellWord(value.empty() ? "<>" : value)),
-        .filter = {}};
+    const std::string_view word = value.empty() ? "<>" : value;
+    // One that looks like an option would be taken for that.
+    const std::string option =
+        fmt::format("mailgate sessions {}{}", kind.option, value.starts_with('-') ? '=' : ' ');
+    Meaning meaning{.name = kind.name,
+                    .words = kind.words,
+                    .command = option + shellWord(word),
+                    .ascii_command = option + asciiShellWord(word),
+                    .filter = {}};
     meaning.filter.*kind.member = value;
     meaning.is_slow = kind.is_slow;
     return meaning;
 }
 
 std::vector<Meaning> addressMeanings(const Network& network) {
-    const std::string text = network.toString();
-    std::vector<Meaning> meanings{{.name = "client",
-                                   .words = "a client",
-                                   .command = "mailgate sessions --client " + text,
-                                   .filter = {}},
-                                  {.name = "balancer",
-                                   .words = "a balancer",
-                                   .command = "mailgate sessions --balancer " + text,
-                                   .filter = {}}};
+    const auto meaningAs = [&](std::string_view name, std::string_view words, std::string_view option) {
+        const std::string command = fmt::format("mailgate sessions {} {}", option, network.toString());
+        return Meaning{
+            .name = name, .words = words, .command = command, .ascii_command = command, .filter = {}};
+    };
+    std::vector<Meaning> meanings{meaningAs("client", "a client", "--client"),
+                                  meaningAs("balancer", "a balancer", "--balancer")};
     meanings[0].filter.client = network;
     meanings[1].filter.balancer = network;
     return meanings;
 }
 
+constexpr std::size_t kWholeId = 26;
+
 /// The time in an id is ten digits of Crockford's base 32; fewer name no session.
 bool mayBeSessionId(std::string_view text) noexcept {
-    constexpr std::size_t kLeast = 10, kWhole = 26;
-    return text.size() >= kLeast && text.size() <= kWhole && text.front() >= '0' && text.front() <= '7' &&
+    constexpr std::size_t kLeast = 10;
+    return text.size() >= kLeast && text.size() <= kWholeId && text.front() >= '0' && text.front() <= '7' &&
            std::all_of(text.begin(), text.end(), [](char character) {
                return std::string_view("0123456789abcdefghjkmnpqrstvwxyz").find(lower(character)) !=
                       std::string_view::npos;
@@ -78,23 +81,34 @@ bool mayBeDomain(std::string_view text) noexcept {
     return text.find('.') != std::string_view::npos && text.find(' ') == std::string_view::npos;
 }
 
-/// What is meant in what people paste: the id in a refusal, the address in "unknown[192.0.2.1]:40000" and in
-/// "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>", the queue id in "3B6E2A880B1:".
+/// The first whole id among the words: "* BYE ... (01M8FQ...)", "\"session\":\"01M8FQ...\"". Between < and > it would be a Message-ID.
+std::string_view sessionIdIn(std::string_view text) noexcept {
+    constexpr std::string_view kAround = " \t\r\n[](){},;:=\"'";
+    for (std::size_t from = 0; (from = text.find_first_not_of(kAround, from)) != std::string_view::npos;) {
+        const std::size_t end = std::min(text.find_first_of(kAround, from), text.size());
+        const std::string_view word = text.substr(from, end - from);
+        if (word.size() == kWholeId && mayBeSessionId(word)) return word;
+        from = end;
+    }
+    return {};
+}
+
+/// What is meant in what people paste: the id in a refusal or in a line of our log, the address in "unknown[192.0.2.1]:40000" and
+/// in "192.0.2.1:40000", the mailbox in "Bob <bob@example.net>", the queue id in "3B6E2A880B1:".
 std::string_view essenceOf(std::string_view text) {
     if (const auto id = between(text, "[id ", "]"); mayBeSessionId(id)) return id;
     if (const auto id = text.substr(0, text.find(']')); mayBeSessionId(id)) return id;
     if (const auto id = between(text, "id ", " "); text.starts_with("id ") && mayBeSessionId(id)) return id;
     if (const auto id = queuedAs(text); !id.empty()) return id;
+    if (const auto id = sessionIdIn(text); !id.empty()) return id;
     if (const auto address = withoutTag(between(text, "[", "]")); isAddress(address)) return address;
-    if (const auto address = withoutTag(text); isAddress(address)) return address;
-    if (const auto address = text.substr(0, text.rfind(':')); isAddress(address) && !isAddress(text))
-        return address;
+    if (const auto address = addressOf(text); !address.empty()) return address;
     if (const auto mailbox = between(text, " <", ">"); mailbox.find('@') != std::string_view::npos)
         return mailbox;
     return text.size() > 1 && text.back() == ':' ? text.substr(0, text.size() - 1) : text;
 }
 
-/// Of a line of a mail server's log: what names one mail, then who sent it to whom, then from where. Empty: it is none.
+/// Of a line of a log: what names one mail, then who sent it to whom, then from where. Empty: it is none.
 std::vector<Meaning> loggedMeanings(std::string_view line) {
     std::vector<Meaning> meanings;
     const auto add = [&](Meaning found) {
@@ -114,19 +128,39 @@ std::vector<Meaning> loggedMeanings(std::string_view line) {
     return meanings;
 }
 
+/// No quote and no backslash is left to itself: whoever takes $ and '...' apart sees one word as well. Octal: of \x shells take as many
+/// digits as come.
+std::string escapedShellWord(std::string_view text) {
+    std::string word = "$'";
+    for (const char character : text) {
+        if (character == ' ' || kShellSafe.find(character) != std::string_view::npos)
+            word += character;
+        else
+            word += fmt::format("\\{:03o}", static_cast<unsigned char>(character));
+    }
+    return word + "'";
+}
+
 }  // namespace
 
 std::string shellWord(std::string_view text) {
-    std::string line = printable(text, text.size());
-    if (!line.empty() && line.find_first_not_of(kShellSafe) == std::string::npos) return line;
+    if (!text.empty() && text.find_first_not_of(kShellSafe) == std::string_view::npos)
+        return std::string(text);
+    if (plainLine(text) != text) return escapedShellWord(text);
     std::string word = "'";
-    for (const char character : line) {
+    for (const char character : text) {
         if (character == '\'')
             word += "'\\''";
         else
             word += character;
     }
     return word + "'";
+}
+
+std::string asciiShellWord(std::string_view text) {
+    const bool is_ascii =
+        std::all_of(text.begin(), text.end(), [](char character) { return character >= 0; });
+    return is_ascii ? shellWord(text) : escapedShellWord(text);
 }
 
 std::vector<Meaning> meaningsOf(std::string_view text) {
@@ -165,9 +199,11 @@ std::vector<Meaning> meaningsOf(std::string_view text) {
                 meaning(kUser, address)};
     std::vector<Meaning> meanings;
     if (mayBeSessionId(text)) {
+        const std::string command = fmt::format("mailgate sessions show {}", text);
         meanings.push_back({.name = "session",
                             .words = "a session",
-                            .command = fmt::format("mailgate sessions show {}", text),
+                            .command = command,
+                            .ascii_command = command,
                             .filter = {},
                             .session_id = std::string(text)});
     }

@@ -48,7 +48,7 @@ void addJournalOptions(CLI::App& command, JournalQuestion& question, const std::
 
 std::string WhoseJournals::options() const {
     if (here) return " --here";
-    return gateway.empty() ? "" : " --gateway " + answers::shellWord(gateway);
+    return gateway.empty() ? "" : " --gateway " + answers::asciiShellWord(gateway);
 }
 
 void addGatewayOptions(CLI::App& command, WhoseJournals& whose) {

@@ -6,6 +6,7 @@
 #include "protocols/stream/session_facts.h"
 #include "protocols/values/text.h"
 #include "store/journal/fields.h"
+#include "store/journal/filter.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -85,7 +86,13 @@ Cell monitoredEnd(const JournalSession& session) {
     return cell;
 }
 
-Cell endText(const JournalSession& session) {
+/// Of the further mails of the session nothing else is told.
+Cell endText(const JournalSession& session, std::size_t other_mails) {
+    if (other_mails > 0) {
+        Cell cell = endText(session, 0);
+        cell.text += fmt::format(" (+{} mail{})", grouped(other_mails), other_mails == 1 ? "" : "s");
+        return cell;
+    }
     if (!session.refused()) return session.would_refuse.empty() ? orDash(session.end) : monitoredEnd(session);
     const std::string times =
         session.repeated > 0 ? fmt::format(" ({} times)", grouped(session.repeated)) : "";
@@ -96,7 +103,9 @@ std::string timingText(std::int64_t milliseconds) {
     return milliseconds < 0 ? "-" : fmt::format("{} ms", milliseconds);
 }
 
-Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times) {
+/// One that has no row of its own has its number in END.
+Table::Row tableRow(const JournalSession& session, const JournalMail* mail, const Times& times,
+                    std::size_t other_mails = 0) {
     return {times.text(session.endedMs()),
             shortId(session),
             orDash(session.gateway),
@@ -107,7 +116,7 @@ Table::Row tableRow(const JournalSession& session, const JournalMail* mail, cons
             mail == nullptr ? "-" : fmt::format("<{}>", mail->from),
             mail == nullptr ? "-" : recipientsText(*mail),
             mail == nullptr ? Cell("-") : outcomeText(*mail),
-            endText(session),
+            endText(session, other_mails),
             session.protocol,
             session.balancer ? addressText(*session.balancer) : "-",
             orDash(session.server),
@@ -139,10 +148,11 @@ constexpr std::array<Sum, 4> kOfMail{{{"SESSIONS", &JournalSums::sessions},
 struct SumsText {
     std::string_view title, key, what;
     std::span<const Sum> columns;
+    std::size_t least = 18;  ///< width of the name
 };
 constexpr std::array<SumsText, store::kSumsOf> kSumsTexts{
-    {{"CLIENT", "clients", "a client", kOfSessions},
-     {"NETWORK", "networks", "a client", kOfSessions},
+    {{"CLIENT", "clients", "a client", kOfSessions, Column::kWhole},
+     {"NETWORK", "networks", "a client", kOfSessions, Column::kWhole},
      {"SENDER", "senders", "a sender", kOfMail},
      {"RECIPIENT", "recipients", "a recipient", kOfMail},
      {"USER", "users", "a user", kOfSessions},
@@ -168,10 +178,10 @@ std::string optionOf(std::string_view title) {
 }
 
 /// After an empty line; nothing when there are none.
-std::string sumsTable(std::string_view title, std::span<const JournalSums> sums, std::span<const Sum> columns,
-                      const TableStyle& style) {
+std::string sumsTable(const SumsText& text, std::span<const JournalSums> sums, const TableStyle& style) {
     if (sums.empty()) return {};
-    std::vector<Column> heading{{.name = "name", .title = std::string(title), .least = 18}};
+    const std::span<const Sum> columns = text.columns;
+    std::vector<Column> heading{{.name = "name", .title = std::string(text.title), .least = text.least}};
     // The last ones leave first.
     for (std::size_t at = 0; at < columns.size(); ++at)
         heading.push_back({.name = optionOf(columns[at].first),
@@ -206,17 +216,16 @@ std::vector<std::string> columnsAsked(const store::JournalFilter& filter) {
     const auto add = [&](const char* column, bool asked) {
         if (asked) columns.emplace_back(column);
     };
-    add("listener", filter.listener.has_value());
-    add("tls", filter.tls.has_value());
     add("helo", filter.user.has_value() || filter.helo.has_value() || filter.failed_login);
     add("from", filter.from.has_value());
     add("to", filter.to.has_value() || filter.refused_to.has_value());
-    add("queue-id", filter.queue_id.has_value() || filter.reply.has_value());
+    add("queue-id", filter.reply.has_value());
     return columns;
 }
 
 Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
     constexpr bool kOnRequest = true;
+    constexpr std::size_t kUsualAddress = 15;  // of IPv4
     // One refusal in a list is not to cost all rows their sender where there is little room.
     constexpr std::size_t kRoom = 100, kUsualEnd = 13, kLongestEnd = 24;
     const std::size_t least_end = style.width < kRoom ? kUsualEnd : kLongestEnd;
@@ -229,7 +238,7 @@ Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
           .leaves = 1,
           .usual = 10,
           .on_request = !of_fleet},
-         {.name = "client", .title = "CLIENT", .least = 15, .usual = 15},
+         {.name = "client", .title = "CLIENT", .moves = kUsualAddress, .usual = kUsualAddress},
          {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 1, .usual = 10},
          {.name = "tls", .title = "TLS", .least = 6, .leaves = 3, .usual = 8},
          {.name = "helo", .title = "HELO/USER", .least = 9, .leaves = 5, .usual = 20, .also = {"user"}},
@@ -243,9 +252,9 @@ Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
           .also = {"reply"}},
          {.name = "end", .title = "END", .least = least_end, .usual = 15},
          {.name = "protocol", .title = "PROTOCOL", .usual = 8, .on_request = kOnRequest},
-         {.name = "balancer", .title = "BALANCER", .least = 15, .usual = 15, .on_request = kOnRequest},
+         {.name = "balancer", .title = "BALANCER", .usual = 15, .on_request = kOnRequest},
          {.name = "server", .title = "SERVER", .least = 8, .usual = 12, .on_request = kOnRequest},
-         {.name = "rule", .title = "RULE", .least = 18, .usual = 18, .on_request = kOnRequest},
+         {.name = "rule", .title = "RULE", .usual = 18, .on_request = kOnRequest},
          {.name = "size", .title = "SIZE", .usual = 8, .on_request = kOnRequest},
          {.name = "in", .title = "IN", .usual = 8, .on_request = kOnRequest, .also = {"bytes_in"}},
          {.name = "out", .title = "OUT", .usual = 8, .on_request = kOnRequest, .also = {"bytes_out"}},
@@ -261,11 +270,22 @@ Table sessionTable(TableStyle style, const Times& times, bool of_fleet) {
         std::move(style));
 }
 
-void addSessions(Table& table, std::span<const JournalSession> sessions, const Times& times) {
+void addSessions(Table& table, std::span<const JournalSession> sessions, const store::JournalFilter& filter,
+                 const Times& times) {
     for (const JournalSession& session : sessions) {
-        if (session.mail.empty()) table.add(tableRow(session, nullptr, times));
+        std::vector<const JournalMail*> wanted;
         for (const JournalMail& mail : session.mail)
-            table.add(tableRow(session, &mail, times));
+            if (store::journal::passes(mail, filter)) wanted.push_back(&mail);
+        // What was asked for is the session's own: what a client was told before its first mail.
+        if (wanted.empty())
+            for (const JournalMail& mail : session.mail)
+                wanted.push_back(&mail);
+        const std::size_t all = std::max<std::size_t>(
+            session.mail.size(), session.kind == store::JournalKind::Mail ? 0 : session.mail_count);
+        const std::size_t others = store::journal::asksForMail(filter) ? all - wanted.size() : 0;
+        if (wanted.empty()) table.add(tableRow(session, nullptr, times));
+        for (const JournalMail* const mail : wanted)
+            table.add(tableRow(session, mail, times, others));
     }
 }
 
@@ -483,7 +503,7 @@ std::string topAsTable(const store::JournalTop& top, const store::JournalTopQuer
                                            until, grouped(top.refused), grouped(top.failed_logins)),
                                style.width);
     for (const store::SumsOf what : query.of)
-        text += sumsTable(sumsTextOf(what).title, top.of(what), sumsTextOf(what).columns, style);
+        text += sumsTable(sumsTextOf(what), top.of(what), style);
     return text;
 }
 

@@ -23,13 +23,14 @@ using answers::sessionAsJson;
 /// So much of an id tables show: the time and enough of the rest. `sessions show` and `kill` take it.
 inline constexpr std::size_t kShownOfId = 16;
 
-/// The columns of that table with what `filter` asks for.
+/// The columns of that table with what `filter` asks for, but for those that then have the same in each row.
 std::vector<std::string> columnsAsked(const store::JournalFilter& filter);
 /// The table of sessions, without rows. Its times are those of the ends, as are `time` in JSON and in the log, and so is its
 /// order. `of_fleet`: with the column of the gateway unless others are asked for.
 Table sessionTable(TableStyle style, const Times& times, bool of_fleet = false);
-/// One row for each mail, one for a session without any.
-void addSessions(Table& table, std::span<const store::JournalSession> sessions, const Times& times);
+/// One row for each mail that `filter` asks for, one for a session without any; the number of its other mails is in END.
+void addSessions(Table& table, std::span<const store::JournalSession> sessions,
+                 const store::JournalFilter& filter, const Times& times);
 /// All that is known, one fact a line, the timings in their order. `rule`: what there is to say of the rule that has
 /// decided; empty: nothing.
 std::string sessionAsStory(const store::JournalSession& session, Zone zone, Letters letters = Letters::Utf8,

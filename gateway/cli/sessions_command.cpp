@@ -224,7 +224,7 @@ void followTable(const Asked& asked, const AskedJournal& source, const std::vect
     const Times times = view.times();
     Table table = sessionTable(std::move(style), times, source.isOfFleet());
     const auto add = [&](const std::vector<JournalSession>& more) {
-        addSessions(table, more, times);
+        addSessions(table, more, asked.filter, times);
         std::fputs(table.text().c_str(), stdout);
         std::fflush(stdout);
     };
@@ -263,7 +263,7 @@ void list(Context& context, const SessionsArguments& arguments, const CLI::App& 
     TableStyle style = arguments.view.style();
     style.asked = columnsAsked(asked.filter);
     Table table = sessionTable(std::move(style), times, source.isOfFleet());
-    addSessions(table, sessions, times);
+    addSessions(table, sessions, asked.filter, times);
     printWithNote(table.text(), cutNote(sessions.size(), found - (more ? 1 : 0), more), arguments.view);
 }
 
@@ -276,7 +276,7 @@ std::string tlsModeOf(const Poco::JSON::Object& session) {
 Table liveTable(TableStyle style, const Times& times) {
     return Table({{.name = "since", .title = times.title("SINCE"), .also = {"started"}},
                   {.name = "session", .title = "SESSION"},
-                  {.name = "client", .title = "CLIENT", .least = 15},
+                  {.name = "client", .title = "CLIENT", .moves = 15},
                   {.name = "listener", .title = "LISTENER", .least = 8, .leaves = 4},
                   {.name = "state", .title = "STATE"},
                   {.name = "server", .title = "SERVER", .least = 8, .leaves = 5},
@@ -284,7 +284,7 @@ Table liveTable(TableStyle style, const Times& times) {
                   {.name = "from", .title = "FROM", .least = 9, .leaves = 3},
                   {.name = "in", .title = "IN", .leaves = 2, .also = {"bytes_in"}},
                   {.name = "out", .title = "OUT", .leaves = 1, .also = {"bytes_out"}},
-                  {.name = "balancer", .title = "BALANCER", .least = 15, .on_request = true},
+                  {.name = "balancer", .title = "BALANCER", .on_request = true},
                   {.name = "protocol", .title = "PROTOCOL", .on_request = true},
                   {.name = "tls", .title = "TLS", .on_request = true},
                   {.name = "mails", .title = "MAILS", .on_request = true, .also = {"mail_count"}}},

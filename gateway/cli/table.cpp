@@ -139,6 +139,20 @@ bool Table::leaveOut() {
     return true;
 }
 
+/// Takes that off a column whose cells may move what follows; not where that has what is not to be clipped, nor where the cell
+/// itself would not fit.
+void Table::letMove(std::size_t excess) {
+    std::size_t end = 0;  // of the column, in columns of the screen
+    for (auto laid = laid_.begin(); laid != laid_.end(); ++laid, end += kGap) {
+        end += leastOf(*laid);
+        const std::size_t moves = columns_[laid->column].moves;
+        if (moves == 0 || laid->width < moves + excess || end > style_.width) continue;
+        if (std::any_of(laid, laid_.end(), [](const Laid& behind) { return behind.has_brief; })) continue;
+        laid->width -= excess;
+        return;
+    }
+}
+
 /// Takes what is too much off the widest of those that may be clipped. Their least widths fit.
 void Table::shrink() {
     std::size_t all = laid_.size() * kGap - kGap;
@@ -157,10 +171,12 @@ void Table::layOut() {
     for (Laid& laid : laid_) {
         laid.width = screenWidth(columns_[laid.column].title);
         laid.whole = 0;
+        laid.has_brief = false;
         if (style_.follows) laid.width = std::max(laid.width, columns_[laid.column].usual);
         for (const Row& row : rows_) {
             const Cell& cell = row[laid.column];
             const std::size_t width = screenWidth(cell.text);
+            laid.has_brief = laid.has_brief || !cell.brief.empty();
             if (isWhole(cell))
                 laid.whole = std::max(laid.whole, cell.brief.empty() ? width : screenWidth(cell.brief));
             if (style_.width > 0 || width <= kAligned) laid.width = std::max(laid.width, width);
@@ -174,6 +190,7 @@ void Table::layOut() {
     const std::vector<Laid> all = laid_;
     while (style_.width >= kNarrow && least() > style_.width && leaveOut()) {
     }
+    if (style_.width >= kNarrow && least() > style_.width) letMove(least() - style_.width);
     facts_ = style_.width < kNarrow || least() > style_.width;
     if (facts_)
         laid_ = all;
@@ -183,13 +200,18 @@ void Table::layOut() {
 
 std::string Table::lineOf(const Row& row) const {
     std::string line;
-    std::size_t end = 0;  // of what is to be seen
+    std::size_t end = 0;   // of what is to be seen
+    std::size_t used = 0;  // columns of the screen
     for (const Laid& laid : laid_) {
         const Cell& cell = row[laid.column];
-        const std::string text = style_.width == 0 ? cell.text : fitting(cell, laid.width, style_.letters);
+        const bool whole = style_.width == 0 || columns_[laid.column].moves > 0;
+        const std::size_t room = std::min(laid.width, style_.width - std::min(used, style_.width));
+        const std::string text =
+            whole ? cell.text : fitting(cell, isWhole(cell) ? laid.width : room, style_.letters);
         line += style_.colours ? coloured(text, cell.colour) : text;
         if (!text.empty()) end = line.size();
         line.append(padded(text, laid.width).size() - text.size() + kGap, ' ');
+        used += std::max(laid.width, screenWidth(text)) + kGap;
     }
     return line.substr(0, end) + '\n';
 }

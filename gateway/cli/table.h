@@ -37,8 +37,11 @@ struct Column {
 
     std::string
         name;  ///< as --columns takes it; in any case, and with blanks or _ for -; its heading does, too
-    std::string title;                ///< its heading
-    std::size_t least = kWhole;       ///< is clipped to this width, not further; kWhole: never
+    std::string title;           ///< its heading
+    std::size_t least = kWhole;  ///< is clipped to this width, not further; kWhole: never
+    /// Of a whole one: where nothing else can leave, or in further rows, it is as narrow as this, and a wider cell moves what follows in
+    /// its own row, which loses what has no room then; 0: never.
+    std::size_t moves = 0;
     unsigned leaves = 0;              ///< its place in the order of being left out, from 1 on; 0: never
     std::size_t usual = 0;            ///< width at least, where more rows are to come
     bool on_request = false;          ///< only with --columns
@@ -77,12 +80,14 @@ class Table {
         std::size_t column;  ///< of columns_
         std::size_t width;
         std::size_t whole = 0;  ///< width of the widest cell that is not to be clipped
+        bool has_brief = false;
     };
 
     void choose();
     void layOut();
     std::size_t leastOf(const Laid& laid) const;
     bool leaveOut();
+    void letMove(std::size_t excess);
     void shrink();
     std::string lineOf(const Row& row) const;
     std::string factsOf(const Row& row) const;

@@ -77,10 +77,17 @@ std::vector<Found> findAll(const AskedJournal& source, const WhoArguments& argum
         meaning.filter.since_ms = period.since_ms;
         meaning.filter.until_ms = period.until_ms;
         meaning.command += arguments.whose.options();
+        meaning.ascii_command += arguments.whose.options();
         if (Found found = find(*source, std::move(meaning), arguments.limit); found.count > 0)
             all.push_back(std::move(found));
     }
     return all;
+}
+
+/// What does the same where it is pasted, whatever the screen shows.
+std::string shownCommand(const Meaning& meaning) {
+    const std::string as_it_is = shown(meaning.command, standardOutput().letters);
+    return as_it_is == meaning.command ? as_it_is : meaning.ascii_command;
 }
 
 std::string headingOf(const Found& found) {
@@ -89,7 +96,7 @@ std::string headingOf(const Found& found) {
     const bool cut = found.more || found.count > found.sessions.size();
     return fmt::format("{}: {}{}: {}\n", found.meaning.words, count,
                        cut ? fmt::format(", the newest {}", grouped(found.sessions.size())) : "",
-                       shown(found.meaning.command, standardOutput().letters));
+                       shownCommand(found.meaning));
 }
 
 void printText(const std::vector<Found>& all, const WhoArguments& arguments, bool of_fleet) {
@@ -99,7 +106,7 @@ void printText(const std::vector<Found>& all, const WhoArguments& arguments, boo
         TableStyle style = arguments.view.style();
         style.asked = columnsAsked(found.meaning.filter);
         Table table = sessionTable(std::move(style), times, of_fleet);
-        addSessions(table, found.sessions, times);
+        addSessions(table, found.sessions, found.meaning.filter, times);
         text += (text.empty() ? "" : "\n") + headingOf(found) + table.text();
     }
     print(text, arguments.view);
@@ -126,6 +133,43 @@ void printJson(const std::vector<Found>& all, const WhoArguments& arguments, con
     fmt::print("{{\"asked\":\"{}\",\"meanings\":[{}]{}}}\n", escaped(arguments.text), meanings, further);
 }
 
+constexpr unsigned kIpv6Site = 64;  // its clients are one client where records are limited
+
+/// Where else to look, and how that is to be said.
+struct Elsewhere {
+    std::string text, said;
+};
+
+/// At the addresses in the text: of a client that is refused again and again not every session is kept, but its refusal has the
+/// address, too; the record may then have another one of the same site.
+std::vector<Elsewhere> elsewhereThan(std::string_view text) {
+    std::vector<Elsewhere> places;
+    const std::vector<std::string> addresses = answers::addressesIn(text);
+    places.reserve(addresses.size() * 2);
+    for (const std::string& address : addresses)
+        places.push_back({address, address + ", which stands in the text"});
+    for (const std::string& address : addresses) {
+        const Network client = networkArgument(address);
+        if (client.isV4()) continue;
+        const std::string site = networkAround(client.address, kIpv6Site).toString();
+        places.push_back(
+            {site, fmt::format("{}, the network of {}, which stands in the text", site, address)});
+    }
+    return places;
+}
+
+/// What to look for instead of a single address of IPv6 that has no session; empty: nothing.
+std::string siteHint(journal::Source& source, const std::vector<Meaning>& meanings, const Period& period) {
+    const std::optional<Network>& client = meanings.front().filter.client;
+    if (!client || client->isV4() || client->prefix_length <= kIpv6Site) return {};
+    store::JournalFilter filter;
+    filter.client = networkAround(client->address, kIpv6Site);
+    filter.since_ms = period.since_ms;
+    filter.until_ms = period.until_ms;
+    if (source.newest(filter, 1).empty()) return {};
+    return "; its network has some: mailgate sessions --client " + filter.client->toString();
+}
+
 /// "a sender, a recipient or a user"; what is slow to look for comes last, and was looked for too.
 std::string alternatives(const std::vector<Meaning>& meanings) {
     std::vector<std::string_view> words;
@@ -144,22 +188,19 @@ void who(Context& context, const WhoArguments& arguments) {
     const Config config = neededConfig(context).config;
     const AskedJournal source = openJournal(config, arguments.whose, period);
     auto all = withProgress("searching the journal", [&] { return findAll(source, arguments, period); });
-    const auto noteThatOf = [&](std::string_view address) {
-        fmt::print(stderr,
-                   "note: no session in the journal has {}; these are of {}, which stands in the text\n",
-                   meanings.front().session_id.empty() ? "the text" : "that id", address);
+    const auto noteThatOf = [&](std::string_view said) {
+        fmt::print(stderr, "note: no session in the journal has {}; these are of {}\n",
+                   meanings.front().session_id.empty() ? "the text" : "that id", said);
     };
     // Of a line that names a mail.
     if (!all.empty() && all.front().meaning.name == "client" && meanings.front().name != "client")
-        noteThatOf(all.front().meaning.filter.client->toString());
-    // Of a client that is refused again and again not every session is kept; but its refusal has the address, too.
-    for (const std::string& address :
-         all.empty() ? answers::addressesIn(arguments.text) : std::vector<std::string>()) {
+        noteThatOf(all.front().meaning.filter.client->toString() + ", which stands in the text");
+    for (const Elsewhere& place : all.empty() ? elsewhereThan(arguments.text) : std::vector<Elsewhere>()) {
         WhoArguments client = arguments;
-        client.text = address;
+        client.text = place.text;
         all = findAll(source, client, period);
         if (all.empty()) continue;
-        noteThatOf(address);
+        noteThatOf(place.said);
         break;
     }
     const auto live = underWay(config, arguments.text);
@@ -167,8 +208,8 @@ void who(Context& context, const WhoArguments& arguments) {
         fmt::print(stderr, "note: one that is under way has \"{}\", too: {}\n", asTyped(arguments.text),
                    *live);
     if (all.empty()) {
-        fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}{}\n",
-                   asTyped(arguments.text), alternatives(meanings),
+        fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}{}{}\n",
+                   asTyped(arguments.text), alternatives(meanings), siteHint(*source, meanings, period),
                    live ? "; one that is under way has it: " + *live : "");
         context.exit_code = kRefusedOrNotFound;
     }
@@ -185,9 +226,13 @@ void addWhoCommand(CLI::App& root, Context& context) {
     CLI::App* command = root.add_subcommand("who",
                                             "Find the sessions that a text may mean: a client, sender, "
                                             "recipient, user, domain, Message-ID, queue id or session id");
-    command
-        ->add_option("TEXT", arguments->text, "An address, name or id, as in a log, a header or a complaint")
-        ->required();
+    // POP3's refusals begin with -ERR, which is an option -E with a value to whoever takes options apart.
+    CLI::Option* const refusal = command->add_option("-E", "The same, where it begins with -E")->group("");
+    CLI::Option* const text = command
+                                  ->add_option("TEXT", arguments->text,
+                                               "An address, name or id, as in a log, a header or a complaint")
+                                  ->required();
+    refusal->each([text](const std::string& rest) { text->add_result("-E" + rest); });
     command->add_option("--since", arguments->since, kSinceHelp);
     command->add_option("--until", arguments->until, kUntilHelp);
     command

@@ -24,7 +24,10 @@
 
 namespace mailgate::cli {
 
-using answers::shellWord;
+/// In ASCII: the report is run as a file.
+inline std::string shellWord(std::string_view text) {
+    return answers::asciiShellWord(text);
+}
 
 /// The clients of a network: an IPv4 /24, an IPv6 /56, or what the journal has left of the addresses.
 struct WouldRefuseNetwork {

@@ -60,6 +60,18 @@ TEST(LoggedLine, NamesTheMailItsEnvelopeAndTheClient) {
         {"Received: from x (x [198.51.100.7]) by mx.example.net (Postfix) with ESMTPS id 5BA4ABFD for "
          "<bob@example.net>",
          "queue_id=5BA4ABFD client=198.51.100.7"},
+        {"Nov 27 23:58:11 lb haproxy[99]: 198.18.1.6:6 [27/Nov/2026:23:58:11.400] smtp smtp/mg 1/0/547 626 "
+         "--",
+         "client=198.18.1.6"},
+        {"haproxy[9]: 2001:db8::1:4000 [27/Nov/2026:23:58:11.400] smtp/1: Connection closed during handshake",
+         "client=2001:db8::1"},
+        {"haproxy[9]: unix:1 [27/Nov/2026:23:58:11.400] smtp", ""},
+        {"2026/11/28 00:00:00 [info] 5#5: *1 client 198.18.1.6:40006 connected to 0.0.0.0:25",
+         "client=198.18.1.6"},
+        {"[error] 5#5: *2 upstream timed out, client: 2001:db8::7, server: [::]:25", "client=2001:db8::7"},
+        {"the client [192.0.2.4] is a client of ours", "client=192.0.2.4"},
+        {"lmtp(bob)<1><x>: sieve: msgid=<1@b.example>: stored mail into mailbox 'INBOX'",
+         "message_id=<1@b.example>"},
         {"from x (x [198.51.100.7])\n\tby mx with LMTP\n\tid 4fXy;", "queue_id=4fXy client=198.51.100.7"},
     };
     for (const Case& one : cases)
@@ -78,6 +90,8 @@ TEST(LoggedLine, AddressesOfATextAreFoundOnce) {
                 ElementsAre("192.0.2.1", "2001:db8::1"));
     EXPECT_THAT(addressesIn("192.0.2.1"), IsEmpty()) << "which is what was asked for";
     EXPECT_THAT(addressesIn("from 192.0.2.0/24"), IsEmpty());
+    EXPECT_THAT(addressesIn("192.0.2.1:25 192.0.2.1:587 2001:db8::1:25 192.0.2.2:x"),
+                ElementsAre("192.0.2.1", "2001:db8::1:25"));
 }
 
 /// Whatever stands there, in any order and cut anywhere: what is told is a part of the line.
@@ -102,6 +116,8 @@ TEST(LoggedLine, AnyLineIsRead) {
                                             "\0",
                                             "\xC3",
                                             "queued as ",
+                                            "client: ",
+                                            ":25 [27/Nov/",
                                             "("};
     std::minstd_rand random(1);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same ones each time
     for (int round = 0; round < 20'000; ++round) {

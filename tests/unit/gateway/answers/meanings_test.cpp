@@ -65,6 +65,15 @@ TEST(MeaningsTest, AreOfWhatIsInAPastedText) {
     EXPECT_EQ(meaningsOf("Bob <bob@example.net>")[1].command, "mailgate sessions --from bob@example.net");
     for (const Meaning& login : meaningsOf("--since"))
         EXPECT_NE(login.command.find("=--since"), std::string::npos) << "no option of its own";
+    for (const std::string& text :
+         {"* BYE [CONTACTADMIN] 203.0.113.200 is not allowed to use this service (" + id + ")",
+          "-ERR [AUTH] 203.0.113.200 is not allowed to use this service (" + id + ")",
+          "BYE \"203.0.113.200 is not allowed (" + id + ")\"", "(" + id + ")", "session=" + id,
+          "{\"time\":\"2026-11-26T11:39:21.112Z\",\"event\":\"session.end\",\"session\":\"" + id +
+              "\",\"client\":\"203.0.113.200\"}"})
+        EXPECT_EQ(meaningsOf(text)[0].session_id, id) << text;
+    EXPECT_EQ(meaningsOf("<" + id + "@partner.example>")[0].name, "message_id");
+    EXPECT_EQ(meaningsOf("250 Ok: queued as " + id)[1].filter.queue_id, id);
     EXPECT_EQ(meaningsOf("<b>x</b>").back().filter.helo, "<b>x</b>") << "as --helo has it";
 }
 
@@ -93,6 +102,12 @@ TEST(MeaningsTest, AreOfTheIdsAndAddressesInALineOfALog) {
     EXPECT_EQ(meaningsOf(login)[0].filter.user, "alice@example.net");
     EXPECT_EQ(meaningsOf("rip=203.0.113.200")[0].command, "mailgate sessions --client 203.0.113.200");
     EXPECT_EQ(meaningsOf("user=<alice>")[0].filter.user, "alice");
+    const std::string haproxy =
+        "Nov 27 23:58:11 lb haproxy[99]: 198.18.1.6:6 [27/Nov/2026:23:58:11.400] smtp smtp/mg 1/0/547 626 --";
+    EXPECT_EQ(namesOf(haproxy), "client");
+    EXPECT_EQ(meaningsOf(haproxy)[0].command, "mailgate sessions --client 198.18.1.6");
+    EXPECT_EQ(namesOf("lmtp(bob)<1><x>: sieve: msgid=<1@partner.example>: stored mail into mailbox 'INBOX'"),
+              "message_id");
     EXPECT_EQ(namesOf("NOQUEUE: reject: RCPT from unknown[198.51.100.7]: 554 5.7.1"), "client");
 }
 
@@ -101,6 +116,22 @@ TEST(MeaningsTest, NameTheCommandThatAsksForIt) {
     EXPECT_EQ(meaningsOf("<>")[0].command, "mailgate sessions --from '<>'");
     EXPECT_EQ(meaningsOf("01M7Z3RQRF9RDWPG")[0].command, "mailgate sessions show 01M7Z3RQRF9RDWPG");
     EXPECT_EQ(meaningsOf("o'neil@x; rm -rf")[1].command, "mailgate sessions --from 'o'\\''neil@x; rm -rf'");
+    const Meaning beyond = meaningsOf("j\u00FCrgen@b\u00FCcher.example")[1];
+    EXPECT_EQ(beyond.command, "mailgate sessions --from 'j\u00FCrgen@b\u00FCcher.example'");
+    EXPECT_EQ(beyond.ascii_command, "mailgate sessions --from $'j\\303\\274rgen@b\\303\\274cher.example'");
+    EXPECT_EQ(meaningsOf("192.0.2.7")[0].ascii_command, "mailgate sessions --client 192.0.2.7");
+}
+
+TEST(MeaningsTest, AShellTakesAWordForOneWhateverIsInIt) {
+    EXPECT_EQ(shellWord("mx-1.example"), "mx-1.example");
+    EXPECT_EQ(shellWord(""), "''");
+    EXPECT_EQ(shellWord("a b"), "'a b'");
+    EXPECT_EQ(shellWord("it's $(x)"), "'it'\\''s $(x)'");
+    EXPECT_EQ(shellWord("a\n;b"), "$'a\\012\\073b'");
+    EXPECT_EQ(shellWord("\x1B[31m'$(x)\\"), "$'\\033\\13331m\\047\\044\\050x\\051\\134'")
+        << "not even the shell that takes $ for itself leaves the quotes";
+    EXPECT_EQ(shellWord("\u202Ex"), "$'\\342\\200\\256x'") << "no screen shows it as it is";
+    EXPECT_EQ(shellWord("\xFFx"), "$'\\377x'");
 }
 
 TEST(MeaningsTest, TheFilterIsWhatThatOptionAsksFor) {

@@ -25,10 +25,11 @@ bool tells(const std::string& story, std::string_view label) {
     return ("\n" + story).find(fmt::format("\n{} ", label)) != std::string::npos;
 }
 
-std::string sessionsOf(const JournalSession& session, const TableStyle& style) {
+std::string sessionsOf(const JournalSession& session, const TableStyle& style,
+                       const store::JournalFilter& filter = {}) {
     const Times times(Zone::Utc);
     Table table = sessionTable(style, times);
-    addSessions(table, std::span(&session, 1), times);
+    addSessions(table, std::span(&session, 1), filter, times);
     return table.text();
 }
 
@@ -189,12 +190,12 @@ TEST(JournalText, OneRefusalDoesNotCostAllRowsTheirSender) {
     refused.mail.front().from = "alice@partner.example";
     const Times times(Zone::Utc, refused.endedMs());
     Table table = sessionTable({.width = 80}, times);
-    addSessions(table, std::span(&refused, 1), times);
+    addSessions(table, std::span(&refused, 1), {}, times);
     const std::string text = table.text();
     EXPECT_THAT(titlesOf(text), testing::ElementsAre("TIME", "(UTC)", "SESSION", "CLIENT", "FROM", "END"));
     EXPECT_THAT(text, HasSubstr("refused: no_…\n"));
     Table wide = sessionTable({.width = 100}, times);
-    addSessions(wide, std::span(&refused, 1), times);
+    addSessions(wide, std::span(&refused, 1), {}, times);
     EXPECT_THAT(wide.text(), HasSubstr("  refused: no_server "));
 }
 
@@ -221,6 +222,66 @@ TEST(JournalText, WhatMonitorModeWouldRefuseIsNeverClipped) {
                 HasSubstr("  client_quit (would refuse: access, too_many, bare_lf)\n"));
 }
 
+TEST(JournalText, AnAddressOfIpv6IsNeverClipped) {
+    const std::string address = "2001:db8:1234:5678:9abc:def0:1234:5600";
+    JournalSession session = test::filledSession();
+    session.client = IpAddress::parse(address)->bytes;
+    session.client_masked = false;
+    session.id = "01M7Z3RQRF9RDWPGCZ875FK77W";
+    session.end = "client_quit";
+    session.would_refuse.clear();
+    const Times times(Zone::Utc, session.endedMs());
+    for (const std::size_t width : {40u, 60u, 80u, 100u, 120u, 160u}) {
+        Table table = sessionTable({.width = width}, times);
+        addSessions(table, std::span(&session, 1), {}, times);
+        EXPECT_THAT(table.text(), HasSubstr(address)) << width;
+    }
+    Table table = sessionTable({.width = 80}, times);
+    addSessions(table, std::span(&session, 1), {}, times);
+    EXPECT_THAT(titlesOf(table.text()), testing::ElementsAre("TIME", "(UTC)", "SESSION", "CLIENT", "END"));
+    Table following = sessionTable({.width = 100, .follows = true}, times);
+    following.text();
+    addSessions(following, std::span(&session, 1), {}, times);
+    EXPECT_THAT(following.text(), HasSubstr(address)) << "in a column that is too narrow";
+    store::JournalTop top;
+    top.sums[static_cast<std::size_t>(store::SumsOf::Clients)].emplace_back().name = address;
+    top.sums[static_cast<std::size_t>(store::SumsOf::Senders)].emplace_back().name = std::string(200, 's');
+    const std::string sums = topAsTable(top, {}, true, {.width = 80}, Zone::Utc);
+    EXPECT_THAT(sums, HasSubstr("\n" + address + "  0 "));
+    EXPECT_THAT(sums, HasSubstr("sss…  0 "));
+}
+
+TEST(JournalText, TheMailsThatWereAskedForHaveRows) {
+    JournalSession session = test::filledSession();
+    session.would_refuse.clear();
+    session.end = "client_quit";
+    session.mail_count = 3;
+    session.mail.assign(3, session.mail.front());
+    for (const std::size_t at : {0u, 1u, 2u})
+        session.mail[at].queue_id = "QUEUE" + std::to_string(at);
+    EXPECT_THAT(sessionsOf(session, {.columns = {"queue-id", "end"}}),
+                HasSubstr("QUEUE0          client_quit\nQUEUE1          client_quit\nQUEUE2"));
+    store::JournalFilter filter;
+    filter.queue_id = "QUEUE1";
+    EXPECT_EQ(sessionsOf(session, {.columns = {"queue-id", "end"}}, filter),
+              "QUEUE ID/REPLY  END\nQUEUE1          client_quit (+2 mails)\n");
+    session.mail_count = 300;  // the others have records of their own
+    EXPECT_THAT(sessionsOf(session, {}, filter), HasSubstr("client_quit (+299 mails)\n"));
+    session.mail.erase(session.mail.begin());
+    session.mail_count = 2;
+    EXPECT_THAT(sessionsOf(session, {}, filter), HasSubstr("client_quit (+1 mail)\n"));
+    session.kind = JournalKind::Mail;  // which has its mail's number
+    session.mail_count = 30;
+    EXPECT_THAT(sessionsOf(session, {}, filter), HasSubstr("(+1 mail)\n"));
+    session.kind = JournalKind::Session;
+    session.mail_count = 2;
+    filter.queue_id.reset();
+    filter.reply = "what the client was told";
+    EXPECT_THAT(sessionsOf(session, {.columns = {"queue-id", "end"}}, filter),
+                HasSubstr("QUEUE1          client_quit\nQUEUE2          client_quit\n"))
+        << "what was asked for is the session's own";
+}
+
 TEST(JournalText, WhatWasAskedForIsToBeSeen) {
     JournalSession session = test::filledSession();
     session.would_refuse.clear();
@@ -234,6 +295,12 @@ TEST(JournalText, WhatWasAskedForIsToBeSeen) {
     filter.refused_to = "bob@example.net";
     EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80, .asked = columnsAsked(filter)})),
                 testing::AllOf(testing::Contains("TO"), Not(testing::Contains("HELO/USER"))));
+    filter = {};
+    filter.listener = "smtp";
+    filter.queue_id = "1246BA72877";
+    EXPECT_THAT(titlesOf(sessionsOf(session, {.width = 80, .asked = columnsAsked(filter)})),
+                testing::AllOf(testing::Contains("FROM"), Not(testing::Contains("LISTENER"))))
+        << "which has the same in each row";
 }
 
 TEST(JournalText, ALoginThatHadToWaitForTlsIsNoneWithoutAnAnswer) {

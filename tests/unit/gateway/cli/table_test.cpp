@@ -107,6 +107,35 @@ TEST(TableTest, ColumnsLeaveInTheirOrderWhereClippingDoesNotDo) {
     EXPECT_THAT(titles(60), testing::ContainsRegex("^ID +NAME +PLACE$"));
 }
 
+TEST(TableTest, AWideCellMovesWhatFollowsInItsOwnRowWhereNothingElseCanLeave) {
+    const auto tableFor = [](std::size_t width, const Cell& state) {
+        Table table({{.name = "client", .title = "CLIENT", .moves = 9},
+                     {.name = "from", .title = "FROM", .least = 6, .leaves = 1},
+                     {.name = "end", .title = "END", .least = 20}},
+                    {.width = width});
+        table.add({std::string(50, 'c'), "alice", state});
+        table.add({"192.0.2.1", "bob", std::string(20, 'e')});
+        return table.text();
+    };
+    EXPECT_EQ(linesOf(tableFor(80, "quit")).front(), "CLIENT" + std::string(46, ' ') + "FROM   END");
+    EXPECT_EQ(tableFor(60, "client_quit"), "CLIENT" + std::string(34, ' ') + "END\n" + std::string(50, 'c') +
+                                               "  client_…\n192.0.2.1" + std::string(31, ' ') +
+                                               std::string(20, 'e') + "\n");
+    Cell verdict("client_quit (would refuse)");
+    verdict.brief = "would refuse";
+    EXPECT_THAT(tableFor(60, verdict), HasSubstr("CLIENT  " + std::string(50, 'c') + "\n"))
+        << "what is not to be clipped is not";
+    Table following({{.name = "client", .title = "CLIENT", .moves = 9, .usual = 9},
+                     {.name = "end", .title = "END", .least = 20, .usual = 49}},
+                    {.width = 60, .follows = true});
+    following.text();
+    following.add({std::string(40, 'c'), std::string(30, 'e')});
+    EXPECT_EQ(following.text(), std::string(40, 'c') + "  " + std::string(17, 'e') + "…\n");
+    verdict.brief = std::string(30, 'w');
+    following.add({std::string(40, 'c'), verdict});
+    EXPECT_THAT(following.text(), HasSubstr("  client_quit (would refuse)\n")) << "not even there";
+}
+
 TEST(TableTest, WhatIsNeverClippedOrLeftOutMakesFactsOfTheRows) {
     Table table({{.name = "id", .title = "ID"}, {.name = "time", .title = "TIME"}}, {.width = 60});
     table.add({std::string(30, 'i'), std::string(30, 't')});

@@ -107,6 +107,42 @@ TEST_F(WhoCommandTest, OfAnIdThatIsNotKeptTheClientInTheRefusalIsShown) {
               kRefusedOrNotFound);
 }
 
+TEST_F(WhoCommandTest, WhereClientsOfIpv6CountAsOneTheirNetworkIsNamed) {
+    store::JournalSession session = test::sampleSession(9, unixMillis() - 60'000);
+    session.client = IpAddress::parse("2001:db8:99:1::5")->bytes;
+    store::JournalOptions options;
+    options.url = "sqlite:" + folder_.file("mailgate-journal.db");
+    store::journal::openSink(options)->append({&session, 1});
+    const std::string told = "554 5.7.1 gw.example.net 2001:db8:99:1::46 is not allowed to use this service";
+    const test::Ran found = run({"who", told + " [id 01M8CXRN8AARABBK9MT3E12WB3]"});
+    EXPECT_EQ(found.exit_code, kDone) << found.errors;
+    EXPECT_THAT(found.output,
+                StartsWith("a client: 1 session: mailgate sessions --client 2001:db8:99:1::/64\n"));
+    EXPECT_EQ(found.errors,
+              "note: no session in the journal has that id; these are of 2001:db8:99:1::/64, the network of "
+              "2001:db8:99:1::46, which stands in the text\n");
+    const test::Ran address = run({"who", "2001:db8:99:1::46"});
+    EXPECT_EQ(address.exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(address.errors,
+              "mailgate: no session in the journal has \"2001:db8:99:1::46\" as a client or a balancer; its "
+              "network has some: mailgate sessions --client 2001:db8:99:1::/64\n");
+    for (const char* other : {"2001:db8:99:2::46", "192.0.2.9", "2001:db8:99:2::/64"})
+        EXPECT_THAT(run({"who", other}).errors, Not(HasSubstr("network has"))) << other;
+}
+
+TEST_F(WhoCommandTest, TakesTheRefusalsOfAllProtocols) {
+    const std::string id = sessions_[3].id;
+    for (const std::string& text :
+         {"-ERR [AUTH] 192.0.2.7 is not allowed to use this service (" + id + ")",
+          "* BYE [CONTACTADMIN] 192.0.2.7 is not allowed to use this service (" + id + ")", "(" + id + ")"}) {
+        const test::Ran found = run({"who", text, "--limit", "2"});
+        EXPECT_THAT(found.output, StartsWith("a session: 1 session: mailgate sessions show " + id + "\n"))
+            << text << found.errors;
+    }
+    EXPECT_THAT(run({"who", "-ERR x"}).errors, HasSubstr("has \"-ERR x\" as"));
+    EXPECT_EQ(run({"who", "-X"}).exit_code, kUsage);
+}
+
 TEST_F(WhoCommandTest, OfAMailThatIsNotKeptTheClientInItsHeaderIsShown) {
     const std::string header = "Received: from x ([192.0.2.7]) by other.example with ESMTP id ";
     EXPECT_EQ(
