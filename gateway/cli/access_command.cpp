@@ -1450,6 +1450,16 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
             bytes.count == 1   ? " is"
             : bytes.count == 2 ? " and that of another line are"
                                : fmt::format(" and those of {} more lines are", grouped(bytes.count - 1))));
+    if (const auto& dunno = outcome.undecided; dunno.count > 0)
+        remark(
+            "note: {}:{}: DUNNO for {}{} has become {}: Postfix would ask its other restrictions, and a "
+            "listener with "
+            "an allowlist lets these clients in\n",
+            arguments_.file, dunno.first, printable(dunno.what),
+            dunno.count == 1   ? ""
+            : dunno.count == 2 ? " and in another line"
+                               : fmt::format(" and in {} more lines", grouped(dunno.count - 1)),
+            dunno.count == 1 ? "an allow rule" : "allow rules");
     if (const auto& names = outcome.doubted_names; names.count > 0)
         warn(fmt::format("{}:{}: {}; that rule{} imported all the same, as an export has {}", arguments_.file,
                          names.first, names.what,

@@ -27,9 +27,8 @@ using Words = std::span<const std::string_view>;
 constexpr std::array<std::string_view, 5> kAllowing{"allow", "permit", "accept", "ok", "pass"};
 constexpr std::array<std::string_view, 4> kDenying{"deny", "reject", "drop", "block"};
 // access(5): what neither lets a client in nor keeps it out.
-constexpr std::array<std::string_view, 11> kOtherActions{
-    "bcc",  "defer_if_permit", "defer_if_reject", "discard", "filter", "hold",
-    "info", "prepend",         "redirect",        "warn",    "ban"};
+constexpr std::array<std::string_view, 10> kOtherActions{
+    "bcc", "defer_if_reject", "discard", "filter", "hold", "info", "prepend", "redirect", "warn", "ban"};
 // What a value of a map says of those who are not meant to come in, in somebody's own words.
 constexpr std::array<std::string_view, 8> kDenied{"denied", "rejected",  "dropped",     "blocked",
                                                   "banned", "blocklist", "blacklisted", "blacklist"};
@@ -58,17 +57,30 @@ bool isSblNumber(std::string_view rest) {
     return rest.front() == ';' && word.starts_with("SBL") && isDigits(word.substr(3));
 }
 
-/// What access(5) has the server do with a client; DUNNO: nothing against it.
-std::optional<Verdict> cidrVerdict(std::string_view action) {
+/// What a line says of the clients of its network, besides its note.
+struct Says {
+    std::optional<Verdict> verdict{};  ///< none: what is asked for
+    std::optional<RuleReply> reply{};  ///< none: it is silent about that
+};
+
+constexpr std::string_view kRelay = "relay", kDunno = "dunno";
+
+/// What access(5) has the server do with a client. DUNNO: nothing against it. DEFER_IF_PERMIT: whatever else decides, the
+/// client does not come in, and may try again.
+std::optional<Says> postfixSays(std::string_view action) {
     const std::string word = lowerCase(action);
-    if (word == "ok" || word == "permit" || word == "dunno") return Verdict::Allow;
-    if (word == "reject" || word == "defer" || isReplyCode(word)) return Verdict::Deny;
+    if (word == "ok" || word == "permit" || word == kRelay || word == kDunno) return Says{Verdict::Allow};
+    if (word == "defer" || word == "defer_if_permit" || (isReplyCode(word) && word.front() == '4'))
+        return Says{Verdict::Deny, RuleReply{.temporary = true}};
+    if (word == "reject" || isReplyCode(word)) return Says{Verdict::Deny, RuleReply{}};
     return std::nullopt;
 }
 
-bool isCidrWord(std::string_view word) {
+/// Behind an address it leaves no doubt about the format. RELAY does where nothing follows it: notes begin with that.
+bool isPostfixWord(std::string_view word, std::string_view rest) {
     const std::string lower = lowerCase(word);
-    return cidrVerdict(word) || (isOneOf(lower, kOtherActions) && lower != "ban");
+    if (lower == kRelay) return rest.empty();
+    return postfixSays(word) || (isOneOf(lower, kOtherActions) && lower != "ban");
 }
 
 /// Columns are told by their names; several names mean the same.
@@ -232,28 +244,37 @@ std::optional<std::string> networkOfOctets(std::string_view pattern) {
 /// sides by that is found.
 class Precedence {
   public:
+    /// What becomes of a client.
+    struct Decision {
+        Verdict verdict;
+        RuleReply reply;
+
+        friend bool operator==(const Decision&, const Decision&) = default;
+    };
+
     /// The line of an earlier rule that decides for the whole network, otherwise than this one; 0: none.
-    std::size_t contradicts(const Network& network, Verdict verdict) const {
+    std::size_t contradicts(const Network& network, const Decision& decision) const {
         for (unsigned length = 0; length <= network.prefix_length; ++length) {
             if (!lengths_[length]) continue;
             const auto found = earlier_.find(networkAround(network.address, length));
-            if (found != earlier_.end() && found->first.contains(network) && found->second.first != verdict)
+            if (found != earlier_.end() && found->first.contains(network) &&
+                !(found->second.first == decision))
                 return found->second.second;
         }
         return 0;
     }
-    /// The line of a rule for the very same network that says the opposite; 0: none.
-    std::size_t opposite(const Network& network, Verdict verdict) const {
+    /// The line of a rule for the very same network that says something else; 0: none.
+    std::size_t opposite(const Network& network, const Decision& decision) const {
         const auto found = earlier_.find(network);
-        return found != earlier_.end() && found->second.first != verdict ? found->second.second : 0;
+        return found != earlier_.end() && !(found->second.first == decision) ? found->second.second : 0;
     }
-    void add(const Network& network, Verdict verdict, std::size_t line) {
+    void add(const Network& network, const Decision& decision, std::size_t line) {
         lengths_[network.prefix_length] = true;
-        earlier_.try_emplace(network, verdict, line);
+        earlier_.try_emplace(network, decision, line);
     }
 
   private:
-    std::map<Network, std::pair<Verdict, std::size_t>> earlier_;
+    std::map<Network, std::pair<Decision, std::size_t>> earlier_;
     std::array<bool, 129> lengths_{};
 };
 
@@ -309,13 +330,13 @@ class Reader {
     }
 
     /// Rules for all listeners, or what is wrong with them.
-    Problem add(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
-                std::string_view text, std::optional<UnixSeconds> expires_at = std::nullopt);
+    Problem add(std::size_t line, std::string_view network, const Says& says, std::string_view text,
+                std::optional<UnixSeconds> expires_at = std::nullopt);
     /// Likewise, where the first line that matches a client decides, and this one may be none for anybody.
-    Problem addInOrder(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
-                       std::string_view text, std::string_view program);
-    /// Likewise, where no line may say the opposite of another.
-    Problem addConsistent(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
+    Problem addInOrder(std::size_t line, std::string_view network, const Says& says, std::string_view text,
+                       std::string_view program);
+    /// Likewise, where no two lines may say different things of a network.
+    Problem addConsistent(std::size_t line, std::string_view network, const Says& says,
                           std::string_view text);
     Problem accessEntry(std::size_t number, std::string_view pattern, std::string_view network,
                         std::string_view line);
@@ -345,12 +366,11 @@ class Reader {
     std::vector<Column> columns_;
 };
 
-std::optional<std::string> Reader::add(std::size_t line, std::string_view network,
-                                       std::optional<Verdict> verdict, std::string_view text,
-                                       std::optional<UnixSeconds> expires_at) {
+std::optional<std::string> Reader::add(std::size_t line, std::string_view network, const Says& says,
+                                       std::string_view text, std::optional<UnixSeconds> expires_at) {
     auto parsed = parseNetworks(network);
     if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
-    if (!verdict) verdict = options_.verdict;
+    const auto verdict = says.verdict ? says.verdict : options_.verdict;
     if (!verdict) {
         result_.without_verdict.add(line, place(network), network);
         return std::nullopt;
@@ -361,48 +381,50 @@ std::optional<std::string> Reader::add(std::size_t line, std::string_view networ
     rule.verdict = *verdict;
     rule.note = text;
     rule.expires_at = expires_at;
+    rule.reply = says.reply.value_or(RuleReply{});
     for (const Network& one : std::get<std::vector<Network>>(parsed)) {
         rule.network = one;
-        result_.rules.push_back({rule, line});
+        result_.rules.push_back({.rule = rule, .line = line, .names_reply = says.reply.has_value()});
     }
     return std::nullopt;
 }
 
-std::optional<std::string> Reader::addInOrder(std::size_t line, std::string_view network,
-                                              std::optional<Verdict> verdict, std::string_view text,
-                                              std::string_view program) {
+std::optional<std::string> Reader::addInOrder(std::size_t line, std::string_view network, const Says& says,
+                                              std::string_view text, std::string_view program) {
     const std::size_t first = result_.rules.size();
-    if (auto problem = add(line, network, verdict, text)) return problem;
+    if (auto problem = add(line, network, says, text)) return problem;
     for (std::size_t at = first; at < result_.rules.size(); ++at) {
         const AccessRule rule = result_.rules[at].rule;
-        if (const std::size_t earlier = precedence_.contradicts(rule.network, rule.verdict))
+        if (const std::size_t earlier = precedence_.contradicts(rule.network, {rule.verdict, rule.reply}))
             return fmt::format(
                 "{} never reaches this line, because line {} matches {} first; in mailgate the more "
                 "specific rule would win: remove this line",
                 program, earlier, rule.network.toString());
     }
-    for (std::size_t at = first; at < result_.rules.size(); ++at)
-        precedence_.add(result_.rules.list().network(at), result_.rules[at].rule.verdict, line);
+    for (std::size_t at = first; at < result_.rules.size(); ++at) {
+        const AccessRule rule = result_.rules[at].rule;
+        precedence_.add(rule.network, {rule.verdict, rule.reply}, line);
+    }
     return std::nullopt;
 }
 
-std::optional<std::string> Reader::addConsistent(std::size_t line, std::string_view network,
-                                                 std::optional<Verdict> verdict, std::string_view text) {
+std::optional<std::string> Reader::addConsistent(std::size_t line, std::string_view network, const Says& says,
+                                                 std::string_view text) {
     const std::size_t first = result_.rules.size();
-    if (auto problem = add(line, network, verdict, text)) return problem;
+    if (auto problem = add(line, network, says, text)) return problem;
     for (std::size_t at = first; at < result_.rules.size(); ++at) {
-        const Network one = result_.rules.list().network(at);
-        const Verdict said = verdict ? *verdict : *options_.verdict;
-        if (const std::size_t other = precedence_.opposite(one, said))
+        const AccessRule rule = result_.rules[at].rule;
+        const Precedence::Decision decision{rule.verdict, rule.reply};
+        if (const std::size_t other = precedence_.opposite(rule.network, decision))
             return fmt::format("contradicts line {}", other);
-        precedence_.add(one, said, line);
+        precedence_.add(rule.network, decision, line);
     }
     return std::nullopt;
 }
 
 std::optional<std::string> Reader::plainLine(std::size_t number, std::string_view line) {
     const std::string_view network = takeWord(line);
-    if (isComment(line)) return add(number, network, std::nullopt, "");
+    if (isComment(line)) return add(number, network, {}, "");
     if (const auto parsed = parseNetworks(network); std::holds_alternative<NetworkError>(parsed))
         return std::get<NetworkError>(parsed).message;
     at_ = line;
@@ -412,7 +434,7 @@ std::optional<std::string> Reader::plainLine(std::size_t number, std::string_vie
 
 std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_view line) {
     const std::string_view network = takeWord(line);
-    if (isComment(line)) return add(number, network, std::nullopt, "");
+    if (isComment(line)) return add(number, network, {}, "");
     const std::string_view value = line;
     const auto said = verdictOf(value);
     std::string_view rest = value;
@@ -428,7 +450,7 @@ std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_v
         return fmt::format("\"{}\" is neither allow nor deny: use --verdict allow or --verdict deny",
                            printable(value));
     at_ = network;
-    return addConsistent(number, network, said, said ? std::string_view() : value);
+    return addConsistent(number, network, {said}, said ? std::string_view() : value);
 }
 
 std::optional<std::string> Reader::nginxLine(std::size_t number, std::string_view line) {
@@ -447,7 +469,7 @@ std::optional<std::string> Reader::nginxLine(std::size_t number, std::string_vie
             return "what no rule matches is decided by the listener's access: \"allowlist\" refuses it, "
                    "\"open\" admits it; remove this line";
         if (auto problem =
-                addInOrder(number, network, word == "allow" ? Verdict::Allow : Verdict::Deny, "", "nginx"))
+                addInOrder(number, network, {word == "allow" ? Verdict::Allow : Verdict::Deny}, "", "nginx"))
             return problem;
     }
     return std::nullopt;
@@ -460,7 +482,7 @@ void Reader::dump(Dump dump) {
         std::optional<UnixSeconds> expires_at;
         if (element.lifetime) expires_at = options_.now + *element.lifetime;
         line_ = {};
-        if (auto problem = add(element.line, element.network, std::nullopt, element.comment, expires_at))
+        if (auto problem = add(element.line, element.network, {}, element.comment, expires_at))
             result_.errors.push_back({element.line, std::move(*problem), element.column});
     }
     if (dump.error && !full()) result_.errors.push_back(std::move(*dump.error));
@@ -528,16 +550,23 @@ std::optional<std::string> Reader::accessEntry(std::size_t number, std::string_v
     const std::string_view whole = line;
     const std::string_view action = takeWord(line);
     if (action.empty()) return fmt::format("an action (OK, REJECT, ...) must follow {}", printable(network));
-    const auto verdict = cidrVerdict(action);
-    if (!verdict)
+    if (isDigits(action) && line.empty())
         return fmt::format(
-            "\"{}\" neither allows nor denies a client: expected OK, PERMIT, DUNNO, "
-            "REJECT, DEFER or a reply code (4xx, 5xx)",
+            "\"{}\" alone is OK to Postfix, as every number without a text is: write what is meant, OK, "
+            "REJECT, "
+            "DEFER, or a reply code with a text (450 4.7.1 later)",
+            printable(action));
+    const auto says = postfixSays(action);
+    if (!says)
+        return fmt::format(
+            "\"{}\" neither allows nor denies a client: expected OK, PERMIT, RELAY, DUNNO, REJECT, DEFER, "
+            "DEFER_IF_PERMIT or a reply code with a text (450 4.7.1 later)",
             printable(action));
     at_ = pattern;
+    if (lowerCase(action) == kDunno) result_.undecided.add(number, place(pattern), pattern);
     const std::string_view text = isReplyCode(action) ? whole : line;
-    return in_order_ ? addInOrder(number, network, verdict, text, "Postfix")
-                     : addConsistent(number, network, verdict, text);
+    return in_order_ ? addInOrder(number, network, *says, text, "Postfix")
+                     : addConsistent(number, network, *says, text);
 }
 
 void Reader::drop(std::span<const Line> lines) {
@@ -564,7 +593,7 @@ std::optional<std::string> Reader::dropLine(std::size_t number, std::string_view
             "{} has no SBL number, unlike the lines before it: if this is a DROP list nevertheless, use "
             "--format drop",
             printable(network));
-    return add(number, network, Verdict::Deny, line.empty() ? line : trimmed(line.substr(1)));
+    return add(number, network, {Verdict::Deny}, line.empty() ? line : trimmed(line.substr(1)));
 }
 
 /// `{"cidr":"1.10.16.0/20","sblid":"SBL256894","rir":"apnic"}`; the last line is
@@ -584,7 +613,7 @@ std::optional<std::string> Reader::jsonLine(std::size_t number, std::string_view
                                records, result_.rules.size());
         }
         if (!object->has("cidr")) return "the object has no \"cidr\"";
-        return add(number, object->getValue<std::string>("cidr"), Verdict::Deny,
+        return add(number, object->getValue<std::string>("cidr"), {Verdict::Deny},
                    object->optValue<std::string>("sblid", ""));
     } catch (const Poco::Exception&) {
         return "is neither a JSON object with a \"cidr\" nor the list's metadata";
@@ -777,7 +806,7 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     }
     const std::string_view second = takeField(rest);
     if (looksLikeOption(second)) return ImportFormat::Mailgate;
-    if (isCidrWord(second)) return ImportFormat::Cidr;
+    if (isPostfixWord(second, rest)) return ImportFormat::Cidr;
     if (verdictOf(second) && rest.empty()) return ImportFormat::Haproxy;
     if (looksLikeRow(line.text)) return ImportError{line.number, std::string(kNoHeading)};
     if (const auto parsed = parseNetworks(first); std::holds_alternative<NetworkError>(parsed))
@@ -816,7 +845,8 @@ std::optional<Verdict> verdictOf(std::string_view word) {
 }
 
 bool isListWord(std::string_view word) {
-    return verdictOf(word) || cidrVerdict(word) || isOneOf(lowerCase(word), kOtherActions);
+    const std::string lower = lowerCase(word);
+    return verdictOf(word) || isOneOf(lower, kOtherActions) || (postfixSays(word) && lower != kRelay);
 }
 
 bool looksLikeOption(std::string_view word) noexcept {
