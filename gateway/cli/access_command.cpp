@@ -149,13 +149,7 @@ UnixSeconds now() {
 std::string hintOn(const std::string& text) {
     if (const std::string range = rangeMeant(text); !range.empty())
         return fmt::format(" (did you mean {}?)", range);
-    constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    constexpr std::string_view kOfAddresses = "0123456789.";
-    const bool may_be_name = text.find_first_not_of(kOfNames) == std::string::npos &&
-                             text.find_first_not_of(kOfAddresses) != std::string::npos &&
-                             text.find('.') != std::string::npos;
-    if (!may_be_name) return {};
-    return fmt::format(" (for a name: host:{0}, or spf:{0} for its mail servers)", text);
+    return store::nameMeant(text);
 }
 
 /// Ranges and masks are several networks, perhaps.

@@ -208,7 +208,7 @@ class LineReader {
             return std::nullopt;
         }
         auto parsed = parseNetworks(word);
-        if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
+        if (const auto* error = std::get_if<NetworkError>(&parsed)) return error->message + nameMeant(word);
         takeVerdict(word);
         networks_ = std::move(std::get<std::vector<Network>>(parsed));
         return std::nullopt;

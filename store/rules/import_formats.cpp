@@ -4,6 +4,7 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_dumps.h"
+#include "store/rules/new_name.h"
 
 #include <Poco/Dynamic/Var.h>
 #include <Poco/Exception.h>
@@ -139,6 +140,20 @@ std::string columnNames() {
 
 bool namesNetworks(std::string_view word) {
     return std::holds_alternative<std::vector<Network>>(parseNetworks(word));
+}
+
+std::string notANetwork(std::string_view word, const NetworkError& error) {
+    if (!isRuleName(word)) return error.message + nameMeant(word);
+    return fmt::format("{}: of lists, those of the formats mailgate and csv may have names", printable(word));
+}
+
+/// Several in one line may be a list, a network and its mask, or the ends of a range.
+std::string severalNetworks(std::string_view first, std::string_view second) {
+    return fmt::format(
+        "{} after {}: a list has one network a line, of which tr ' ' '\\n' makes a list in one line; a mask "
+        "and "
+        "the end of a range stand without blanks, as in 10.0.0.0/255.0.0.0 and 192.0.2.10-192.0.2.20",
+        printable(second), printable(first));
 }
 
 /// RFC 4180, without line breaks in cells. None: a quote is not closed, or something stands behind one.
@@ -369,7 +384,7 @@ class Reader {
 std::optional<std::string> Reader::add(std::size_t line, std::string_view network, const Says& says,
                                        std::string_view text, std::optional<UnixSeconds> expires_at) {
     auto parsed = parseNetworks(network);
-    if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
+    if (const auto* error = std::get_if<NetworkError>(&parsed)) return notANetwork(network, *error);
     const auto verdict = says.verdict ? says.verdict : options_.verdict;
     if (!verdict) {
         result_.without_verdict.add(line, place(network), network);
@@ -426,8 +441,11 @@ std::optional<std::string> Reader::plainLine(std::size_t number, std::string_vie
     const std::string_view network = takeWord(line);
     if (isComment(line)) return add(number, network, {}, "");
     if (const auto parsed = parseNetworks(network); std::holds_alternative<NetworkError>(parsed))
-        return std::get<NetworkError>(parsed).message;
+        return notANetwork(network, std::get<NetworkError>(parsed));
     at_ = line;
+    std::string_view rest = line;
+    if (const std::string_view second = takeField(rest); namesNetworks(second))
+        return severalNetworks(network, second);
     return fmt::format("in a list of networks only a comment may follow {}, found \"{}\"", printable(network),
                        printable(line));
 }
@@ -440,6 +458,7 @@ std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_v
     std::string_view rest = value;
     at_ = value;
     const std::string_view word = takeField(rest);
+    if (namesNetworks(word)) return severalNetworks(network, word);
     if (!said && isListWord(word))
         return fmt::format("\"{}\" is not a value of a map, \"{}\" alone would be", printable(value),
                            printable(word));
@@ -798,6 +817,7 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if ((first == "table" || first == "set") && rest.find('{') != std::string_view::npos)
         return ImportFormat::Nft;
     if (first.front() == '!' || first == "if" || first == "endif") return ImportFormat::Cidr;
+    if (isRuleName(first)) return ImportFormat::Mailgate;
     if (isComment(rest)) {
         if (!namesNetworks(first) && looksLikeRow(line.text))
             return ImportError{line.number, std::string(kNoHeading)};
@@ -810,15 +830,19 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if (verdictOf(second) && rest.empty()) return ImportFormat::Haproxy;
     if (looksLikeRow(line.text)) return ImportError{line.number, std::string(kNoHeading)};
     if (const auto parsed = parseNetworks(first); std::holds_alternative<NetworkError>(parsed))
-        return ImportError{line.number, std::get<NetworkError>(parsed).message, placeIn(line.text, first)};
+        return ImportError{line.number, notANetwork(first, std::get<NetworkError>(parsed)),
+                           placeIn(line.text, first)};
     if (second == "-")
         return ImportError{line.number, "a range is one word, such as 192.0.2.10-192.0.2.20",
                            placeIn(line.text, second)};
     if (isTimeOfBan(second, rest))
         return ImportError{line.number,
-                           fmt::format("{} has the times of its ban: leave out fail2ban-client's --with-time",
+                           fmt::format("{} has the times of its ban: leave out fail2ban-client's --with-time "
+                                       "(fail2ban-client get JAIL banip | tr ' ' '\\n')",
                                        printable(first)),
                            placeIn(line.text, second)};
+    if (namesNetworks(second))
+        return ImportError{line.number, severalNetworks(first, second), placeIn(line.text, second)};
     return ImportError{line.number,
                        fmt::format("the meaning of \"{}\" after {} is unclear: name the format with --format",
                                    printable(second), printable(first)),

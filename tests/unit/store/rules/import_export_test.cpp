@@ -907,6 +907,28 @@ TEST(Import, LinesThatContradictEachOtherAreTold) {
     EXPECT_EQ(told("allow 192.0.2.0/24\ndeny 192.0.2.1\nallow 192.0.2.1 listener=smtp\n"), "");
 }
 
+TEST(Import, SeveralNetworksInALineAreNoListAndNoNote) {
+    for (const ImportFormat format : {ImportFormat::Auto, ImportFormat::Plain, ImportFormat::Haproxy})
+        for (const char* text : {"198.51.100.201 198.51.100.202 2001:db8::1\n", "10.0.0.0 255.0.0.0 vpn\n"})
+            EXPECT_THAT(errorsOf(parseRules(text, options(Verdict::Deny, format))),
+                        HasSubstr(": a list has one network a line"))
+                << toString(format) << text;
+}
+
+TEST(Import, AWordThatMayBeANameIsTold) {
+    for (const ImportFormat format :
+         {ImportFormat::Auto, ImportFormat::Plain, ImportFormat::Haproxy, ImportFormat::Mailgate})
+        EXPECT_THAT(errorsOf(parseRules("192.0.2.1\n_spf.acme.example\n", options(Verdict::Allow, format))),
+                    HasSubstr("(for a name: host:_spf.acme.example, or spf:_spf.acme.example for its"))
+            << toString(format);
+    EXPECT_THAT(imported("192.0.2.1 # office\nspf:acme.example\n", options(Verdict::Allow)),
+                ElementsAre("1: allow 192.0.2.1", "2: allow spf:acme.example"));
+    for (const ImportFormat format : {ImportFormat::Plain, ImportFormat::Haproxy})
+        EXPECT_THAT(
+            errorsOf(parseRules("spf:acme.example\n", options(Verdict::Allow, format))),
+            HasSubstr("spf:acme.example: of lists, those of the formats mailgate and csv may have names"));
+}
+
 TEST(Import, ARangeWithBlanksIsNone) {
     for (const char* text : {"deny 192.0.2.1 - 192.0.2.9\n", "192.0.2.1 - 192.0.2.9\n"})
         EXPECT_THAT(errorsOf(parseRules(text, options(Verdict::Deny))), HasSubstr("a range is one word"))

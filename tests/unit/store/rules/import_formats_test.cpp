@@ -27,6 +27,7 @@ TEST(ImportFormatsTest, AFormatIsRecognizedByTheFirstLineThatTells) {
         {{"192.0.2.1 450"}, ImportFormat::Cidr},
         {{"192.0.2.1 relay"}, ImportFormat::Cidr},
         {{"192.0.2.0/24 deny"}, ImportFormat::Haproxy},
+        {{"192.0.2.0/24 # office", "spf:_spf.example.org"}, ImportFormat::Mailgate},
         {{"1.10.16.0/20 ; SBL256894"}, ImportFormat::Drop},
         {{"{\"cidr\":\"1.10.16.0/20\"}"}, ImportFormat::Drop},
         {{"ip,comment", "192.0.2.1,x"}, ImportFormat::Csv},
