@@ -4,6 +4,7 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_dumps.h"
+#include "store/rules/import_rows.h"
 #include "store/rules/new_name.h"
 
 #include <Poco/Dynamic/Var.h>
@@ -96,7 +97,8 @@ enum class Column : std::uint8_t {
     Owner,
     Ticket,
     Note,
-    Ignored
+    Ignored,
+    Unnamed
 };
 struct ColumnName {
     std::string_view name;
@@ -156,74 +158,12 @@ std::string severalNetworks(std::string_view first, std::string_view second) {
         printable(second), printable(first));
 }
 
-/// RFC 4180, without line breaks in cells. None: a quote is not closed, or something stands behind one.
-std::optional<std::vector<std::string>> cellsOf(std::string_view line, char separator) {
-    std::vector<std::string> cells(1);
-    std::size_t at = 0;
-    while (true) {
-        if (at < line.size() && line[at] == '"') {
-            for (++at;; ++at) {
-                if (at == line.size()) return std::nullopt;
-                if (line[at] == '"' && (at + 1 == line.size() || line[at + 1] != '"')) break;
-                if (line[at] == '"') ++at;
-                cells.back() += line[at];
-            }
-            ++at;
-        } else {
-            const std::size_t end = std::min(line.find(separator, at), line.size());
-            cells.back() = trimmed(line.substr(at, end - at));
-            at = end;
-        }
-        if (at == line.size()) return cells;
-        if (line[at] != separator) return std::nullopt;
-        cells.emplace_back();
-        ++at;
-    }
-}
-
-/// Where each of the cells begins.
-std::vector<std::size_t> cellStarts(std::string_view line, char separator) {
-    std::vector<std::size_t> starts{0};
-    bool quoted = false;
-    for (std::size_t at = 0; at < line.size(); ++at) {
-        if (line[at] == '"') quoted = !quoted;
-        if (line[at] == separator && !quoted) starts.push_back(at + 1);
-    }
-    return starts;
-}
-
-constexpr std::array kSeparators{',', ';', '\t'};
-
-/// The separator of a heading that names a network's column; none: the line is no heading.
-std::optional<char> headingSeparator(std::string_view line) {
-    for (const char separator : kSeparators) {
-        const auto cells = cellsOf(line, separator);
-        if (cells && cells->size() > 1 && std::any_of(cells->begin(), cells->end(), [](const auto& cell) {
-                return columnOf(cell) == Column::Network;
-            }))
-            return separator;
-    }
-    return std::nullopt;
-}
-
 constexpr std::string_view kNoHeading =
     "this looks like CSV: its first line must name the columns, such as network,verdict,note";
 
-/// Several cells, of which one is a network: a row, and no heading. Tabs are between other things, too.
+/// A row, and no heading. Tabs are between other things, too.
 bool looksLikeRow(std::string_view line) {
-    constexpr std::string_view kSigns = ",;";
-    return std::any_of(kSigns.begin(), kSigns.end(), [&](char separator) {
-        const auto cells = cellsOf(line, separator);
-        return cells && cells->size() > 1 && std::any_of(cells->begin(), cells->end(), namesNetworks);
-    });
-}
-
-/// The note of a rule may name columns, too.
-bool isHeading(std::string_view line) {
-    std::string_view rest = line;
-    const std::string_view first = takeField(rest);
-    return headingSeparator(line) && first != "allow" && first != "deny" &&
-           std::holds_alternative<NetworkError>(parseNetwork(first));
+    return import::looksLikeRow(line, ',') || import::looksLikeRow(line, ';');
 }
 
 /// A decimal number up to `most`, without zeros in front; none: it is no such number.
@@ -319,7 +259,15 @@ class Reader {
     std::size_t place(std::string_view part) const noexcept { return placeIn(line_, part); }
     bool full() const noexcept { return result_.errors.size() >= kMaxImportErrors; }
     void note(const Line& line, Problem problem) {
-        if (problem) result_.errors.push_back({line.number, std::move(*problem), placeIn(line.text, at_)});
+        if (!problem) return;
+        ImportError error{line.number, std::move(*problem), placeIn(line.text, at_)};
+        if (error.column > 0) {  // of a row of several lines, in the one where it is
+            const std::string_view before =
+                line.text.substr(0, static_cast<std::size_t>(at_.data() - line.text.data()));
+            error.line += static_cast<std::size_t>(std::count(before.begin(), before.end(), '\n'));
+            error.column = placeIn(line.text.substr(before.find_last_of('\n') + 1), at_);
+        }
+        result_.errors.push_back(std::move(error));
     }
     void each(std::span<const Line> lines, Read read) {
         std::size_t done = 0;
@@ -651,24 +599,26 @@ std::optional<std::string> Reader::csvHeading(std::string_view line) {
     separator_ = headingSeparator(line).value_or(',');
     const auto cells = cellsOf(line, separator_);
     if (!cells) return "a quote is not closed";
-    const auto starts = cellStarts(line, separator_);
-    for (std::size_t at = 0; at < cells->size(); ++at) {
-        const std::string& name = (*cells)[at];
-        at_ = line.substr(starts[at]);
-        const auto column = isIgnored(name) ? Column::Ignored : columnOf(name);
+    const std::vector<std::string>& names = cells->texts;
+    for (std::size_t at = 0; at < names.size(); ++at) {
+        const std::string& name = names[at];
+        at_ = line.substr(cells->starts[at]);
+        const auto column = isIgnored(name) ? Column::Ignored
+                            : name.empty()  ? Column::Unnamed
+                                            : columnOf(name);
         if (!column && looksLikeRow(line)) return std::string(kNoHeading);
         if (!column)
             return fmt::format(
                 "unknown column \"{}\": expected {}; --ignore-columns leaves out columns that are named",
                 printable(name), columnNames());
-        if (column != Column::Ignored &&
+        if (column != Column::Ignored && column != Column::Unnamed &&
             std::find(columns_.begin(), columns_.end(), *column) != columns_.end())
             return fmt::format("the column \"{}\" means the same as one before it", printable(name));
         columns_.push_back(*column);
     }
     at_ = line;
     for (const std::string& ignored : options_.ignored_columns)
-        if (std::none_of(cells->begin(), cells->end(),
+        if (std::none_of(names.begin(), names.end(),
                          [&](const std::string& name) { return sameText(trimmed(ignored), trimmed(name)); }))
             return fmt::format("--ignore-columns: the heading has no column \"{}\"", printable(ignored));
     if (std::find(columns_.begin(), columns_.end(), Column::Network) == columns_.end())
@@ -700,6 +650,7 @@ std::string_view optionOf(Column column) noexcept {
         case Column::Ticket:
         case Column::Note:
         case Column::Ignored:
+        case Column::Unnamed:
             break;
     }
     return {};
@@ -737,18 +688,31 @@ std::optional<std::string> Reader::readDate(std::string& cell) const {
 }
 
 std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view line) {
-    auto cells = cellsOf(line, separator_);
-    if (!cells) return "a quote is not closed, or there is something after a quoted cell";
-    if (cells->size() != columns_.size())
-        return fmt::format("has {} {} where the heading has {}", cells->size(),
-                           cells->size() == 1 ? "cell" : "cells", columns_.size());
+    auto row = cellsOf(line, separator_);
+    if (!row)
+        return "a quote is not closed, or there is something after a quoted cell, or a line in a cell looks "
+               "like a row";
+    std::vector<std::string>& cells = row->texts;
+    // What is empty throughout, spreadsheets save, too.
+    if (std::all_of(cells.begin(), cells.end(), [](const std::string& cell) { return cell.empty(); }))
+        return std::nullopt;
+    while (cells.size() > columns_.size() && cells.back().empty())
+        cells.pop_back();
+    if (cells.size() != columns_.size())
+        return fmt::format("has {} {} where the heading has {}", cells.size(),
+                           cells.size() == 1 ? "cell" : "cells", columns_.size());
     ImportOptions options = options_;
     std::string text, owner, ticket;
-    const auto starts = cellStarts(line, separator_);
-    for (std::size_t at = 0; at < cells->size(); ++at) {
-        std::string& cell = (*cells)[at];
-        at_ = line.substr(starts[at]);
+    for (std::size_t at = 0; at < cells.size(); ++at) {
+        std::string& cell = cells[at];
+        at_ = line.substr(row->starts[at]);
         if (columns_[at] == Column::Ignored) continue;
+        if (columns_[at] == Column::Unnamed) {
+            if (cell.empty()) continue;
+            return fmt::format(
+                "\"{}\" is in a column without a name: name it, or leave it out with --ignore-columns \"\"",
+                printable(cell));
+        }
         if (columns_[at] == Column::Expires && !cell.empty()) {
             if (auto error = readDate(cell)) return error;
         } else if (columns_[at] == Column::Note) {
@@ -771,24 +735,24 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
     options.may_be_cut = options.end_mark_required = false;
     options.ignored_columns.clear();
     std::vector<std::size_t> begins;
-    ImportResult row = read_own_(lineOfOwn(*cells, begins) + "\n", options);
-    if (row.without_verdict.count > 0) {
-        result_.without_verdict.add(number, 0, row.without_verdict.what);
+    ImportResult read = read_own_(lineOfOwn(cells, begins) + "\n", options);
+    if (read.without_verdict.count > 0) {
+        result_.without_verdict.add(number, 0, read.without_verdict.what);
         return std::nullopt;
     }
     if (!isUtf8(text)) result_.not_utf8.add(number, 0, text);
-    if (!row.errors.empty()) {
-        const std::size_t column = row.errors.front().column;
+    if (!read.errors.empty()) {
+        const std::size_t column = read.errors.front().column;
         std::size_t found = 0;  // the cell that begins last before it
         for (std::size_t at = 0, last = 0; at < begins.size(); ++at)
             if (begins[at] < column && begins[at] >= last) {
                 found = at;
                 last = begins[at];
             }
-        at_ = line.substr(starts[found]);
-        return std::move(row.errors.front().message);
+        at_ = line.substr(row->starts[found]);
+        return std::move(read.errors.front().message);
     }
-    for (ImportedRule one : row.rules) {
+    for (ImportedRule one : read.rules) {
         one.line = number;
         one.rule.note = text;
         one.rule.owner = owner;
@@ -889,7 +853,6 @@ std::string verdictMissing(const ImportLines& lines) {
 }
 
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
-    if (!lines.empty() && isHeading(lines.front().text)) return ImportFormat::Csv;
     for (const Line& line : lines) {
         auto told = tell(line);
         const auto* format = std::get_if<ImportFormat>(&told);
@@ -900,8 +863,22 @@ std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
     return ImportFormat::Plain;
 }
 
-bool separatesWithSemicolons(std::span<const Line> lines) {
-    return !lines.empty() && headingSeparator(lines.front().text) == ';';
+std::optional<char> headingSeparator(std::string_view row) {
+    for (const char separator : kSeparators) {
+        const auto cells = cellsOf(row, separator);
+        if (cells && cells->texts.size() > 1 &&
+            std::any_of(cells->texts.begin(), cells->texts.end(),
+                        [](const std::string& text) { return columnOf(text) == Column::Network; }))
+            return separator;
+    }
+    return std::nullopt;
+}
+
+bool isHeading(std::string_view row) {
+    std::string_view rest = row;
+    const std::string_view first = takeField(rest);
+    return headingSeparator(row) && first != "allow" && first != "deny" &&
+           std::holds_alternative<NetworkError>(parseNetwork(first));
 }
 
 void read(ImportFormat format, bool named, std::span<const Line> lines, const ImportOptions& options,

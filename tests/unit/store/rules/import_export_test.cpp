@@ -579,7 +579,7 @@ TEST(Import, TablesWithAHeading) {
         {"network,verdict\n,deny\n", "2: has no network"},
         {"network;verdict\n;deny\n192.0.2.1;deny\n", "2: has no network"},
         {"network;verdict\n; more\n", "2: has no network"},
-        {"network;verdict\n;\n;;\n", "3: has 3 cells where the heading has 2"},
+        {"network;verdict\n;x;\n192.0.2.1;deny;x\n", "3: has 3 cells where the heading has 2"},
         {"network,verdict\n192.0.2.1 x,deny\n", "2: \"192.0.2.1 x\" is not one word"},
         {"network,verdict\n\"192.0.2.1,deny\n", "2: a quote is not closed"},
         {"network,verdict,valid_until\n192.0.2.1,allow,2027\n", "1: unknown column \"valid_until\""},
@@ -589,6 +589,53 @@ TEST(Import, TablesWithAHeading) {
     for (const auto& one : cases) {
         SCOPED_TRACE(one.text);
         EXPECT_THAT(errorsOf(parseRules(one.text, options())), HasSubstr(one.message));
+    }
+}
+
+TEST(Import, WhatASpreadsheetLeavesEmptyMeansNothing) {
+    EXPECT_THAT(imported("IP;Action;Comment;;\r\n192.0.2.1;deny;x;;\r\n;;;;\r\n192.0.2.2;deny;;;;;\r\n;\r\n",
+                         options(), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1 x", "4: deny 192.0.2.2"));
+    EXPECT_THAT(imported(",IP,,Action\n,192.0.2.1,,deny\n\"\",,,\n", options(), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1"));
+    const std::string_view unnamed = "ip,action,\n192.0.2.1,deny,until May\n";
+    const auto refused = parseRules(unnamed, options());
+    EXPECT_THAT(errorsOf(refused), HasSubstr("2: \"until May\" is in a column without a name"));
+    EXPECT_EQ(refused.errors.at(0).column, 16u);
+    ImportOptions ignoring = options();
+    ignoring.ignored_columns = {""};
+    EXPECT_THAT(imported(unnamed, ignoring, ImportFormat::Csv), ElementsAre("2: deny 192.0.2.1"));
+}
+
+TEST(Import, ACellInQuotesMayHaveSeveralLines) {
+    EXPECT_THAT(
+        imported("\xEF\xBB\xBF; of March\r\n\"IP\r\nAddress\";Comment;Action\r\n"
+                 "192.0.2.1;\"line one\r\n\r\n# two, \"\"three\"\"\r\n\";deny\r\n"
+                 "192.0.2.2;\"next to\r\n10.0.0.1\";deny\r\n",
+                 options(), ImportFormat::Csv),
+        ElementsAre("4: deny 192.0.2.1 line one # two, \"three\"", "8: deny 192.0.2.2 next to 10.0.0.1"));
+    EXPECT_THAT(imported("note,ip,action\n\"two\nlines\",192.0.2.1,deny\n5\" pipe,192.0.2.2,deny\n",
+                         options(), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1 two lines", "4: deny 192.0.2.2 5\" pipe"));
+    const struct {
+        const char* text;
+        std::size_t line, column;
+        const char* message;
+    } cases[] = {
+        // Whoever forgets a quote loses no rule by that.
+        {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,\"closed\"\n", 2, 1, "a quote is not closed"},
+        {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,x\"\n", 2, 1, "a quote is not closed"},
+        {"ip,action,note\n192.0.2.1,deny,\"open\nto the end\n", 2, 1, "a quote is not closed"},
+        {"note,ip,action\n\"two\nlines\",192.0.2.1,maybe\n", 3, 18, "\"maybe\" is neither allow nor deny"},
+        {"note,ip,action\n5\" pipe,192.0.2.2,maybe\n", 2, 19, "\"maybe\" is neither"},
+        {"ip,action\n\"192.0.2.1\n192.0.2.2\",deny\n", 2, 1, "\"192.0.2.1 192.0.2.2\" is not one word"},
+    };
+    for (const auto& one : cases) {
+        const auto result = parseRules(one.text, options());
+        ASSERT_FALSE(result.errors.empty()) << one.text;
+        EXPECT_EQ(result.errors.front().line, one.line) << one.text;
+        EXPECT_EQ(result.errors.front().column, one.column) << one.text;
+        EXPECT_THAT(result.errors.front().message, HasSubstr(one.message));
     }
 }
 

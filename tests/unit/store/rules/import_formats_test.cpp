@@ -30,7 +30,6 @@ TEST(ImportFormatsTest, AFormatIsRecognizedByTheFirstLineThatTells) {
         {{"192.0.2.0/24 # office", "spf:_spf.example.org"}, ImportFormat::Mailgate},
         {{"1.10.16.0/20 ; SBL256894"}, ImportFormat::Drop},
         {{"{\"cidr\":\"1.10.16.0/20\"}"}, ImportFormat::Drop},
-        {{"ip,comment", "192.0.2.1,x"}, ImportFormat::Csv},
     };
     for (const auto& each : cases) {
         const auto found = recognized(each.lines);
