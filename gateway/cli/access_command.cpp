@@ -1535,15 +1535,25 @@ void Access::warnOfRunningName() const {
 void Access::history() {
     onlyRead();
     std::optional<Network> about;
-    if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
+    std::vector<std::string> names;
+    if (!arguments_.networks.empty()) {
+        const std::string& text = arguments_.networks.front();
+        if (store::isRuleName(text))
+            names = {parsedName(text, store::parseRuleName)};
+        else if (!store::nameMeant(text).empty())  // whose rules may be gone
+            names = {"host:" + lowerCase(text), "spf:" + lowerCase(text)};
+        else
+            about = parsedNetwork(text);
+    }
     const HistoryFilter filter{periodArgument(arguments_.since, arguments_.until, arguments_.view.zone()),
                                arguments_.by, arguments_.set};
     auto entries = withProgress("reading the history", [&] {
-        auto all = store().history(about);
+        auto all = names.empty() ? store().history(about) : store().historyOf(names);
         std::erase_if(all, [&](const RuleStore::AuditEntry& entry) { return !passes(entry, filter); });
         return all;
     });
-    const bool narrowed = arguments_.since || arguments_.until || arguments_.by || arguments_.set;
+    const bool narrowed =
+        arguments_.since || arguments_.until || arguments_.by || arguments_.set || about || !names.empty();
     if (entries.empty()) fail(narrowed ? "no change that is recorded matches" : "no change is recorded");
     const std::size_t found = entries.size();
     if (arguments_.limit && *arguments_.limit < found)
@@ -1831,7 +1841,10 @@ void addAccessCommand(CLI::App& root, Context& context) {
     addChangeOptions(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
-    history.oneNetwork("NET", "Only changes of rules that overlap this network");
+    history.oneNetwork(
+        "NET",
+        "Only changes of rules that overlap this address or network, or whose name has stood for it; or of "
+        "rules for this name (host:NAME, spf:DOMAIN, or NAME)");
     history.text("--since", &Arguments::since, kSinceHelp);
     history.text("--until", &Arguments::until, kUntilHelp);
     history.text("--by", &Arguments::by,
