@@ -120,7 +120,7 @@ std::string unknownCommand(const CLI::App& app, const std::string& word) {
     const bool is_for_systemd = word == "start" || word == "stop" || word == "restart";
     if (is_for_systemd && app.get_parent() == nullptr)
         return fmt::format("there is no command \"{0}\": did you mean \"systemctl {0} mailgate\"?", word);
-    const std::string near = didYouMean(names, meantBy(word, names));
+    const std::string near = names.empty() ? ": it has none" : didYouMean(names, meantBy(word, names));
     return fmt::format("{} \"{}\"{}", subjectOf(&app, "has no subcommand", "there is no command"),
                        printable(word),
                        near.empty() ? fmt::format(": expected {}", fmt::join(names, ", ")) : near);

@@ -44,6 +44,8 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
         {{"access", "alow", "--x"}, "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
         {{"set", "--help"}, "mailgate: there is no command \"set\": did you mean \"access set\"?\n"},
         {{"help", "acess"}, "mailgate: there is no command \"acess\": did you mean \"access\"?\n"},
+        {{"help", "access", "allow", "extra"},
+         "mailgate: access allow has no subcommand \"extra\": it has none\n"},
         {{"help", "access", "ls"}, "mailgate: access has no subcommand \"ls\": did you mean \"list\"?\n"},
         {{"server"}, "mailgate: server needs a subcommand: drain, ready\n"},
         {{"reload", "now"}, "mailgate: reload takes no argument: \"now\"\n"},
