@@ -152,9 +152,9 @@ std::string notANetwork(std::string_view word, const NetworkError& error) {
 /// Several in one line may be a list, a network and its mask, or the ends of a range.
 std::string severalNetworks(std::string_view first, std::string_view second) {
     return fmt::format(
-        "{} after {}: a list has one network a line, of which tr ' ' '\\n' makes a list in one line; a mask "
-        "and "
-        "the end of a range stand without blanks, as in 10.0.0.0/255.0.0.0 and 192.0.2.10-192.0.2.20",
+        "{} after {}: a list has one network a line (tr ' ' '\\n' parts them); a mask and the end of a range "
+        "stand "
+        "without blanks, as in 10.0.0.0/255.0.0.0 and 192.0.2.10-192.0.2.20",
         printable(second), printable(first));
 }
 
