@@ -512,12 +512,23 @@ Response testRules(const Call& call) {
 
 Response ruleHistory(const Call& call) {
     QueryValues query(call.request);
-    const auto network = query.network("network");
+    RuleStore::WantedEntries wanted;
+    if (const auto text = query.text("network"); text && store::isRuleName(*text)) {
+        auto name = store::parseRuleName(*text);
+        if (const auto* error = std::get_if<NetworkError>(&name)) throw invalid("network", error->message);
+        wanted.names.push_back(std::get<std::string>(std::move(name)));
+    } else {
+        wanted.network = query.network("network");
+    }
+    const bool searches = wanted.network || !wanted.names.empty();
     const std::size_t limit = query.limit(kUsualRules, kMostRules);
     const auto before = query.number("cursor"), change = query.number("change");
     query.rejectOthers();
-    const auto turn = network || change ? turnToRead(call) : nullptr;
-    auto entries = Rules(call).store().newestEntries({network, change, before, limit + 1});
+    const auto turn = searches || change ? turnToRead(call) : nullptr;
+    wanted.change = change;
+    wanted.before = before;
+    wanted.limit = limit + 1;
+    auto entries = Rules(call).store().newestEntries(wanted);
     const bool is_more = entries.size() > limit;
     if (is_more) entries.resize(limit);
     return jsonResponse(fmt::format("{{\"next\":{},{}}}",

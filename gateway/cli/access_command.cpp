@@ -150,13 +150,7 @@ UnixSeconds now() {
 std::string hintOn(const std::string& text) {
     if (const std::string range = rangeMeant(text); !range.empty())
         return fmt::format(" (did you mean {}?)", range);
-    constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    constexpr std::string_view kOfAddresses = "0123456789.";
-    const bool may_be_name = text.find_first_not_of(kOfNames) == std::string::npos &&
-                             text.find_first_not_of(kOfAddresses) != std::string::npos &&
-                             text.find('.') != std::string::npos;
-    if (!may_be_name) return {};
-    return fmt::format(" (for a name: host:{0}, or spf:{0} for its mail servers)", text);
+    return store::nameMeant(text);
 }
 
 /// Ranges and masks are several networks, perhaps.
@@ -1450,6 +1444,16 @@ void Access::reportImport(const rules::ImportOutcome& outcome) const {
             bytes.count == 1   ? " is"
             : bytes.count == 2 ? " and that of another line are"
                                : fmt::format(" and those of {} more lines are", grouped(bytes.count - 1))));
+    if (const auto& dunno = outcome.undecided; dunno.count > 0)
+        remark(
+            "note: {}:{}: DUNNO for {}{} has become {}: Postfix would ask its other restrictions, and a "
+            "listener with "
+            "an allowlist lets these clients in\n",
+            arguments_.file, dunno.first, printable(dunno.what),
+            dunno.count == 1   ? ""
+            : dunno.count == 2 ? " and in another line"
+                               : fmt::format(" and in {} more lines", grouped(dunno.count - 1)),
+            dunno.count == 1 ? "an allow rule" : "allow rules");
     if (const auto& names = outcome.doubted_names; names.count > 0)
         warn(fmt::format("{}:{}: {}; that rule{} imported all the same, as an export has {}", arguments_.file,
                          names.first, names.what,
@@ -1532,15 +1536,25 @@ void Access::warnOfRunningName() const {
 void Access::history() {
     onlyRead();
     std::optional<Network> about;
-    if (!arguments_.networks.empty()) about = parsedNetwork(arguments_.networks.front());
+    std::vector<std::string> names;
+    if (!arguments_.networks.empty()) {
+        const std::string& text = arguments_.networks.front();
+        if (store::isRuleName(text))
+            names = {parsedName(text, store::parseRuleName)};
+        else if (!store::nameMeant(text).empty())  // whose rules may be gone
+            names = {"host:" + lowerCase(text), "spf:" + lowerCase(text)};
+        else
+            about = parsedNetwork(text);
+    }
     const HistoryFilter filter{periodArgument(arguments_.since, arguments_.until, arguments_.view.zone()),
                                arguments_.by, arguments_.set};
     auto entries = withProgress("reading the history", [&] {
-        auto all = store().history(about);
+        auto all = names.empty() ? store().history(about) : store().historyOf(names);
         std::erase_if(all, [&](const RuleStore::AuditEntry& entry) { return !passes(entry, filter); });
         return all;
     });
-    const bool narrowed = arguments_.since || arguments_.until || arguments_.by || arguments_.set;
+    const bool narrowed =
+        arguments_.since || arguments_.until || arguments_.by || arguments_.set || about || !names.empty();
     if (entries.empty()) fail(narrowed ? "no change that is recorded matches" : "no change is recorded");
     const std::size_t found = entries.size();
     if (arguments_.limit && *arguments_.limit < found)
@@ -1831,7 +1845,10 @@ void addAccessCommand(CLI::App& root, Context& context) {
     addChangeOptions(undo);
     const auto history = commands.add("history", "Print the audit trail: who changed what, and when",
                                       [](Access& access) { access.history(); });
-    history.oneNetwork("NET", "Only changes of rules that overlap this network");
+    history.oneNetwork(
+        "NET",
+        "Only changes of rules that overlap this address or network, or whose name has stood for it; or of "
+        "rules for this name (host:NAME, spf:DOMAIN, or NAME)");
     history.text("--since", &Arguments::since, kSinceHelp);
     history.text("--until", &Arguments::until, kUntilHelp);
     history.text("--by", &Arguments::by,

@@ -149,6 +149,7 @@ std::string unknownCommand(const CLI::App& app, std::span<const std::string> wor
         "{} \"{}\"", subjectOf(&app, "has no subcommand", "there is no command"), printable(word));
     if (std::find(names.begin(), names.end(), word) != names.end())
         return fmt::format("{} belongs behind the command that has it: {} {}", word, pathOf(&app), word);
+    if (names.empty()) return unknown + ": it has none";
     if (is_first && (word == "queue" || word == "mailq" || word == "postqueue"))
         return unknown + ": mail waits in the servers' queues; sessions under way: mailgate sessions --live";
     const std::string meant = is_first ? meantFirstBy(app, words) : meantBehind(app, word);

@@ -332,7 +332,7 @@ Column changeColumn() {
 std::string historyPage(const Viewer& viewer, const Fields& query, const Object& found) {
     Html html;
     html.markup("<form class=\"search\" method=\"get\" action=\"/rules/history\" role=\"search\">");
-    addInput(html, {"network", "Address or network", fieldNamed(query, "network"),
+    addInput(html, {"network", "Address, network, host:NAME or spf:DOMAIN", fieldNamed(query, "network"),
                     "Changes of rules that touch it"});
     html.markup("<p><button>Filter</button></p></form>");
     const auto changes = objectsOf(found, "changes");

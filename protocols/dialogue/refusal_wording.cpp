@@ -90,6 +90,7 @@ RefusalNames::RefusalNames(const RefusalText& text)
       client(cleaned(text.client, kMaxClientBytes)),
       session(cleaned(text.session, kMaxSessionBytes)) {
     footer = cleaned(withValues(text, *this), kMaxFooterBytes);
+    footer.erase(footer.find_last_not_of(' ') + 1);  // in front of a note that is not there
 }
 
 std::string sentenceOf(const Wording& wording, const RefusalNames& names) {

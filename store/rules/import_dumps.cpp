@@ -76,11 +76,26 @@ class IpsetLine {
     std::optional<DumpError> readType(std::string_view name, std::string_view& set) {
         if (auto error = checkSet(name, set)) return error;
         const std::string_view type = takeField(rest_);
-        if (type == "hash:ip" || type == "hash:net" || type == "bitmap:ip") return std::nullopt;
+        if (type == "hash:ip" || type == "hash:net" || type == "bitmap:ip") return readProperties();
         return DumpError{
             type, fmt::format("a set of type \"{}\" holds more than networks: expected hash:ip, hash:net "
                               "or bitmap:ip",
                               printable(type))};
+    }
+
+    /// What does not change what the elements stand for, mailgate need not know.
+    std::optional<DumpError> readProperties() {
+        while (!rest_.empty()) {
+            const std::string_view property = takeField(rest_);
+            if (property == "netmask" || property == "bitmask")
+                return DumpError{
+                    property,
+                    fmt::format(
+                        "with {0} each element stands for a network, of which its line has the address only: "
+                        "write the networks there, and leave out {0}",
+                        property)};
+        }
+        return std::nullopt;
     }
 
     std::optional<DumpError> readOptions(Element& element) {
@@ -258,10 +273,24 @@ class NftReader {
         while (!tokens_.is("}"))
             if (auto error = readProperty()) return error;
         tokens_.next();
+        // A file for `nft -f` may leave it to the set.
+        for (Element& element : dump_.elements)
+            if (!element.lifetime && !element.stays) element.lifetime = lifetime_;
+        return std::nullopt;
+    }
+
+    Problem readLifetime() {
+        tokens_.next();
+        const auto seconds = nftDuration(tokens_.now().text);
+        if (!seconds) return unexpected("a duration such as 1d12h");
+        if (*seconds > 0) lifetime_ = seconds;
+        tokens_.next();
+        if (tokens_.is(";")) tokens_.next();
         return std::nullopt;
     }
 
     Problem readProperty() {
+        if (tokens_.is("timeout")) return readLifetime();
         if (tokens_.is("elements")) {
             tokens_.next();
             if (auto error = expect("=")) return error;
@@ -278,8 +307,8 @@ class NftReader {
             if (tokens_.is(";")) tokens_.next();
             return std::nullopt;
         }
-        constexpr std::array<std::string_view, 8> kIgnored{"flags",  "timeout",    "gc-interval", "size",
-                                                           "policy", "auto-merge", "comment",     "counter"};
+        constexpr std::array<std::string_view, 7> kIgnored{"flags",      "gc-interval", "size",   "policy",
+                                                           "auto-merge", "comment",     "counter"};
         if (std::none_of(kIgnored.begin(), kIgnored.end(),
                          [&](std::string_view word) { return tokens_.is(word); }))
             return unexpected("a property of a set, or its elements");
@@ -331,7 +360,8 @@ class NftReader {
             const auto seconds = nftDuration(tokens_.now().text);
             if (!seconds) return unexpected("a duration such as 59m30s");
             // What is left of it counts, and that is printed last.
-            if (expires || *seconds > 0) element.lifetime = std::max<std::int64_t>(*seconds, 1);
+            element.stays = !expires && *seconds == 0;
+            if (!element.stays) element.lifetime = std::max<std::int64_t>(*seconds, 1);
         } else if (!wholeNumber(tokens_.now().text)) {
             return unexpected("a number");
         }
@@ -343,6 +373,7 @@ class NftReader {
     Dump dump_;
     Problem error_;
     std::size_t sets_ = 0;
+    std::optional<std::int64_t> lifetime_;  ///< of elements that name none
 };
 
 }  // namespace

@@ -20,6 +20,7 @@ struct Element {
     std::string_view network;                ///< as it stands there: a network, or a range
     std::optional<std::int64_t> lifetime{};  ///< seconds that are left, when the set was printed
     std::string_view comment{};
+    bool stays = false;  ///< for good, whatever its set says
 };
 
 /// The elements of the one set that there is, up to the first error.

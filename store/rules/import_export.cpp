@@ -4,6 +4,7 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_formats.h"
+#include "store/rules/import_rows.h"
 #include "store/rules/new_name.h"
 
 #include <fmt/format.h>
@@ -208,7 +209,7 @@ class LineReader {
             return std::nullopt;
         }
         auto parsed = parseNetworks(word);
-        if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
+        if (const auto* error = std::get_if<NetworkError>(&parsed)) return error->message + nameMeant(word);
         takeVerdict(word);
         networks_ = std::move(std::get<std::vector<Network>>(parsed));
         return std::nullopt;
@@ -403,6 +404,7 @@ class Lines {
     explicit Lines(std::string_view text) {
         constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
         if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+        text_ = text;
         ended_ = text.empty() || text.back() == '\n';
         while (!text.empty()) {
             const std::size_t newline = text.find('\n');
@@ -414,19 +416,13 @@ class Lines {
     }
 
     std::span<const import::Line> telling() const noexcept { return lines_; }
-    /// Where semicolons separate cells, a line behind the heading that begins with one is a row and no comment.
-    void takeSemicolonsForCells() {
-        std::vector<import::Line> lines;
-        lines.reserve(lines_.size() + begun_with_semicolon_.size());
-        const auto later = [](const import::Line& one, const import::Line& other) {
-            return one.number < other.number;
-        };
-        const auto behind = std::upper_bound(begun_with_semicolon_.begin(), begun_with_semicolon_.end(),
-                                             lines_.front(), later);
-        std::merge(lines_.begin(), lines_.end(), behind, begun_with_semicolon_.end(),
-                   std::back_inserter(lines), later);
-        lines_.swap(lines);
+    /// The first row, if they are rows; empty: there is nothing.
+    std::string_view heading() const {
+        const auto rows = import::rowsOf(text_, import::kSeparators, 1);
+        return rows.empty() ? std::string_view() : rows.front().text;
     }
+    /// What tells are the rows.
+    void takeRows(char separator) { lines_ = import::rowsOf(text_, {&separator, 1}); }
     bool hasEndMark() const noexcept { return end_mark_.has_value(); }
 
     /// Why the file may not be all that was written; none: it is, as far as can be told.
@@ -457,8 +453,8 @@ class Lines {
         const std::string_view inside = trimmed(line);
         if (!inside.empty()) last_ = count_;
         if (const auto rules = endMark(inside); rules && !end_mark_) end_mark_ = {count_, *rules};
-        if (inside.empty() || inside.front() == '#') return;
-        (inside.front() == ';' ? begun_with_semicolon_ : lines_).push_back({count_, line});
+        if (!inside.empty() && inside.front() != '#' && inside.front() != ';')
+            lines_.push_back({count_, line});
     }
 
     /// How many rules "# end, N rules" counts.
@@ -473,7 +469,7 @@ class Lines {
     }
 
     std::vector<import::Line> lines_;
-    std::vector<import::Line> begun_with_semicolon_;
+    std::string_view text_;
     std::optional<EndMark> end_mark_;
     std::size_t count_ = 0;
     std::size_t last_ = 0;  ///< the last line that holds anything
@@ -729,8 +725,10 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
     Lines lines(text);
     if (options.format == ImportFormat::Auto) {
         // Only we write such a mark, whatever there is before it.
-        auto recognized = lines.hasEndMark() ? std::variant<ImportFormat, ImportError>(ImportFormat::Mailgate)
-                                             : import::recognize(lines.telling());
+        using Recognized = std::variant<ImportFormat, ImportError>;
+        auto recognized = lines.hasEndMark()                   ? Recognized(ImportFormat::Mailgate)
+                          : import::isHeading(lines.heading()) ? Recognized(ImportFormat::Csv)
+                                                               : import::recognize(lines.telling());
         if (auto* error = std::get_if<ImportError>(&recognized)) {
             result.errors.push_back(std::move(*error));
             return result;
@@ -738,8 +736,8 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
         result.format = std::get<ImportFormat>(recognized);
     }
     const bool own = result.format == ImportFormat::Mailgate;
-    if (result.format == ImportFormat::Csv && import::separatesWithSemicolons(lines.telling()))
-        lines.takeSemicolonsForCells();
+    if (result.format == ImportFormat::Csv)
+        lines.takeRows(import::headingSeparator(lines.heading()).value_or(','));
     if (own)
         readOwn(lines, options, result);
     else

@@ -4,6 +4,8 @@
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_dumps.h"
+#include "store/rules/import_rows.h"
+#include "store/rules/new_name.h"
 
 #include <Poco/Dynamic/Var.h>
 #include <Poco/Exception.h>
@@ -27,9 +29,8 @@ using Words = std::span<const std::string_view>;
 constexpr std::array<std::string_view, 5> kAllowing{"allow", "permit", "accept", "ok", "pass"};
 constexpr std::array<std::string_view, 4> kDenying{"deny", "reject", "drop", "block"};
 // access(5): what neither lets a client in nor keeps it out.
-constexpr std::array<std::string_view, 11> kOtherActions{
-    "bcc",  "defer_if_permit", "defer_if_reject", "discard", "filter", "hold",
-    "info", "prepend",         "redirect",        "warn",    "ban"};
+constexpr std::array<std::string_view, 10> kOtherActions{
+    "bcc", "defer_if_reject", "discard", "filter", "hold", "info", "prepend", "redirect", "warn", "ban"};
 // What a value of a map says of those who are not meant to come in, in somebody's own words.
 constexpr std::array<std::string_view, 8> kDenied{"denied", "rejected",  "dropped",     "blocked",
                                                   "banned", "blocklist", "blacklisted", "blacklist"};
@@ -58,17 +59,30 @@ bool isSblNumber(std::string_view rest) {
     return rest.front() == ';' && word.starts_with("SBL") && isDigits(word.substr(3));
 }
 
-/// What access(5) has the server do with a client; DUNNO: nothing against it.
-std::optional<Verdict> cidrVerdict(std::string_view action) {
+/// What a line says of the clients of its network, besides its note.
+struct Says {
+    std::optional<Verdict> verdict{};  ///< none: what is asked for
+    std::optional<RuleReply> reply{};  ///< none: it is silent about that
+};
+
+constexpr std::string_view kRelay = "relay", kDunno = "dunno";
+
+/// What access(5) has the server do with a client. DUNNO: nothing against it. DEFER_IF_PERMIT: whatever else decides, the
+/// client does not come in, and may try again.
+std::optional<Says> postfixSays(std::string_view action) {
     const std::string word = lowerCase(action);
-    if (word == "ok" || word == "permit" || word == "dunno") return Verdict::Allow;
-    if (word == "reject" || word == "defer" || isReplyCode(word)) return Verdict::Deny;
+    if (word == "ok" || word == "permit" || word == kRelay || word == kDunno) return Says{Verdict::Allow};
+    if (word == "defer" || word == "defer_if_permit" || (isReplyCode(word) && word.front() == '4'))
+        return Says{Verdict::Deny, RuleReply{.temporary = true}};
+    if (word == "reject" || isReplyCode(word)) return Says{Verdict::Deny, RuleReply{}};
     return std::nullopt;
 }
 
-bool isCidrWord(std::string_view word) {
+/// Behind an address it leaves no doubt about the format. RELAY does where nothing follows it: notes begin with that.
+bool isPostfixWord(std::string_view word, std::string_view rest) {
     const std::string lower = lowerCase(word);
-    return cidrVerdict(word) || (isOneOf(lower, kOtherActions) && lower != "ban");
+    if (lower == kRelay) return rest.empty();
+    return postfixSays(word) || (isOneOf(lower, kOtherActions) && lower != "ban");
 }
 
 /// Columns are told by their names; several names mean the same.
@@ -83,7 +97,8 @@ enum class Column : std::uint8_t {
     Owner,
     Ticket,
     Note,
-    Ignored
+    Ignored,
+    Unnamed
 };
 struct ColumnName {
     std::string_view name;
@@ -129,74 +144,26 @@ bool namesNetworks(std::string_view word) {
     return std::holds_alternative<std::vector<Network>>(parseNetworks(word));
 }
 
-/// RFC 4180, without line breaks in cells. None: a quote is not closed, or something stands behind one.
-std::optional<std::vector<std::string>> cellsOf(std::string_view line, char separator) {
-    std::vector<std::string> cells(1);
-    std::size_t at = 0;
-    while (true) {
-        if (at < line.size() && line[at] == '"') {
-            for (++at;; ++at) {
-                if (at == line.size()) return std::nullopt;
-                if (line[at] == '"' && (at + 1 == line.size() || line[at + 1] != '"')) break;
-                if (line[at] == '"') ++at;
-                cells.back() += line[at];
-            }
-            ++at;
-        } else {
-            const std::size_t end = std::min(line.find(separator, at), line.size());
-            cells.back() = trimmed(line.substr(at, end - at));
-            at = end;
-        }
-        if (at == line.size()) return cells;
-        if (line[at] != separator) return std::nullopt;
-        cells.emplace_back();
-        ++at;
-    }
+std::string notANetwork(std::string_view word, const NetworkError& error) {
+    if (!isRuleName(word)) return error.message + nameMeant(word);
+    return fmt::format("{}: of lists, those of the formats mailgate and csv may have names", printable(word));
 }
 
-/// Where each of the cells begins.
-std::vector<std::size_t> cellStarts(std::string_view line, char separator) {
-    std::vector<std::size_t> starts{0};
-    bool quoted = false;
-    for (std::size_t at = 0; at < line.size(); ++at) {
-        if (line[at] == '"') quoted = !quoted;
-        if (line[at] == separator && !quoted) starts.push_back(at + 1);
-    }
-    return starts;
-}
-
-constexpr std::array kSeparators{',', ';', '\t'};
-
-/// The separator of a heading that names a network's column; none: the line is no heading.
-std::optional<char> headingSeparator(std::string_view line) {
-    for (const char separator : kSeparators) {
-        const auto cells = cellsOf(line, separator);
-        if (cells && cells->size() > 1 && std::any_of(cells->begin(), cells->end(), [](const auto& cell) {
-                return columnOf(cell) == Column::Network;
-            }))
-            return separator;
-    }
-    return std::nullopt;
+/// Several in one line may be a list, a network and its mask, or the ends of a range.
+std::string severalNetworks(std::string_view first, std::string_view second) {
+    return fmt::format(
+        "{} after {}: a list has one network a line (tr ' ' '\\n' parts them); a mask and the end of a range "
+        "stand "
+        "without blanks, as in 10.0.0.0/255.0.0.0 and 192.0.2.10-192.0.2.20",
+        printable(second), printable(first));
 }
 
 constexpr std::string_view kNoHeading =
     "this looks like CSV: its first line must name the columns, such as network,verdict,note";
 
-/// Several cells, of which one is a network: a row, and no heading. Tabs are between other things, too.
+/// A row, and no heading. Tabs are between other things, too.
 bool looksLikeRow(std::string_view line) {
-    constexpr std::string_view kSigns = ",;";
-    return std::any_of(kSigns.begin(), kSigns.end(), [&](char separator) {
-        const auto cells = cellsOf(line, separator);
-        return cells && cells->size() > 1 && std::any_of(cells->begin(), cells->end(), namesNetworks);
-    });
-}
-
-/// The note of a rule may name columns, too.
-bool isHeading(std::string_view line) {
-    std::string_view rest = line;
-    const std::string_view first = takeField(rest);
-    return headingSeparator(line) && first != "allow" && first != "deny" &&
-           std::holds_alternative<NetworkError>(parseNetwork(first));
+    return import::looksLikeRow(line, ',') || import::looksLikeRow(line, ';');
 }
 
 /// A decimal number up to `most`, without zeros in front; none: it is no such number.
@@ -232,28 +199,37 @@ std::optional<std::string> networkOfOctets(std::string_view pattern) {
 /// sides by that is found.
 class Precedence {
   public:
+    /// What becomes of a client.
+    struct Decision {
+        Verdict verdict;
+        RuleReply reply;
+
+        friend bool operator==(const Decision&, const Decision&) = default;
+    };
+
     /// The line of an earlier rule that decides for the whole network, otherwise than this one; 0: none.
-    std::size_t contradicts(const Network& network, Verdict verdict) const {
+    std::size_t contradicts(const Network& network, const Decision& decision) const {
         for (unsigned length = 0; length <= network.prefix_length; ++length) {
             if (!lengths_[length]) continue;
             const auto found = earlier_.find(networkAround(network.address, length));
-            if (found != earlier_.end() && found->first.contains(network) && found->second.first != verdict)
+            if (found != earlier_.end() && found->first.contains(network) &&
+                !(found->second.first == decision))
                 return found->second.second;
         }
         return 0;
     }
-    /// The line of a rule for the very same network that says the opposite; 0: none.
-    std::size_t opposite(const Network& network, Verdict verdict) const {
+    /// The line of a rule for the very same network that says something else; 0: none.
+    std::size_t opposite(const Network& network, const Decision& decision) const {
         const auto found = earlier_.find(network);
-        return found != earlier_.end() && found->second.first != verdict ? found->second.second : 0;
+        return found != earlier_.end() && !(found->second.first == decision) ? found->second.second : 0;
     }
-    void add(const Network& network, Verdict verdict, std::size_t line) {
+    void add(const Network& network, const Decision& decision, std::size_t line) {
         lengths_[network.prefix_length] = true;
-        earlier_.try_emplace(network, verdict, line);
+        earlier_.try_emplace(network, decision, line);
     }
 
   private:
-    std::map<Network, std::pair<Verdict, std::size_t>> earlier_;
+    std::map<Network, std::pair<Decision, std::size_t>> earlier_;
     std::array<bool, 129> lengths_{};
 };
 
@@ -283,7 +259,15 @@ class Reader {
     std::size_t place(std::string_view part) const noexcept { return placeIn(line_, part); }
     bool full() const noexcept { return result_.errors.size() >= kMaxImportErrors; }
     void note(const Line& line, Problem problem) {
-        if (problem) result_.errors.push_back({line.number, std::move(*problem), placeIn(line.text, at_)});
+        if (!problem) return;
+        ImportError error{line.number, std::move(*problem), placeIn(line.text, at_)};
+        if (error.column > 0) {  // of a row of several lines, in the one where it is
+            const std::string_view before =
+                line.text.substr(0, static_cast<std::size_t>(at_.data() - line.text.data()));
+            error.line += static_cast<std::size_t>(std::count(before.begin(), before.end(), '\n'));
+            error.column = placeIn(line.text.substr(before.find_last_of('\n') + 1), at_);
+        }
+        result_.errors.push_back(std::move(error));
     }
     void each(std::span<const Line> lines, Read read) {
         std::size_t done = 0;
@@ -309,13 +293,13 @@ class Reader {
     }
 
     /// Rules for all listeners, or what is wrong with them.
-    Problem add(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
-                std::string_view text, std::optional<UnixSeconds> expires_at = std::nullopt);
+    Problem add(std::size_t line, std::string_view network, const Says& says, std::string_view text,
+                std::optional<UnixSeconds> expires_at = std::nullopt);
     /// Likewise, where the first line that matches a client decides, and this one may be none for anybody.
-    Problem addInOrder(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
-                       std::string_view text, std::string_view program);
-    /// Likewise, where no line may say the opposite of another.
-    Problem addConsistent(std::size_t line, std::string_view network, std::optional<Verdict> verdict,
+    Problem addInOrder(std::size_t line, std::string_view network, const Says& says, std::string_view text,
+                       std::string_view program);
+    /// Likewise, where no two lines may say different things of a network.
+    Problem addConsistent(std::size_t line, std::string_view network, const Says& says,
                           std::string_view text);
     Problem accessEntry(std::size_t number, std::string_view pattern, std::string_view network,
                         std::string_view line);
@@ -345,12 +329,11 @@ class Reader {
     std::vector<Column> columns_;
 };
 
-std::optional<std::string> Reader::add(std::size_t line, std::string_view network,
-                                       std::optional<Verdict> verdict, std::string_view text,
-                                       std::optional<UnixSeconds> expires_at) {
+std::optional<std::string> Reader::add(std::size_t line, std::string_view network, const Says& says,
+                                       std::string_view text, std::optional<UnixSeconds> expires_at) {
     auto parsed = parseNetworks(network);
-    if (auto* error = std::get_if<NetworkError>(&parsed)) return std::move(error->message);
-    if (!verdict) verdict = options_.verdict;
+    if (const auto* error = std::get_if<NetworkError>(&parsed)) return notANetwork(network, *error);
+    const auto verdict = says.verdict ? says.verdict : options_.verdict;
     if (!verdict) {
         result_.without_verdict.add(line, place(network), network);
         return std::nullopt;
@@ -361,63 +344,69 @@ std::optional<std::string> Reader::add(std::size_t line, std::string_view networ
     rule.verdict = *verdict;
     rule.note = text;
     rule.expires_at = expires_at;
+    rule.reply = says.reply.value_or(RuleReply{});
     for (const Network& one : std::get<std::vector<Network>>(parsed)) {
         rule.network = one;
-        result_.rules.push_back({rule, line});
+        result_.rules.push_back({.rule = rule, .line = line, .names_reply = says.reply.has_value()});
     }
     return std::nullopt;
 }
 
-std::optional<std::string> Reader::addInOrder(std::size_t line, std::string_view network,
-                                              std::optional<Verdict> verdict, std::string_view text,
-                                              std::string_view program) {
+std::optional<std::string> Reader::addInOrder(std::size_t line, std::string_view network, const Says& says,
+                                              std::string_view text, std::string_view program) {
     const std::size_t first = result_.rules.size();
-    if (auto problem = add(line, network, verdict, text)) return problem;
+    if (auto problem = add(line, network, says, text)) return problem;
     for (std::size_t at = first; at < result_.rules.size(); ++at) {
         const AccessRule rule = result_.rules[at].rule;
-        if (const std::size_t earlier = precedence_.contradicts(rule.network, rule.verdict))
+        if (const std::size_t earlier = precedence_.contradicts(rule.network, {rule.verdict, rule.reply}))
             return fmt::format(
                 "{} never reaches this line, because line {} matches {} first; in mailgate the more "
                 "specific rule would win: remove this line",
                 program, earlier, rule.network.toString());
     }
-    for (std::size_t at = first; at < result_.rules.size(); ++at)
-        precedence_.add(result_.rules.list().network(at), result_.rules[at].rule.verdict, line);
+    for (std::size_t at = first; at < result_.rules.size(); ++at) {
+        const AccessRule rule = result_.rules[at].rule;
+        precedence_.add(rule.network, {rule.verdict, rule.reply}, line);
+    }
     return std::nullopt;
 }
 
-std::optional<std::string> Reader::addConsistent(std::size_t line, std::string_view network,
-                                                 std::optional<Verdict> verdict, std::string_view text) {
+std::optional<std::string> Reader::addConsistent(std::size_t line, std::string_view network, const Says& says,
+                                                 std::string_view text) {
     const std::size_t first = result_.rules.size();
-    if (auto problem = add(line, network, verdict, text)) return problem;
+    if (auto problem = add(line, network, says, text)) return problem;
     for (std::size_t at = first; at < result_.rules.size(); ++at) {
-        const Network one = result_.rules.list().network(at);
-        const Verdict said = verdict ? *verdict : *options_.verdict;
-        if (const std::size_t other = precedence_.opposite(one, said))
+        const AccessRule rule = result_.rules[at].rule;
+        const Precedence::Decision decision{rule.verdict, rule.reply};
+        if (const std::size_t other = precedence_.opposite(rule.network, decision))
             return fmt::format("contradicts line {}", other);
-        precedence_.add(one, said, line);
+        precedence_.add(rule.network, decision, line);
     }
     return std::nullopt;
 }
 
 std::optional<std::string> Reader::plainLine(std::size_t number, std::string_view line) {
     const std::string_view network = takeWord(line);
-    if (isComment(line)) return add(number, network, std::nullopt, "");
+    if (isComment(line)) return add(number, network, {}, "");
     if (const auto parsed = parseNetworks(network); std::holds_alternative<NetworkError>(parsed))
-        return std::get<NetworkError>(parsed).message;
+        return notANetwork(network, std::get<NetworkError>(parsed));
     at_ = line;
+    std::string_view rest = line;
+    if (const std::string_view second = takeField(rest); namesNetworks(second))
+        return severalNetworks(network, second);
     return fmt::format("in a list of networks only a comment may follow {}, found \"{}\"", printable(network),
                        printable(line));
 }
 
 std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_view line) {
     const std::string_view network = takeWord(line);
-    if (isComment(line)) return add(number, network, std::nullopt, "");
+    if (isComment(line)) return add(number, network, {}, "");
     const std::string_view value = line;
     const auto said = verdictOf(value);
     std::string_view rest = value;
     at_ = value;
     const std::string_view word = takeField(rest);
+    if (namesNetworks(word)) return severalNetworks(network, word);
     if (!said && isListWord(word))
         return fmt::format("\"{}\" is not a value of a map, \"{}\" alone would be", printable(value),
                            printable(word));
@@ -428,7 +417,7 @@ std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_v
         return fmt::format("\"{}\" is neither allow nor deny: use --verdict allow or --verdict deny",
                            printable(value));
     at_ = network;
-    return addConsistent(number, network, said, said ? std::string_view() : value);
+    return addConsistent(number, network, {said}, said ? std::string_view() : value);
 }
 
 std::optional<std::string> Reader::nginxLine(std::size_t number, std::string_view line) {
@@ -447,7 +436,7 @@ std::optional<std::string> Reader::nginxLine(std::size_t number, std::string_vie
             return "what no rule matches is decided by the listener's access: \"allowlist\" refuses it, "
                    "\"open\" admits it; remove this line";
         if (auto problem =
-                addInOrder(number, network, word == "allow" ? Verdict::Allow : Verdict::Deny, "", "nginx"))
+                addInOrder(number, network, {word == "allow" ? Verdict::Allow : Verdict::Deny}, "", "nginx"))
             return problem;
     }
     return std::nullopt;
@@ -460,7 +449,7 @@ void Reader::dump(Dump dump) {
         std::optional<UnixSeconds> expires_at;
         if (element.lifetime) expires_at = options_.now + *element.lifetime;
         line_ = {};
-        if (auto problem = add(element.line, element.network, std::nullopt, element.comment, expires_at))
+        if (auto problem = add(element.line, element.network, {}, element.comment, expires_at))
             result_.errors.push_back({element.line, std::move(*problem), element.column});
     }
     if (dump.error && !full()) result_.errors.push_back(std::move(*dump.error));
@@ -528,16 +517,23 @@ std::optional<std::string> Reader::accessEntry(std::size_t number, std::string_v
     const std::string_view whole = line;
     const std::string_view action = takeWord(line);
     if (action.empty()) return fmt::format("an action (OK, REJECT, ...) must follow {}", printable(network));
-    const auto verdict = cidrVerdict(action);
-    if (!verdict)
+    if (isDigits(action) && line.empty())
         return fmt::format(
-            "\"{}\" neither allows nor denies a client: expected OK, PERMIT, DUNNO, "
-            "REJECT, DEFER or a reply code (4xx, 5xx)",
+            "\"{}\" alone is OK to Postfix, as every number without a text is: write what is meant, OK, "
+            "REJECT, "
+            "DEFER, or a reply code with a text (450 4.7.1 later)",
+            printable(action));
+    const auto says = postfixSays(action);
+    if (!says)
+        return fmt::format(
+            "\"{}\" neither allows nor denies a client: expected OK, PERMIT, RELAY, DUNNO, REJECT, DEFER, "
+            "DEFER_IF_PERMIT or a reply code with a text (450 4.7.1 later)",
             printable(action));
     at_ = pattern;
+    if (lowerCase(action) == kDunno) result_.undecided.add(number, place(pattern), pattern);
     const std::string_view text = isReplyCode(action) ? whole : line;
-    return in_order_ ? addInOrder(number, network, verdict, text, "Postfix")
-                     : addConsistent(number, network, verdict, text);
+    return in_order_ ? addInOrder(number, network, *says, text, "Postfix")
+                     : addConsistent(number, network, *says, text);
 }
 
 void Reader::drop(std::span<const Line> lines) {
@@ -564,7 +560,7 @@ std::optional<std::string> Reader::dropLine(std::size_t number, std::string_view
             "{} has no SBL number, unlike the lines before it: if this is a DROP list nevertheless, use "
             "--format drop",
             printable(network));
-    return add(number, network, Verdict::Deny, line.empty() ? line : trimmed(line.substr(1)));
+    return add(number, network, {Verdict::Deny}, line.empty() ? line : trimmed(line.substr(1)));
 }
 
 /// `{"cidr":"1.10.16.0/20","sblid":"SBL256894","rir":"apnic"}`; the last line is
@@ -584,7 +580,7 @@ std::optional<std::string> Reader::jsonLine(std::size_t number, std::string_view
                                records, result_.rules.size());
         }
         if (!object->has("cidr")) return "the object has no \"cidr\"";
-        return add(number, object->getValue<std::string>("cidr"), Verdict::Deny,
+        return add(number, object->getValue<std::string>("cidr"), {Verdict::Deny},
                    object->optValue<std::string>("sblid", ""));
     } catch (const Poco::Exception&) {
         return "is neither a JSON object with a \"cidr\" nor the list's metadata";
@@ -603,24 +599,26 @@ std::optional<std::string> Reader::csvHeading(std::string_view line) {
     separator_ = headingSeparator(line).value_or(',');
     const auto cells = cellsOf(line, separator_);
     if (!cells) return "a quote is not closed";
-    const auto starts = cellStarts(line, separator_);
-    for (std::size_t at = 0; at < cells->size(); ++at) {
-        const std::string& name = (*cells)[at];
-        at_ = line.substr(starts[at]);
-        const auto column = isIgnored(name) ? Column::Ignored : columnOf(name);
+    const std::vector<std::string>& names = cells->texts;
+    for (std::size_t at = 0; at < names.size(); ++at) {
+        const std::string& name = names[at];
+        at_ = line.substr(cells->starts[at]);
+        const auto column = isIgnored(name) ? Column::Ignored
+                            : name.empty()  ? Column::Unnamed
+                                            : columnOf(name);
         if (!column && looksLikeRow(line)) return std::string(kNoHeading);
         if (!column)
             return fmt::format(
                 "unknown column \"{}\": expected {}; --ignore-columns leaves out columns that are named",
                 printable(name), columnNames());
-        if (column != Column::Ignored &&
+        if (column != Column::Ignored && column != Column::Unnamed &&
             std::find(columns_.begin(), columns_.end(), *column) != columns_.end())
             return fmt::format("the column \"{}\" means the same as one before it", printable(name));
         columns_.push_back(*column);
     }
     at_ = line;
     for (const std::string& ignored : options_.ignored_columns)
-        if (std::none_of(cells->begin(), cells->end(),
+        if (std::none_of(names.begin(), names.end(),
                          [&](const std::string& name) { return sameText(trimmed(ignored), trimmed(name)); }))
             return fmt::format("--ignore-columns: the heading has no column \"{}\"", printable(ignored));
     if (std::find(columns_.begin(), columns_.end(), Column::Network) == columns_.end())
@@ -652,6 +650,7 @@ std::string_view optionOf(Column column) noexcept {
         case Column::Ticket:
         case Column::Note:
         case Column::Ignored:
+        case Column::Unnamed:
             break;
     }
     return {};
@@ -689,18 +688,31 @@ std::optional<std::string> Reader::readDate(std::string& cell) const {
 }
 
 std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view line) {
-    auto cells = cellsOf(line, separator_);
-    if (!cells) return "a quote is not closed, or there is something after a quoted cell";
-    if (cells->size() != columns_.size())
-        return fmt::format("has {} {} where the heading has {}", cells->size(),
-                           cells->size() == 1 ? "cell" : "cells", columns_.size());
+    auto row = cellsOf(line, separator_);
+    if (!row)
+        return "a quote is not closed, or there is something after a quoted cell, or a line in a cell looks "
+               "like a row";
+    std::vector<std::string>& cells = row->texts;
+    // What is empty throughout, spreadsheets save, too.
+    if (std::all_of(cells.begin(), cells.end(), [](const std::string& cell) { return cell.empty(); }))
+        return std::nullopt;
+    while (cells.size() > columns_.size() && cells.back().empty())
+        cells.pop_back();
+    if (cells.size() != columns_.size())
+        return fmt::format("has {} {} where the heading has {}", cells.size(),
+                           cells.size() == 1 ? "cell" : "cells", columns_.size());
     ImportOptions options = options_;
     std::string text, owner, ticket;
-    const auto starts = cellStarts(line, separator_);
-    for (std::size_t at = 0; at < cells->size(); ++at) {
-        std::string& cell = (*cells)[at];
-        at_ = line.substr(starts[at]);
+    for (std::size_t at = 0; at < cells.size(); ++at) {
+        std::string& cell = cells[at];
+        at_ = line.substr(row->starts[at]);
         if (columns_[at] == Column::Ignored) continue;
+        if (columns_[at] == Column::Unnamed) {
+            if (cell.empty()) continue;
+            return fmt::format(
+                "\"{}\" is in a column without a name: name it, or leave it out with --ignore-columns \"\"",
+                printable(cell));
+        }
         if (columns_[at] == Column::Expires && !cell.empty()) {
             if (auto error = readDate(cell)) return error;
         } else if (columns_[at] == Column::Note) {
@@ -723,24 +735,24 @@ std::optional<std::string> Reader::csvLine(std::size_t number, std::string_view 
     options.may_be_cut = options.end_mark_required = false;
     options.ignored_columns.clear();
     std::vector<std::size_t> begins;
-    ImportResult row = read_own_(lineOfOwn(*cells, begins) + "\n", options);
-    if (row.without_verdict.count > 0) {
-        result_.without_verdict.add(number, 0, row.without_verdict.what);
+    ImportResult read = read_own_(lineOfOwn(cells, begins) + "\n", options);
+    if (read.without_verdict.count > 0) {
+        result_.without_verdict.add(number, 0, read.without_verdict.what);
         return std::nullopt;
     }
     if (!isUtf8(text)) result_.not_utf8.add(number, 0, text);
-    if (!row.errors.empty()) {
-        const std::size_t column = row.errors.front().column;
+    if (!read.errors.empty()) {
+        const std::size_t column = read.errors.front().column;
         std::size_t found = 0;  // the cell that begins last before it
         for (std::size_t at = 0, last = 0; at < begins.size(); ++at)
             if (begins[at] < column && begins[at] >= last) {
                 found = at;
                 last = begins[at];
             }
-        at_ = line.substr(starts[found]);
-        return std::move(row.errors.front().message);
+        at_ = line.substr(row->starts[found]);
+        return std::move(read.errors.front().message);
     }
-    for (ImportedRule one : row.rules) {
+    for (ImportedRule one : read.rules) {
         one.line = number;
         one.rule.note = text;
         one.rule.owner = owner;
@@ -769,6 +781,7 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     if ((first == "table" || first == "set") && rest.find('{') != std::string_view::npos)
         return ImportFormat::Nft;
     if (first.front() == '!' || first == "if" || first == "endif") return ImportFormat::Cidr;
+    if (isRuleName(first)) return ImportFormat::Mailgate;
     if (isComment(rest)) {
         if (!namesNetworks(first) && looksLikeRow(line.text))
             return ImportError{line.number, std::string(kNoHeading)};
@@ -777,19 +790,23 @@ std::variant<ImportFormat, ImportError> tell(const Line& line) {
     }
     const std::string_view second = takeField(rest);
     if (looksLikeOption(second)) return ImportFormat::Mailgate;
-    if (isCidrWord(second)) return ImportFormat::Cidr;
+    if (isPostfixWord(second, rest)) return ImportFormat::Cidr;
     if (verdictOf(second) && rest.empty()) return ImportFormat::Haproxy;
     if (looksLikeRow(line.text)) return ImportError{line.number, std::string(kNoHeading)};
     if (const auto parsed = parseNetworks(first); std::holds_alternative<NetworkError>(parsed))
-        return ImportError{line.number, std::get<NetworkError>(parsed).message, placeIn(line.text, first)};
+        return ImportError{line.number, notANetwork(first, std::get<NetworkError>(parsed)),
+                           placeIn(line.text, first)};
     if (second == "-")
         return ImportError{line.number, "a range is one word, such as 192.0.2.10-192.0.2.20",
                            placeIn(line.text, second)};
     if (isTimeOfBan(second, rest))
         return ImportError{line.number,
-                           fmt::format("{} has the times of its ban: leave out fail2ban-client's --with-time",
+                           fmt::format("{} has the times of its ban: leave out fail2ban-client's --with-time "
+                                       "(fail2ban-client get JAIL banip | tr ' ' '\\n')",
                                        printable(first)),
                            placeIn(line.text, second)};
+    if (namesNetworks(second))
+        return ImportError{line.number, severalNetworks(first, second), placeIn(line.text, second)};
     return ImportError{line.number,
                        fmt::format("the meaning of \"{}\" after {} is unclear: name the format with --format",
                                    printable(second), printable(first)),
@@ -816,7 +833,8 @@ std::optional<Verdict> verdictOf(std::string_view word) {
 }
 
 bool isListWord(std::string_view word) {
-    return verdictOf(word) || cidrVerdict(word) || isOneOf(lowerCase(word), kOtherActions);
+    const std::string lower = lowerCase(word);
+    return verdictOf(word) || isOneOf(lower, kOtherActions) || (postfixSays(word) && lower != kRelay);
 }
 
 bool looksLikeOption(std::string_view word) noexcept {
@@ -835,7 +853,6 @@ std::string verdictMissing(const ImportLines& lines) {
 }
 
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
-    if (!lines.empty() && isHeading(lines.front().text)) return ImportFormat::Csv;
     for (const Line& line : lines) {
         auto told = tell(line);
         const auto* format = std::get_if<ImportFormat>(&told);
@@ -846,8 +863,22 @@ std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines) {
     return ImportFormat::Plain;
 }
 
-bool separatesWithSemicolons(std::span<const Line> lines) {
-    return !lines.empty() && headingSeparator(lines.front().text) == ';';
+std::optional<char> headingSeparator(std::string_view row) {
+    for (const char separator : kSeparators) {
+        const auto cells = cellsOf(row, separator);
+        if (cells && cells->texts.size() > 1 &&
+            std::any_of(cells->texts.begin(), cells->texts.end(),
+                        [](const std::string& text) { return columnOf(text) == Column::Network; }))
+            return separator;
+    }
+    return std::nullopt;
+}
+
+bool isHeading(std::string_view row) {
+    std::string_view rest = row;
+    const std::string_view first = takeField(rest);
+    return headingSeparator(row) && first != "allow" && first != "deny" &&
+           std::holds_alternative<NetworkError>(parseNetwork(first));
 }
 
 void read(ImportFormat format, bool named, std::span<const Line> lines, const ImportOptions& options,

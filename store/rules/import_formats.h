@@ -15,12 +15,17 @@
 
 namespace mailgate::store::import {
 
-/// The format that the first distinctive line belongs to (Plain where all lines are networks only), or an error for a
+/// Of lines without a heading the format that the first distinctive one belongs to (Plain where all lines are networks only), or an error for a
 /// line that belongs to none.
 std::variant<ImportFormat, ImportError> recognize(std::span<const Line> lines);
 
-/// Of rows with columns: their heading says so.
-bool separatesWithSemicolons(std::span<const Line> lines);
+/// What may stand between the cells of a row.
+inline constexpr std::string_view kSeparators = ",;\t";
+
+/// The separator of a heading that names a network's column; none: the row is no heading.
+std::optional<char> headingSeparator(std::string_view row);
+/// Likewise, and no rule whose note names columns.
+bool isHeading(std::string_view row);
 
 /// "allow", "permit", "accept", "ok", "pass"; "deny", "reject", "drop", "block"; in any case.
 std::optional<Verdict> verdictOf(std::string_view word);

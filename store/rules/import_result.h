@@ -144,8 +144,9 @@ struct ImportResult {
     /// rules that may well be meant, and deny comes first.
     std::vector<ImportError> contradictions;
     ImportLines
-        without_verdict;   ///< when there is one, nothing may be imported: it is among the errors, once
-    ImportLines not_utf8;  ///< with a note of other bytes, which is kept as it is
+        without_verdict;    ///< when there is one, nothing may be imported: it is among the errors, once
+    ImportLines not_utf8;   ///< with a note of other bytes, which is kept as it is
+    ImportLines undecided;  ///< of Postfix's tables: DUNNO, which has become an allow rule
     /// For a name that parseNewRuleName() refuses, and why: only such a file may contain them.
     ImportLines doubted_names;
     bool has_end_mark = false;

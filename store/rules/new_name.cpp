@@ -8,6 +8,15 @@
 
 namespace mailgate::store {
 
+std::string nameMeant(std::string_view text) {
+    constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+    constexpr std::string_view kOfAddresses = "0123456789.";
+    const bool may_be_name = text.find_first_not_of(kOfNames) == std::string_view::npos &&
+                             text.find_first_not_of(kOfAddresses) != std::string_view::npos &&
+                             text.find('.') != std::string_view::npos;
+    return may_be_name ? fmt::format(" (for a name: host:{0}, or spf:{0} for its mail servers)", text) : "";
+}
+
 std::variant<std::string, NetworkError> parseNewRuleName(std::string_view text) {
     auto parsed = parseRuleName(text);
     const auto* name = std::get_if<std::string>(&parsed);

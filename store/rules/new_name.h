@@ -11,6 +11,9 @@
 
 namespace mailgate::store {
 
+/// Behind a word that is no network, what to write if it is meant as a name; empty: it cannot be one.
+std::string nameMeant(std::string_view text);
+
 /// As parseRuleName().
 std::variant<std::string, NetworkError> parseNewRuleName(std::string_view text);
 

@@ -809,6 +809,7 @@ ImportOutcome Service::importJudged(const ImportRequest& request, JudgedImport j
     ImportOutcome outcome{.format = imported.format,
                           .contradictions = std::move(imported.contradictions),
                           .not_utf8 = std::move(imported.not_utf8),
+                          .undecided = std::move(imported.undecided),
                           .doubted_names = std::move(imported.doubted_names),
                           .rules = std::move(imported.rules).list(),
                           .insisted = std::move(judged.insisted)};

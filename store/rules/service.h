@@ -230,6 +230,7 @@ struct ImportOutcome {
     std::vector<std::string> removed{};                ///< the first of them, as lines of the export
     std::vector<store::ImportError> contradictions{};  ///< in the list
     store::ImportLines not_utf8{};                     ///< likewise
+    store::ImportLines undecided{};                    ///< likewise
     store::ImportLines doubted_names{};                ///< likewise
     std::map<std::string, std::size_t> left_alone{};   ///< rules that were none of those to replace, by set
     store::RuleList rules{};                           ///< of the list

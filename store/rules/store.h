@@ -291,10 +291,14 @@ class RuleStore {
         std::int64_t hits = 0;
         std::optional<UnixSeconds> last_hit_at{};
     };
-    /// Oldest first; with `network` the changes of rules that overlap it.
+    /// Oldest first; with `network` the changes of rules that overlap it, and of those for a name that has stood for a part
+    /// of it.
     virtual std::vector<AuditEntry> history(const std::optional<Network>& network) = 0;
+    /// The changes of rules for one of these names, in lower case, and of what that stands for.
+    virtual std::vector<AuditEntry> historyOf(std::span<const std::string> names) = 0;
     struct WantedEntries {
-        std::optional<Network> network{};      ///< of rules that overlap it
+        std::optional<Network> network{};      ///< as in history()
+        std::vector<std::string> names{};      ///< as in historyOf(); empty: any
         std::optional<std::int64_t> change{};  ///< of what was done at once under this number
         std::optional<std::int64_t> before{};  ///< whose ids are smaller
         std::size_t limit = 0;

@@ -102,7 +102,8 @@ class Jobs(unittest.TestCase):
         names = scratch.start(NameServer(gateway.folder, "_spf.acme.example", "v=spf1 ip4:198.51.100.224/28 ip6:2001:db8:4f::/48 -all"))
         programs = scratch.folder("programs")
         for name, line in (("mailgate", f'exec {mailgate.binary()} --config {gateway.config} "$@"'),
-                           ("dig", f'exec /usr/bin/dig @127.0.0.1 -p {names.port} "$@"')):
+                           ("dig", f'exec /usr/bin/dig @127.0.0.1 -p {names.port} "$@"'),
+                           ("fail2ban-client", "echo 203.0.113.31 203.0.113.32")):
             (programs / name).write_text(f"#!/bin/sh\n{line}\n")
             (programs / name).chmod(0o755)
         environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TZ": "UTC", "LC_ALL": "C.UTF-8"}

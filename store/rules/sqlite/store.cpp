@@ -76,11 +76,13 @@ std::optional<Network> networkOf(std::string_view line) {
     return std::nullopt;
 }
 
+bool overlap(const Network& one, const Network& other) {
+    return one.contains(other) || other.contains(one);
+}
+
 /// The line of a rule, or that of what a name stands for.
 bool touches(std::string_view line, const Network& asked) {
-    const auto meets = [&](const Network& network) {
-        return network.contains(asked) || asked.contains(network);
-    };
+    const auto meets = [&](const Network& network) { return overlap(network, asked); };
     if (const std::size_t is = line.find(schema::kNameIs); isRuleName(line) && is != std::string_view::npos) {
         const auto networks = readNetworks(line.substr(is + schema::kNameIs.size()));
         return networks && std::any_of(networks->begin(), networks->end(), meets);
@@ -88,6 +90,19 @@ bool touches(std::string_view line, const Network& asked) {
     const auto network = networkOf(line);
     return network && meets(*network);
 }
+
+/// The name for which the rule of the line is, or of which it says what it stands for; empty: the rule is for a network.
+std::string nameIn(std::string_view line) {
+    if (line.empty()) return {};
+    const std::string_view subject = isRuleName(line) ? line.substr(0, line.find(' ')) : subjectIn(line);
+    return isRuleName(subject) ? lowerCase(subject) : std::string();
+}
+
+/// What entries of the trail are wanted: those of this network, and of rules for these names; neither: all.
+struct AskedAbout {
+    std::optional<Network> network{};
+    std::set<std::string> names{};
+};
 
 std::string writeNetworks(const std::vector<Network>& networks) {
     std::string text;
@@ -174,6 +189,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void rehearse(const std::function<void()>& work, Rehearsal how) override;
     void together(const std::function<void()>& work) override;
     std::vector<AuditEntry> history(const std::optional<Network>& network) override;
+    std::vector<AuditEntry> historyOf(std::span<const std::string> names) override;
     SomeRules find(const Wanted& wanted) override;
     std::vector<AuditEntry> newestEntries(const WantedEntries& wanted) override;
     std::int64_t endOfTrail() override {
@@ -231,6 +247,9 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     void sealTrail() override { replica::sealTrail(database()); }
 
   private:
+    std::vector<AuditEntry> entriesAbout(const AskedAbout& asked);
+    /// Those that have stood for a part of it.
+    std::set<std::string> namesOf(const Network& network);
     void open(Use use);
     void close() noexcept;
     Database& database();
@@ -1308,6 +1327,16 @@ RuleStore::AuditEntry readEntry(const RawStatement& row) {
             optionalNumber(row, 11)};
 }
 
+bool isAbout(const RuleStore::AuditEntry& entry, const AskedAbout& asked) {
+    if (!asked.network && asked.names.empty()) return true;
+    for (const std::string_view line : {std::string_view(entry.before), std::string_view(entry.after)}) {
+        if (asked.network && touches(line, *asked.network)) return true;
+        // Of a name that stood for an address, what else it stood for does not matter.
+        if ((!asked.network || !isRuleName(line)) && asked.names.contains(nameIn(line))) return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(const AuditEntry&)>& visit) {
@@ -1319,6 +1348,8 @@ void SqliteRuleStore::forEachEntry(std::int64_t after, const std::function<void(
 
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::newestEntries(const WantedEntries& wanted) {
     std::vector<AuditEntry> entries;
+    AskedAbout subject{wanted.network, {wanted.names.begin(), wanted.names.end()}};
+    if (wanted.network) subject.names.merge(namesOf(*wanted.network));
     // No entry has a smaller id than its change's number.
     RawStatement rows(database(),
                       fmt::format("{} WHERE id < ?1{} ORDER BY id DESC", kAllEntries,
@@ -1327,20 +1358,41 @@ std::vector<RuleStore::AuditEntry> SqliteRuleStore::newestEntries(const WantedEn
     if (wanted.change) rows.bind(2, *wanted.change);
     while (entries.size() < wanted.limit && rows.step()) {
         AuditEntry entry = readEntry(rows);
-        if (!wanted.network || touches(entry.before, *wanted.network) ||
-            touches(entry.after, *wanted.network))
-            entries.push_back(std::move(entry));
+        if (isAbout(entry, subject)) entries.push_back(std::move(entry));
     }
     return entries;
 }
 
 std::vector<RuleStore::AuditEntry> SqliteRuleStore::history(const std::optional<Network>& network) {
+    return entriesAbout({network, network ? namesOf(*network) : std::set<std::string>()});
+}
+
+std::vector<RuleStore::AuditEntry> SqliteRuleStore::historyOf(std::span<const std::string> names) {
+    return entriesAbout({{}, {names.begin(), names.end()}});
+}
+
+std::vector<RuleStore::AuditEntry> SqliteRuleStore::entriesAbout(const AskedAbout& asked) {
     std::vector<AuditEntry> entries;
     forEachEntry(0, [&](const AuditEntry& entry) {
-        if (!network || touches(entry.before, *network) || touches(entry.after, *network))
-            entries.push_back(entry);
+        if (isAbout(entry, asked)) entries.push_back(entry);
     });
     return entries;
+}
+
+/// The trail may no longer reach back to the answer that is in force.
+std::set<std::string> SqliteRuleStore::namesOf(const Network& network) {
+    std::set<std::string> names;
+    for (const NamedRule& named : namedRules())
+        if (std::any_of(named.state.networks.begin(), named.state.networks.end(),
+                        [&](const Network& one) { return overlap(one, network); }))
+            names.insert(lowerCase(named.rule.name));
+    RawStatement rows(database(), "SELECT before, after FROM access_audit WHERE action = ?1");
+    rows.bind(1, schema::kResolve);
+    while (rows.step())
+        for (const int column : {0, 1})
+            if (touches(rows.text(column), network)) names.insert(nameIn(rows.text(column)));
+    names.erase("");
+    return names;
 }
 
 std::int64_t SqliteRuleStore::lastChangeBy(std::string_view who) {

@@ -165,6 +165,9 @@ TEST(RefusalFooter, CutsTheNoteOfARuleBeforeItself) {
     EXPECT_THAT(refusalLine(Protocol::Smtp, Refusal::Rule, text),
                 HasSubstr("; why: ticket 4711; call us\r\n"));
     EXPECT_THAT(refusalLine(Protocol::Smtp, Refusal::TooMany, text), HasSubstr("; why: ; call us\r\n"));
+    text.footer = "call us $rule_note";
+    EXPECT_THAT(refusalLine(Protocol::Smtp, Refusal::TooMany, text), HasSubstr("; call us\r\n"));
+    text.footer = "why: $rule_note; call us";
     const std::string hostile = "a\r\n\"b\"\\" + std::string(1'000, 'x');
     text.rule_note = hostile;
     for (const Protocol protocol : kMailProtocols) {

@@ -115,6 +115,22 @@ class RulesApiTest : public testing::Test {
     std::unique_ptr<RuleStore> store_{store::openRules("sqlite:" + folder_.file("rules.db"))};
 };
 
+TEST_F(RulesApiTest, TheHistoryOfANameIsAskedForAsThatOfANetwork) {
+    store::AccessRule named;
+    named.name = "spf:_spf.example.org";
+    store_->put(std::span(&named, 1), "alice");
+    put("192.0.2.0/24");
+    const auto told = [&](const char* subject) {
+        Request request = of("GET", {"rules", "history"});
+        request.query = {{"network", subject}};
+        return handle(std::move(request));
+    };
+    EXPECT_THAT(told("spf:_spf.Example.org").body,
+                AllOf(HasSubstr("_spf.example.org"), Not(HasSubstr("192.0.2.0"))));
+    EXPECT_THAT(told("192.0.2.1").body, AllOf(HasSubstr("192.0.2.0"), Not(HasSubstr("_spf"))));
+    EXPECT_THAT(told("host:a..b").body, HasSubstr("is not a name such as"));
+}
+
 TEST_F(RulesApiTest, WhatIsRefusedHasKeptNobodyFromWriting) {
     put("0.0.0.0/2");
     const std::string half = R"("64.0.0.0/2")";

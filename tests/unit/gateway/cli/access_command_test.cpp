@@ -176,7 +176,7 @@ TEST_F(AccessCommandTest, RulesAreAddedChangedListedAndRemoved) {
     const Ran unchanged = access({"history", "192.0.2.0/24", "--json"});
     EXPECT_EQ(unchanged.exit_code, kRefusedOrNotFound);
     EXPECT_EQ(unchanged.output, "{\"changes\":[]}\n");
-    EXPECT_EQ(unchanged.errors, "mailgate: no change is recorded\n");
+    EXPECT_EQ(unchanged.errors, "mailgate: no change that is recorded matches\n");
 }
 
 TEST_F(AccessCommandTest, TheHistoryIsNarrowedAndCut) {
@@ -200,6 +200,12 @@ TEST_F(AccessCommandTest, TheHistoryIsNarrowedAndCut) {
         EXPECT_EQ(none.output, "{\"changes\":[]}\n");
         EXPECT_EQ(none.errors, "mailgate: no change that is recorded matches\n");
     }
+    done({"allow", "spf:_spf.example.org"});
+    done({"remove", "spf:_spf.example.org"});
+    for (const char* name : {"spf:_spf.example.org", "SPF:_Spf.Example.org.", "_spf.example.org"})
+        EXPECT_EQ(done({"history", name, "--columns", "action"}), "ACTION\nadd\nremove\n") << name;
+    EXPECT_EQ(access({"history", "host:_spf.example.org"}).exit_code, kRefusedOrNotFound);
+    EXPECT_EQ(access({"history", "nonsense"}).exit_code, kUsage);
     EXPECT_EQ(access({"history", "--limit", "0"}).exit_code, kUsage);
     EXPECT_EQ(access({"history", "--since", "2999-01-01"}).exit_code, kUsage);
 }

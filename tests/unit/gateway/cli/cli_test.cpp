@@ -49,6 +49,8 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
          "mailgate: --json belongs behind the command that has it: mailgate status --json\n"},
         {{"access", "alow", "--x"}, "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
         {{"set", "--help"}, "mailgate: there is no command \"set\": did you mean \"access set\"?\n"},
+        {{"help", "access", "allow", "extra"},
+         "mailgate: access allow has no subcommand \"extra\": it has none\n"},
         {{"server"}, "mailgate: server needs a subcommand: drain, ready\n"},
         {{"reload", "now"}, "mailgate: reload takes no argument: \"now\"\n"},
         {{"reload", "\x1B[2J"}, "mailgate: reload takes no argument: \"\\x1B[2J\"\n"},

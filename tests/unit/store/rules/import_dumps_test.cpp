@@ -51,6 +51,8 @@ TEST(Ipset, SaysWhatIsWrongAndWhere) {
         {"create b hash:ip,port family inet\n",
          "1:10: a set of type \"hash:ip,port\" holds more than networks"},
         {"create b hash:ip\nadd b 192.0.2.1,tcp:25\n", "2:7: \"192.0.2.1,tcp:25\" is not an IP address"},
+        {"create b hash:ip family inet hashsize 64 netmask 24\nadd b 192.0.2.0\n",
+         "1:42: with netmask each element stands for a network"},
         {"add b 192.0.2.1\nadd w 192.0.2.2\n", "2:5: there are several sets, b and w"},
         {"create b hash:net\ncreate w hash:net\n", "2:8: there are several sets"},
         {"add b 192.0.2.1 nomatch\n", "1:17: an exception (nomatch)"},
@@ -83,6 +85,12 @@ TEST(Nft, ElementsBecomeRules) {
     EXPECT_THAT(readDump("set b {\ntype ipv6_addr;\nelements = { 2001:db8::/32 timeout 30s }\n}\n",
                          ImportFormat::Nft),
                 ElementsAre("3: deny 2001:db8::/32 expires=" + formatUtc(kPrinted + 30)));
+    EXPECT_THAT(readDump("set b {\ntype ipv4_addr; flags timeout; timeout 1h;\n"
+                         "elements = { 192.0.2.1, 192.0.2.2 timeout 30s, 192.0.2.3 timeout 0s }\n}\n",
+                         ImportFormat::Nft),
+                ElementsAre("3: deny 192.0.2.1 expires=" + formatUtc(kPrinted + 3'600),
+                            "3: deny 192.0.2.2 expires=" + formatUtc(kPrinted + 30), "3: deny 192.0.2.3"))
+        << "a file for nft -f leaves the time to the set";
 }
 
 TEST(Nft, SaysWhatIsWrongAndWhere) {
@@ -100,6 +108,7 @@ TEST(Nft, SaysWhatIsWrongAndWhere) {
         {"set b {\n elements = { 192.0.2.1 timeout never }\n}\n", "2:33: expected a duration"},
         {"set b {\n elements = { 192.0.2.1 comment \"open }\n}\n", "expected a comment in double quotes"},
         {"set b {\n elements = { @other }\n}\n", "2:15: \"@other\" is not an IP address"},
+        {"set b {\n timeout soon\n}\n", "2:10: expected a duration"},
         {"set b {\n hook input\n}\n", "2:2: expected a property of a set"},
         {"set b {\n}\n}\n", "3:1: \"}\" is no set of addresses"},
     };

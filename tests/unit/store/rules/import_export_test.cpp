@@ -248,13 +248,36 @@ TEST(Import, ListsOfPostfix) {
                          "[2001:db8:bad::]/48 450 4.7.1 later\r\n"
                          "[2001:db8:1::/48]   DUNNO\r\n"
                          "198.51.100.7        OK\r\n"
-                         "198.51.100.8        DEFER",
+                         "198.51.100.8        DEFER\r\n"
+                         "198.51.100.9        Defer_If_Permit 5.7.1 busy\r\n"
+                         "198.51.100.10       421 4.7.0 closing\r\n"
+                         "198.51.100.11       450 5.7.1 the code counts\r\n"
+                         "198.51.100.12       REJECT 4.7.1 and the action\r\n"
+                         "198.51.100.13       RELAY\r\n",
                          options(), ImportFormat::Cidr),
                 ElementsAre("2: allow 192.0.2.9", "3: deny 192.0.2.0/24",
                             "4: deny 203.0.113.128/25 snowshoe spammers and their friends",
                             "6: deny 203.0.113.60 \"554 5.7.1 go away\"",
-                            "7: deny 2001:db8:bad::/48 \"450 4.7.1 later\"", "8: allow 2001:db8:1::/48",
-                            "9: allow 198.51.100.7", "10: deny 198.51.100.8"));
+                            "7: deny 2001:db8:bad::/48 reply=temporary \"450 4.7.1 later\"",
+                            "8: allow 2001:db8:1::/48", "9: allow 198.51.100.7",
+                            "10: deny 198.51.100.8 reply=temporary",
+                            "11: deny 198.51.100.9 reply=temporary 5.7.1 busy",
+                            "12: deny 198.51.100.10 reply=temporary \"421 4.7.0 closing\"",
+                            "13: deny 198.51.100.11 reply=temporary \"450 5.7.1 the code counts\"",
+                            "14: deny 198.51.100.12 4.7.1 and the action", "15: allow 198.51.100.13"));
+}
+
+TEST(Import, PostfixSaysWhetherAClientMayTryAgain) {
+    const auto result = parseRules("192.0.2.1 REJECT\n192.0.2.2 DEFER\n192.0.2.3 OK\n", options());
+    ASSERT_EQ(errorsOf(result), "");
+    EXPECT_TRUE(result.rules[0].names_reply) << "a rule that was temporary is so no longer";
+    EXPECT_TRUE(result.rules[1].names_reply);
+    EXPECT_FALSE(result.rules[2].names_reply);
+    EXPECT_EQ(result.undecided.count, 0u);
+    const auto undecided = parseRules("192.0.2.1 OK\n192.0.2.2 DUNNO\n192.0.2.3 dunno x\n", options());
+    EXPECT_EQ(undecided.undecided.count, 2u);
+    EXPECT_EQ(undecided.undecided.first, 2u);
+    EXPECT_EQ(undecided.undecided.what, "192.0.2.2");
 }
 
 TEST(Import, WhatPostfixMeansOtherwiseIsRefused) {
@@ -267,10 +290,14 @@ TEST(Import, WhatPostfixMeansOtherwiseIsRefused) {
          "1: \"if\": access rules have no negation and no if/endif"},
         {"192.0.2.0/24 FILTER smtp:[10.0.0.1]\n", "\"FILTER\" neither allows nor denies a client"},
         {"192.0.2.0/24 OK\n192.0.2.1\n", "2: an action (OK, REJECT, ...) must follow 192.0.2.1"},
-        {"192.0.2.0/24 OK\n192.0.2.1 20261126\n", "2: \"20261126\" neither"},
+        {"192.0.2.0/24 OK\n192.0.2.1 20261126\n", "2: \"20261126\" alone is OK to Postfix"},
+        {"192.0.2.1 450\n", "1: \"450\" alone is OK to Postfix"},
+        {"192.0.2.1 OK\n192.0.2.2 permit_mynetworks, reject\n", "2: \"permit_mynetworks,\" neither"},
+        {"192.0.2.1 OK\n192.0.2.2 350 4.7.1 x\n", "2: \"350\" neither"},
         // The first line that matches counts there, the most specific rule here.
         {"192.0.2.0/24 REJECT\n192.0.2.1 OK\n", "2: Postfix never reaches this line, because line 1"},
         {"192.0.2.0/24 OK\n192.0.2.0/24 REJECT\n", "2: Postfix never reaches this line, because line 1"},
+        {"192.0.2.0/24 REJECT\n192.0.2.1 DEFER\n", "2: Postfix never reaches this line, because line 1"},
         {"192.0.2.0/24 REJECT\nallow 192.0.2.1\n", "2: \"allow\" is not an IP address"},
     };
     for (const auto& one : cases) {
@@ -284,12 +311,22 @@ TEST(Import, IndexedMapsOfPostfix) {
                          "192.168             REJECT guests\n"
                          "10                  554 5.7.1 go away\n"
                          "203.0.113           DUNNO\n"
+                         "172.16              450 4.7.1 greylist me\n"
+                         "172.17              DEFER\n"
                          "2001:db8            reject\n"
                          "2001:db8::1         permit\n",
                          options(), ImportFormat::Access),
                 ElementsAre("1: allow 10.1.2.3", "2: deny 192.168.0.0/16 guests",
                             "3: deny 10.0.0.0/8 \"554 5.7.1 go away\"", "4: allow 203.0.113.0/24",
-                            "5: deny 2001:db8::/32", "6: allow 2001:db8::1"));
+                            "5: deny 172.16.0.0/16 reply=temporary \"450 4.7.1 greylist me\"",
+                            "6: deny 172.17.0.0/16 reply=temporary", "7: deny 2001:db8::/32",
+                            "8: allow 2001:db8::1"));
+    for (const char* action :
+         {"WARN", "INFO x", "HOLD", "DISCARD", "REDIRECT a@example.net", "PREPEND X: y", "BCC a@example.net",
+          "FILTER smtp:[10.0.0.1]", "DEFER_IF_REJECT", "HANGUP", "sleep 5", "reject_unlisted_recipient"})
+        EXPECT_THAT(errorsOf(parseRules(fmt::format("192.168 REJECT\n10 {}\n", action), options())),
+                    HasSubstr("neither allows nor denies a client"))
+            << action;
     const struct {
         const char* text;
         const char* message;
@@ -299,7 +336,7 @@ TEST(Import, IndexedMapsOfPostfix) {
         {"192.168 REJECT\n256.1 OK\n", "2: \"256.1\" is neither"},
         {"192.168 REJECT\n010 OK\n", "2: \"010\" is neither"},
         {"192.168 REJECT\n2001:db8:: OK\n192.168 OK\n", "3: contradicts line 1"},
-        {"192.168 REJECT\n10 WARN\n", "2: \"WARN\" neither allows nor denies a client"},
+        {"192.168 REJECT\n192.168 450 later\n", "2: contradicts line 1"},
     };
     for (const auto& one : cases)
         EXPECT_THAT(errorsOf(parseRules(one.text, options())), HasSubstr(one.message)) << one.text;
@@ -542,7 +579,7 @@ TEST(Import, TablesWithAHeading) {
         {"network,verdict\n,deny\n", "2: has no network"},
         {"network;verdict\n;deny\n192.0.2.1;deny\n", "2: has no network"},
         {"network;verdict\n; more\n", "2: has no network"},
-        {"network;verdict\n;\n;;\n", "3: has 3 cells where the heading has 2"},
+        {"network;verdict\n;x;\n192.0.2.1;deny;x\n", "3: has 3 cells where the heading has 2"},
         {"network,verdict\n192.0.2.1 x,deny\n", "2: \"192.0.2.1 x\" is not one word"},
         {"network,verdict\n\"192.0.2.1,deny\n", "2: a quote is not closed"},
         {"network,verdict,valid_until\n192.0.2.1,allow,2027\n", "1: unknown column \"valid_until\""},
@@ -552,6 +589,53 @@ TEST(Import, TablesWithAHeading) {
     for (const auto& one : cases) {
         SCOPED_TRACE(one.text);
         EXPECT_THAT(errorsOf(parseRules(one.text, options())), HasSubstr(one.message));
+    }
+}
+
+TEST(Import, WhatASpreadsheetLeavesEmptyMeansNothing) {
+    EXPECT_THAT(imported("IP;Action;Comment;;\r\n192.0.2.1;deny;x;;\r\n;;;;\r\n192.0.2.2;deny;;;;;\r\n;\r\n",
+                         options(), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1 x", "4: deny 192.0.2.2"));
+    EXPECT_THAT(imported(",IP,,Action\n,192.0.2.1,,deny\n\"\",,,\n", options(), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1"));
+    const std::string_view unnamed = "ip,action,\n192.0.2.1,deny,until May\n";
+    const auto refused = parseRules(unnamed, options());
+    EXPECT_THAT(errorsOf(refused), HasSubstr("2: \"until May\" is in a column without a name"));
+    EXPECT_EQ(refused.errors.at(0).column, 16u);
+    ImportOptions ignoring = options();
+    ignoring.ignored_columns = {""};
+    EXPECT_THAT(imported(unnamed, ignoring, ImportFormat::Csv), ElementsAre("2: deny 192.0.2.1"));
+}
+
+TEST(Import, ACellInQuotesMayHaveSeveralLines) {
+    EXPECT_THAT(
+        imported("\xEF\xBB\xBF; of March\r\n\"IP\r\nAddress\";Comment;Action\r\n"
+                 "192.0.2.1;\"line one\r\n\r\n# two, \"\"three\"\"\r\n\";deny\r\n"
+                 "192.0.2.2;\"next to\r\n10.0.0.1\";deny\r\n",
+                 options(), ImportFormat::Csv),
+        ElementsAre("4: deny 192.0.2.1 line one # two, \"three\"", "8: deny 192.0.2.2 next to 10.0.0.1"));
+    EXPECT_THAT(imported("note,ip,action\n\"two\nlines\",192.0.2.1,deny\n5\" pipe,192.0.2.2,deny\n",
+                         options(), ImportFormat::Csv),
+                ElementsAre("2: deny 192.0.2.1 two lines", "4: deny 192.0.2.2 5\" pipe"));
+    const struct {
+        const char* text;
+        std::size_t line, column;
+        const char* message;
+    } cases[] = {
+        // Whoever forgets a quote loses no rule by that.
+        {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,\"closed\"\n", 2, 1, "a quote is not closed"},
+        {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,x\"\n", 2, 1, "a quote is not closed"},
+        {"ip,action,note\n192.0.2.1,deny,\"open\nto the end\n", 2, 1, "a quote is not closed"},
+        {"note,ip,action\n\"two\nlines\",192.0.2.1,maybe\n", 3, 18, "\"maybe\" is neither allow nor deny"},
+        {"note,ip,action\n5\" pipe,192.0.2.2,maybe\n", 2, 19, "\"maybe\" is neither"},
+        {"ip,action\n\"192.0.2.1\n192.0.2.2\",deny\n", 2, 1, "\"192.0.2.1 192.0.2.2\" is not one word"},
+    };
+    for (const auto& one : cases) {
+        const auto result = parseRules(one.text, options());
+        ASSERT_FALSE(result.errors.empty()) << one.text;
+        EXPECT_EQ(result.errors.front().line, one.line) << one.text;
+        EXPECT_EQ(result.errors.front().column, one.column) << one.text;
+        EXPECT_THAT(result.errors.front().message, HasSubstr(one.message));
     }
 }
 
@@ -868,6 +952,28 @@ TEST(Import, LinesThatContradictEachOtherAreTold) {
     EXPECT_EQ(told("deny 192.0.2.1 x\nallow 192.0.2.1 y\n"),
               "2: allow 192.0.2.1 has no effect: it is denied in line 1\n");
     EXPECT_EQ(told("allow 192.0.2.0/24\ndeny 192.0.2.1\nallow 192.0.2.1 listener=smtp\n"), "");
+}
+
+TEST(Import, SeveralNetworksInALineAreNoListAndNoNote) {
+    for (const ImportFormat format : {ImportFormat::Auto, ImportFormat::Plain, ImportFormat::Haproxy})
+        for (const char* text : {"198.51.100.201 198.51.100.202 2001:db8::1\n", "10.0.0.0 255.0.0.0 vpn\n"})
+            EXPECT_THAT(errorsOf(parseRules(text, options(Verdict::Deny, format))),
+                        HasSubstr(": a list has one network a line"))
+                << toString(format) << text;
+}
+
+TEST(Import, AWordThatMayBeANameIsTold) {
+    for (const ImportFormat format :
+         {ImportFormat::Auto, ImportFormat::Plain, ImportFormat::Haproxy, ImportFormat::Mailgate})
+        EXPECT_THAT(errorsOf(parseRules("192.0.2.1\n_spf.acme.example\n", options(Verdict::Allow, format))),
+                    HasSubstr("(for a name: host:_spf.acme.example, or spf:_spf.acme.example for its"))
+            << toString(format);
+    EXPECT_THAT(imported("192.0.2.1 # office\nspf:acme.example\n", options(Verdict::Allow)),
+                ElementsAre("1: allow 192.0.2.1", "2: allow spf:acme.example"));
+    for (const ImportFormat format : {ImportFormat::Plain, ImportFormat::Haproxy})
+        EXPECT_THAT(
+            errorsOf(parseRules("spf:acme.example\n", options(Verdict::Allow, format))),
+            HasSubstr("spf:acme.example: of lists, those of the formats mailgate and csv may have names"));
 }
 
 TEST(Import, ARangeWithBlanksIsNone) {

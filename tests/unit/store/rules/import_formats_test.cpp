@@ -24,10 +24,12 @@ TEST(ImportFormatsTest, AFormatIsRecognizedByTheFirstLineThatTells) {
         {{"192.0.2.0/24 listener=mx"}, ImportFormat::Mailgate},
         {{"192.0.2.0/24", "192.0.2.1 REJECT"}, ImportFormat::Cidr},
         {{"192.0.2.1 554 5.7.1 no"}, ImportFormat::Cidr},
+        {{"192.0.2.1 450"}, ImportFormat::Cidr},
+        {{"192.0.2.1 relay"}, ImportFormat::Cidr},
         {{"192.0.2.0/24 deny"}, ImportFormat::Haproxy},
+        {{"192.0.2.0/24 # office", "spf:_spf.example.org"}, ImportFormat::Mailgate},
         {{"1.10.16.0/20 ; SBL256894"}, ImportFormat::Drop},
         {{"{\"cidr\":\"1.10.16.0/20\"}"}, ImportFormat::Drop},
-        {{"ip,comment", "192.0.2.1,x"}, ImportFormat::Csv},
     };
     for (const auto& each : cases) {
         const auto found = recognized(each.lines);
@@ -66,7 +68,7 @@ TEST(ImportFormatsTest, VerdictsHaveManyWords) {
 TEST(ImportFormatsTest, WordsThatBeginNoNote) {
     for (const char* word : {"deny", "DUNNO", "550", "499", "warn", "ban", "DEFER_IF_PERMIT"})
         EXPECT_TRUE(isListWord(word)) << word;
-    for (const char* word : {"", "partner", "250", "5500", "denying"})
+    for (const char* word : {"", "partner", "250", "5500", "denying", "relay"})
         EXPECT_FALSE(isListWord(word)) << word;
 }
 

@@ -384,6 +384,15 @@ TEST_F(ServiceTest, AnExportThatIsReadBackTakesNothingFromPrograms) {
     EXPECT_EQ(put(ban, fail2ban).rules.at(0).kind, PutKind::Kept);
 }
 
+TEST_F(ServiceTest, APostfixTableSaysOfItsRulesWhetherTheyAreTemporary) {
+    auto outcome = imported({.text = "192.0.2.1 DEFER busy\n192.0.2.2 REJECT\n192.0.2.3 DUNNO\n"});
+    EXPECT_EQ(outcome.added, 3u);
+    EXPECT_EQ(outcome.undecided.count, 1u);
+    outcome = imported({.text = "192.0.2.1 REJECT busy\n192.0.2.2 REJECT\n"});
+    EXPECT_EQ(outcome.changed, 1u);
+    EXPECT_EQ(outcome.unchanged, 1u);
+}
+
 TEST_F(ServiceTest, RulesOfAListMayHaveExpiredAlready) {
     const std::string_view text = "deny 192.0.2.1 expires=2001-01-01T00:00:00Z\ndeny 192.0.2.2\n";
     auto outcome = imported({.text = text});

@@ -190,7 +190,17 @@ TEST_F(RuleStoreTest, TheTrailTellsWhatANameStandsFor) {
         ElementsAre("alice add: - > allow spf:example.org",
                     "program names resolve: - > spf:example.org is 192.0.2.1",
                     "program names resolve: spf:example.org is 192.0.2.1 > spf:example.org is 192.0.2.2"));
-    EXPECT_EQ(audit(network("192.0.2.2")).size(), 1u);
+    EXPECT_THAT(
+        audit(network("192.0.2.2")),
+        ElementsAre("alice add: - > allow spf:example.org",
+                    "program names resolve: spf:example.org is 192.0.2.1 > spf:example.org is 192.0.2.2"))
+        << "who let it in";
+    EXPECT_THAT(audit(network("192.0.2.3")), IsEmpty());
+    const std::string name = "spf:example.org", other = "host:example.org";
+    EXPECT_EQ(store_->historyOf(std::span(&name, 1)).size(), 3u);
+    EXPECT_THAT(store_->historyOf(std::span(&other, 1)), IsEmpty());
+    EXPECT_EQ(store_->newestEntries({.network = network("192.0.2.2"), .limit = 9}).size(), 2u);
+    EXPECT_EQ(store_->newestEntries({.names = {name}, .limit = 9}).size(), 3u);
     const auto undone = store_->undo(store_->lastChangeBy("alice"), "alice");
     EXPECT_EQ(undone.kind, RuleStore::UndoResult::Kind::Done);
     EXPECT_EQ(store_->load(std::vector<std::string>{"smtp"})->size(), 0u);
