@@ -32,7 +32,7 @@
 #include <functional>
 #include <sstream>
 #include <string_view>
-#include <tuple>
+#include <utility>
 
 namespace mailgate {
 namespace {
@@ -184,29 +184,27 @@ class Examination {
     /// The unit's sandbox keeps from the gateway what the mode of a folder grants it. In a container without systemd the unit is
     /// only a file.
     void examineUnit() {
-        std::vector<std::string>& grave = ::sd_booted() > 0 ? found_.errors : found_.warnings;
-        const auto file = [](const std::string& url, std::string_view prefix) {
-            return url.starts_with(prefix) ? url.substr(prefix.size()) : "";
+        std::vector<std::string>& found = ::sd_booted() > 0 ? found_.errors : found_.warnings;
+        const auto file = [](const std::string& url) {
+            constexpr std::string_view kPrefix = "sqlite:";
+            return url.starts_with(kPrefix) ? url.substr(kPrefix.size()) : "";
         };
-        const std::tuple<std::string_view, std::string, std::vector<std::string>&> files[] = {
-            {"log.target", logFileOf(config_.log.target), grave},
-            {"store.url", file(config_.store_url, "sqlite:"), grave},
-            {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : "",
-             found_.warnings}};
-        for (const auto& [key, path, found] : files) {
+        const std::pair<std::string_view, std::string> files[] = {
+            {"log.target", logFileOf(config_.log.target)},
+            {"store.url", file(config_.store_url)},
+            {"journal.url", config_.journal.enabled ? file(config_.journal.url) : ""}};
+        for (const auto& [key, path] : files) {
             if (path.empty()) continue;
-            if (const std::string setting = hiddenInUnitBy(path, config_.file); !setting.empty()) {
-                grave.push_back(
+            if (const std::string setting = hiddenInUnitBy(path, config_.file); !setting.empty())
+                found.push_back(
                     fmt::format("{}: {} is hidden from the service ({}), whatever ReadWritePaths= says: take "
                                 "another place",
                                 key, path, setting));
-                continue;
-            }
-            if (!readOnlyInUnit(path, config_.file)) continue;
-            found.push_back(
-                fmt::format("{}: {} is read-only to the service (ProtectSystem=strict): systemctl edit "
-                            "mailgate, and below [Service] ReadWritePaths={}",
-                            key, path, folderOf(path)));
+            else if (readOnlyInUnit(path, config_.file))
+                found.push_back(
+                    fmt::format("{}: {} is read-only to the service (ProtectSystem=strict): systemctl edit "
+                                "mailgate, and below [Service] ReadWritePaths={}",
+                                key, path, folderOf(path)));
         }
     }
 
