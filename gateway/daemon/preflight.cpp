@@ -2,6 +2,7 @@
 #include "gateway/daemon/preflight.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/base/cpus.h"
 #include "gateway/config/load.h"
 #include "gateway/config/values.h"
 #include "gateway/daemon/fleet_tickets.h"
@@ -37,8 +38,14 @@
 namespace mailgate {
 namespace {
 
-// Those that are not sessions': listeners, log, database, pipes, the C library's.
-constexpr std::uint64_t kReservedDescriptors = 64;
+/// Those that it has without a client.
+std::uint64_t descriptorsAtRest(const Config& config) {
+    constexpr std::uint64_t kGateways = 24;  // log, databases, admin, console, fleet, the C library's
+    std::uint64_t of_worker = 4;             // its events and timers
+    for (const ListenerConfig& listener : config.listeners)
+        of_worker += listener.addresses.size();
+    return kGateways + workersOf(config) * of_worker;
+}
 
 std::string folderOf(const std::string& path) {
     const auto folder = std::filesystem::path(path).parent_path();
@@ -67,7 +74,8 @@ class Examination {
         found_.warnings = addressesNotHere(config_);
         for (std::string& warning : drainWarnings(config_, stopLimit()))
             found_.warnings.push_back(std::move(warning));
-        for (std::string& warning : sessionWarnings(config_.max_sessions, sessionsWith(descriptorLimit())))
+        for (std::string& warning :
+             sessionWarnings(config_.max_sessions, sessionsWith(descriptorLimit(), config_)))
             found_.warnings.push_back(std::move(warning));
         may_judge_ = ::geteuid() == 0 || actsAs(config_.user);
         examineCertificates();
@@ -350,10 +358,16 @@ std::vector<std::string> drainWarnings(const Config& config, std::optional<std::
         formatDuration(config.drain_timeout), formatDuration(*limit))};
 }
 
-std::size_t sessionsWith(std::uint64_t descriptors) {
-    return descriptors > 2 * kReservedDescriptors
-               ? GatewayState::servedWith(descriptors - kReservedDescriptors)
-               : std::max<std::size_t>(descriptors / 4, 1);
+unsigned workersOf(const Config& config) {
+    return config.workers ? config.workers : usableCpus();
+}
+
+/// Some are left for what comes and goes (checks, requests of administrators, pipes); where there are few, in proportion.
+std::size_t sessionsWith(std::uint64_t descriptors, const Config& config) {
+    constexpr std::uint64_t kComeAndGo = 30;
+    const std::uint64_t at_rest = descriptorsAtRest(config);
+    const std::uint64_t left = descriptors > at_rest ? descriptors - at_rest : 0;
+    return left > 100 ? GatewayState::servedWith(left - kComeAndGo) : std::max<std::size_t>(left / 4, 1);
 }
 
 std::vector<std::string> sessionWarnings(std::uint64_t max_sessions, std::uint64_t possible) {
