@@ -112,6 +112,8 @@ struct Status {
     store::ShipperStatus fleet_journal;
     TicketKeysStatus fleet_tickets;
     std::uint64_t log_lines_lost = 0;
+    std::string log_failure{};  ///< as EventLog::Trouble has it; empty: all is well
+    std::int64_t log_failed_since_ms = 0;
     std::uint64_t journal_queued = 0, journal_written = 0, journal_lost = 0, journal_bytes = 0;
     std::string journal_failure{};  ///< why it cannot be written; empty: it can
     std::int64_t journal_failed_since_ms = 0;

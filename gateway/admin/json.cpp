@@ -273,6 +273,8 @@ Object toJson(const Status& status) {
     object.set("fleet", fleetOf(status));
     object.set("journal", journalOf(status));
     object.set("log_lines_lost", status.log_lines_lost);
+    object.set("log_failure", textOrNull(status.log_failure));
+    object.set("log_failed_since", timeOrNull(status.log_failed_since_ms));
     Array lags;
     for (const double lag : status.worker_lag_seconds)
         lags.add(lag);

@@ -337,6 +337,10 @@ void addRecords(Families& out, const Status& status) {
         .sample({}, real(status.journal_written));
     out.counters("mailgate_journal_lost_total", "Records that the journal could not take.")
         .sample({}, real(status.journal_lost));
+    out.gauges("mailgate_log_failed",
+               "1 while the event log cannot be written, and its lines wait in memory, or its file not be "
+               "opened again.")
+        .sample({}, status.log_failure.empty() ? 0 : 1);
     out.counters("mailgate_log_lines_lost_total", "Lines that the event log could not take.")
         .sample({}, real(status.log_lines_lost));
 }

@@ -234,9 +234,9 @@ std::string postfix(const Config& config) {
     requireServers(config, isSmtp, "SMTP");
     if (!anyGetsHeader(config, isSmtp)) return forSmtpServers(config, smtpdLines);
     return fmt::format(
-        "# main.cf: without this, clients with IPv6 addresses are refused\n"
-        "inet_protocols = all\n\n"
-        "# master.cf\n{}{}",
+        "# Lines for master.cf. Without this in main.cf, clients with IPv6 addresses are refused:\n"
+        "#   postconf -e 'inet_protocols = all'\n\n"
+        "{}{}",
         kPostfixWarning, forSmtpServers(config, smtpdLines));
 }
 
@@ -247,10 +247,12 @@ std::string postscreen(const Config& config) {
     for (const std::string& own : ownAddresses(config, isSmtp))
         permitted += fmt::format(" {{ {} permit }}", own);
     return fmt::format(
-        "# main.cf: lets the gateway's health checks pass at once; inet_protocols is for IPv6 clients\n"
-        "postscreen_access_list = permit_mynetworks, cidr:{{{} }}\n"
-        "inet_protocols = all\n\n"
-        "# master.cf\n{}{}"
+        "# Lines for master.cf. In main.cf these let the gateway's health checks pass at once, and clients "
+        "with\n"
+        "# IPv6 addresses in:\n"
+        "#   postconf -e 'postscreen_access_list = permit_mynetworks, cidr:{{{} }}'\n"
+        "#   postconf -e 'inet_protocols = all'\n\n"
+        "{}{}"
         "# Each of these three can be there once. Where there is one already, for another postscreen,\n"
         "# keep it, and add the option to that smtpd.\n"
         "smtpd pass - - n - - smtpd\n"

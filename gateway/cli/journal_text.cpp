@@ -38,7 +38,7 @@ std::string shortId(const JournalSession& session) {
 std::string loginText(const JournalSession& session) {
     if (session.failed_logins == 0) {
         if (session.authenticated || session.user.empty()) return "";
-        return session.wasToldToBeginTls() ? " (no TLS)" : " (no answer)";
+        return session.wasToldToBeginTls() ? " (no TLS)" : " (no verdict)";
     }
     if (session.authenticated == true)
         return fmt::format(" ({} failed before)", grouped(session.failed_logins));

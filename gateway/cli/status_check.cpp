@@ -115,6 +115,8 @@ class Check {
         checkGateway();
         checkSessions();
         checkJournal();
+        if (const std::string failure = textOf(status_, "log_failure"); !failure.empty())
+            found(CheckState::Warning, "the log " + failure);
         checkCertificates();
         const std::string drained = drained_ == 0 ? "" : fmt::format(", {} drained", drained_);
         return resultOf(std::move(findings_),

@@ -267,6 +267,9 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     const Object::Ptr journal = status.getObject("journal");
     if (journal && cell(*journal, "lost") != "0")
         text += fmt::format("The journal lost {}.\n", counted(numberOf(*journal, "lost"), "record"));
+    if (const std::string failure = lineOf(status, "log_failure"); !failure.empty())
+        text += fmt::format("Warning: since {} the log {}.\n", times.text(textOf(status, "log_failed_since")),
+                            failure);
     if (cell(status, "log_lines_lost") != "0")
         text += fmt::format("The log lost {}.\n", counted(numberOf(status, "log_lines_lost"), "line"));
     return text.empty() ? text : "\n" + text;

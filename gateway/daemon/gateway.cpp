@@ -2,7 +2,6 @@
 #include "gateway/daemon/gateway.h"
 
 #include "gateway/answers/fleet.h"
-#include "gateway/base/cpus.h"
 #include "gateway/base/memory_reserve.h"
 #include "gateway/console/exchange.h"
 #include "gateway/daemon/admin_states.h"
@@ -44,13 +43,13 @@ sigset_t handledSignals() {
     return set;
 }
 
-/// Returns how many sessions there may be.
-std::size_t raiseDescriptorLimit() {
+/// Returns what it is then.
+std::uint64_t raiseDescriptorLimit() {
     rlimit limit{};
-    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return SIZE_MAX;
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return RLIM_INFINITY;
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
-    return sessionsWith(limit.rlim_cur);
+    return limit.rlim_cur;
 }
 
 store::JournalOptions journalOptions(const JournalConfig& config) {
@@ -85,7 +84,7 @@ void Gateway::holdSignals() {
     ::signal(SIGUSR1, [](int) {});
 }
 
-Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
+Gateway::Gateway(Config config) : descriptors_(raiseDescriptorLimit()) {
     holdSignals();
     const sigset_t signals = handledSignals();
     ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
@@ -95,8 +94,7 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     memory_reserve::install();
 
     inherited_ = InheritedSockets::take();
-    const unsigned worker_count = config.workers ? config.workers : usableCpus();
-    ListeningSockets listening = openListeners(config, worker_count, inherited_);
+    ListeningSockets listening = openListeners(config, workersOf(config), inherited_);
     if (const auto user = userToBecome(config.user)) giveListeners(listening, *user);
     TlsListeners::Row certificates = tls_.make(config);
     const std::shared_ptr<TlsListener> console_tls = tls_.makeConsole(config.console);
@@ -112,11 +110,11 @@ Gateway::Gateway(Config config) : possible_sessions_(raiseDescriptorLimit()) {
     const AdminConfig admin = config.admin;
     const ConsoleConfig console = config.console;
     const std::string store_url = config.store_url, name = config.name;
-    const std::size_t most_sessions = std::min(config.max_sessions, possible_sessions_);
+    const std::size_t most_sessions = std::min(config.max_sessions, sessionsWith(descriptors_, config));
     state_ = std::make_unique<GatewayState>(*log_, journal_.get(), most_sessions);
     checker_ = std::make_unique<HealthChecker>();
     reloader_ =
-        std::make_unique<Reloader>(Reloader::Site{config.file, possible_sessions_, *log_, rules_, *state_,
+        std::make_unique<Reloader>(Reloader::Site{config.file, descriptors_, *log_, rules_, *state_,
                                                   *checker_, tls_, server_tls_, workers_, inherited_});
     if (ticket_seal)
         tickets_ = std::make_unique<FleetTickets>(*ticket_seal, tls_.tickets(), ticketEvents(*log_));
@@ -298,7 +296,7 @@ void Gateway::startNames(const std::string& store_url) {
 // ---- running
 
 void Gateway::run() {
-    ::sd_notify(0, "READY=1");
+    manager_.tell("READY=1");
     std::uint64_t usec = 0;
     if (::sd_watchdog_enabled(0, &usec) > 0) watchdog_ = std::chrono::microseconds(usec);
     while (!awaitStop(std::chrono::seconds(1))) {
@@ -311,7 +309,7 @@ void Gateway::run() {
     }
     control_->draining();
     reloader_->refuse();
-    ::sd_notify(0, "STOPPING=1");
+    manager_.tell("STOPPING=1");
     drain();
     stopThreads();
     reloader_->current()->access->stop();
@@ -337,8 +335,8 @@ void Gateway::beat() {
         return one.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
     });
     if (!answered || Clock::now() < next_beat_) return;
-    ::sd_notifyf(0, "%sSTATUS=%zu sessions", watchdog_.count() > 0 ? "WATCHDOG=1\n" : "",
-                 state_->sessions.load());
+    manager_.tell(fmt::format("{}STATUS={} sessions", watchdog_.count() > 0 ? "WATCHDOG=1\n" : "",
+                              state_->sessions.load()));
     next_beat_ = Clock::now() + (watchdog_.count() > 0 ? watchdog_ / 4 : std::chrono::seconds(10));
     beats_.clear();
     for (const auto& worker : workers_)
@@ -400,7 +398,7 @@ void Gateway::logStart(const std::string& forgotten) {
         warnings.push_back(std::move(warning));
     for (std::string& warning : certificateWarnings(reloader_->current()->tls))
         warnings.push_back(std::move(warning));
-    for (std::string& warning : sessionWarnings(config.max_sessions, possible_sessions_))
+    for (std::string& warning : sessionWarnings(config.max_sessions, sessionsWith(descriptors_, config)))
         warnings.push_back(std::move(warning));
     for (const auto& [name, order] : drainedOf(*reloader_->current()))
         warnings.push_back(fmt::format("server {0}/{1} is still drained{2}: mailgate server ready {0}/{1}",

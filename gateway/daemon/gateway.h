@@ -11,6 +11,7 @@
 #include "gateway/daemon/fleet_tickets.h"
 #include "gateway/daemon/gateway_control.h"
 #include "gateway/daemon/reloader.h"
+#include "gateway/daemon/service_manager.h"
 #include "gateway/daemon/tls_listeners.h"
 #include "gateway/daemon/tls_upstreams.h"
 #include "gateway/log/event_log.h"
@@ -22,6 +23,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <vector>
@@ -67,7 +69,8 @@ class Gateway {
     void beat();
     void drain();
 
-    std::size_t possible_sessions_;  ///< what the descriptor limit allows
+    const ServiceManager manager_{};
+    std::uint64_t descriptors_;  ///< how many it may have
     InheritedSockets inherited_;
     std::unique_ptr<EventLog> log_;
     std::unique_ptr<DefectLog> defects_;

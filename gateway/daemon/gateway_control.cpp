@@ -165,6 +165,9 @@ admin::Status GatewayControl::status() {
     status.fleet_journal = fleetJournal();
     if (parts_.tickets) status.fleet_tickets = parts_.tickets->status();
     status.log_lines_lost = parts_.log.lost();
+    EventLog::Trouble of_log = parts_.log.trouble();
+    status.log_failure = std::move(of_log.what);
+    status.log_failed_since_ms = of_log.since_ms;
     if (parts_.journal) {
         const store::Journal::Trouble trouble = parts_.journal->trouble();
         status.journal_failure = trouble.what;

@@ -2,6 +2,7 @@
 #include "gateway/daemon/preflight.h"
 
 #include "gateway/base/clock.h"
+#include "gateway/base/cpus.h"
 #include "gateway/config/load.h"
 #include "gateway/config/values.h"
 #include "gateway/daemon/fleet_tickets.h"
@@ -32,13 +33,19 @@
 #include <functional>
 #include <sstream>
 #include <string_view>
-#include <tuple>
+#include <utility>
 
 namespace mailgate {
 namespace {
 
-// Those that are not sessions': listeners, log, database, pipes, the C library's.
-constexpr std::uint64_t kReservedDescriptors = 64;
+/// Those that it has without a client.
+std::uint64_t descriptorsAtRest(const Config& config) {
+    constexpr std::uint64_t kGateways = 24;  // log, databases, admin, console, fleet, the C library's
+    std::uint64_t of_worker = 4;             // its events and timers
+    for (const ListenerConfig& listener : config.listeners)
+        of_worker += listener.addresses.size();
+    return kGateways + workersOf(config) * of_worker;
+}
 
 std::string folderOf(const std::string& path) {
     const auto folder = std::filesystem::path(path).parent_path();
@@ -67,7 +74,8 @@ class Examination {
         found_.warnings = addressesNotHere(config_);
         for (std::string& warning : drainWarnings(config_, stopLimit()))
             found_.warnings.push_back(std::move(warning));
-        for (std::string& warning : sessionWarnings(config_.max_sessions, sessionsWith(descriptorLimit())))
+        for (std::string& warning :
+             sessionWarnings(config_.max_sessions, sessionsWith(descriptorLimit(), config_)))
             found_.warnings.push_back(std::move(warning));
         may_judge_ = ::geteuid() == 0 || actsAs(config_.user);
         examineCertificates();
@@ -188,29 +196,27 @@ class Examination {
     /// The unit's sandbox keeps from the gateway what the mode of a folder grants it. In a container without systemd the unit is
     /// only a file.
     void examineUnit() {
-        std::vector<std::string>& grave = ::sd_booted() > 0 ? found_.errors : found_.warnings;
-        const auto file = [](const std::string& url, std::string_view prefix) {
-            return url.starts_with(prefix) ? url.substr(prefix.size()) : "";
+        std::vector<std::string>& found = ::sd_booted() > 0 ? found_.errors : found_.warnings;
+        const auto file = [](const std::string& url) {
+            constexpr std::string_view kPrefix = "sqlite:";
+            return url.starts_with(kPrefix) ? url.substr(kPrefix.size()) : "";
         };
-        const std::tuple<std::string_view, std::string, std::vector<std::string>&> files[] = {
-            {"log.target", logFileOf(config_.log.target), grave},
-            {"store.url", file(config_.store_url, "sqlite:"), grave},
-            {"journal.url", config_.journal.enabled ? file(config_.journal.url, "sqlite:") : "",
-             found_.warnings}};
-        for (const auto& [key, path, found] : files) {
+        const std::pair<std::string_view, std::string> files[] = {
+            {"log.target", logFileOf(config_.log.target)},
+            {"store.url", file(config_.store_url)},
+            {"journal.url", config_.journal.enabled ? file(config_.journal.url) : ""}};
+        for (const auto& [key, path] : files) {
             if (path.empty()) continue;
-            if (const std::string setting = hiddenInUnitBy(path, config_.file); !setting.empty()) {
-                grave.push_back(
+            if (const std::string setting = hiddenInUnitBy(path, config_.file); !setting.empty())
+                found.push_back(
                     fmt::format("{}: {} is hidden from the service ({}), whatever ReadWritePaths= says: take "
                                 "another place",
                                 key, path, setting));
-                continue;
-            }
-            if (!readOnlyInUnit(path, config_.file)) continue;
-            found.push_back(
-                fmt::format("{}: {} is read-only to the service (ProtectSystem=strict): systemctl edit "
-                            "mailgate, and below [Service] ReadWritePaths={}",
-                            key, path, folderOf(path)));
+            else if (readOnlyInUnit(path, config_.file))
+                found.push_back(
+                    fmt::format("{}: {} is read-only to the service (ProtectSystem=strict): systemctl edit "
+                                "mailgate, and below [Service] ReadWritePaths={}",
+                                key, path, folderOf(path)));
         }
     }
 
@@ -372,10 +378,16 @@ std::vector<std::string> drainWarnings(const Config& config, std::optional<std::
         formatDuration(config.drain_timeout), formatDuration(*limit))};
 }
 
-std::size_t sessionsWith(std::uint64_t descriptors) {
-    return descriptors > 2 * kReservedDescriptors
-               ? GatewayState::servedWith(descriptors - kReservedDescriptors)
-               : std::max<std::size_t>(descriptors / 4, 1);
+unsigned workersOf(const Config& config) {
+    return config.workers ? config.workers : usableCpus();
+}
+
+/// Some are left for what comes and goes (checks, requests of administrators, pipes); where there are few, in proportion.
+std::size_t sessionsWith(std::uint64_t descriptors, const Config& config) {
+    constexpr std::uint64_t kComeAndGo = 30;
+    const std::uint64_t at_rest = descriptorsAtRest(config);
+    const std::uint64_t left = descriptors > at_rest ? descriptors - at_rest : 0;
+    return left > 100 ? GatewayState::servedWith(left - kComeAndGo) : std::max<std::size_t>(left / 4, 1);
 }
 
 std::vector<std::string> sessionWarnings(std::uint64_t max_sessions, std::uint64_t possible) {

@@ -36,8 +36,10 @@ std::vector<std::string> unknownListenerWarnings(const Config& config,
 /// That systemd would kill the gateway before drain_timeout is over; `limit`: stopLimit().
 std::vector<std::string> drainWarnings(const Config& config, std::optional<std::chrono::milliseconds> limit);
 
-/// How many sessions there can be with so many descriptors.
-std::size_t sessionsWith(std::uint64_t descriptors);
+/// How many threads carry sessions.
+unsigned workersOf(const Config& config);
+/// How many sessions there can be with so many descriptors, beside what the gateway has at rest.
+std::size_t sessionsWith(std::uint64_t descriptors, const Config& config);
 /// That the limit on open files allows fewer sessions than max_sessions.
 std::vector<std::string> sessionWarnings(std::uint64_t max_sessions, std::uint64_t possible);
 

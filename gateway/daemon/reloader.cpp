@@ -310,7 +310,8 @@ void Reloader::watchAccess(Generation& generation, const Generation* before) {
 
 void Reloader::commit(Successor next) noexcept {
     const auto before = generation_.swap(next.generation);
-    site_.state.max_sessions = std::min(next.generation->config.max_sessions, site_.possible_sessions);
+    const Config& config = next.generation->config;
+    site_.state.max_sessions = std::min(config.max_sessions, sessionsWith(site_.descriptors, config));
     site_.checker.follow(std::move(next.plan));
     names_.swap(next.names);
     next.names.reset();

@@ -41,8 +41,8 @@ class Reloader {
 
     /// Where a configuration is put in force. Outlives the reloader.
     struct Site {
-        std::string file;                   ///< the configuration's
-        std::size_t possible_sessions = 0;  ///< what the descriptor limit allows
+        std::string file;               ///< the configuration's
+        std::uint64_t descriptors = 0;  ///< how many the gateway may have
         EventLog& log;
         RulesState& rules;
         GatewayState& state;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/log/event_log.h"
 
+#include "gateway/base/clock.h"
 #include "gateway/base/signals_blocked.h"
 #include "gateway/log/log_target.h"
 
@@ -26,6 +27,7 @@ using namespace std::chrono_literals;
 constexpr auto kBatchInterval = 20ms;
 constexpr auto kRetryInterval = 250ms;
 constexpr auto kFarewell = 2s;
+constexpr auto kSlowWrite = 1s;  // longer: the target takes nothing
 
 std::uint64_t countLines(std::string_view text) {
     return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
@@ -47,12 +49,23 @@ class EventLog::Writer {
     /// That of the configuration that it has, or is to have.
     std::string target() const;
     std::uint64_t lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
+    Trouble trouble() const;
 
     void stop();
     /// False when the thread has not come to its end in time.
     bool awaitEnd(std::chrono::milliseconds limit);
 
   private:
+    /// Without memory of its own, which may be short just then.
+    struct Failure {
+        std::error_code error;
+        std::int64_t since_ms = 0;
+        void note(std::error_code now) {
+            if (now && !error) since_ms = unixMillis();
+            error = now;
+        }
+    };
+
     bool takePending();
     void writeBatch();
     void onWriteResult(std::error_code error);
@@ -81,6 +94,8 @@ class EventLog::Writer {
     LogConfig next_config_;
     std::unique_ptr<LogTarget> next_target_;  ///< not null: the writer is to go on there
     bool end_ = false;
+    Failure write_failure_, reopen_failure_;
+    std::chrono::steady_clock::time_point write_began_{};  ///< of the one under way
 
     std::atomic<std::uint64_t> lost_{0};
 };
@@ -131,6 +146,24 @@ void EventLog::Writer::moveTo(Next next) noexcept {
     wake_.notify_one();
 }
 
+EventLog::Trouble EventLog::Writer::trouble() const {
+    const std::lock_guard lock(mutex_);
+    constexpr std::string_view kWaiting = "its lines wait in memory, and would be lost in a stop";
+    const auto writing = std::chrono::steady_clock::now() - write_began_;
+    if (write_failure_.error)
+        return {fmt::format("cannot be written: {}; {}", write_failure_.error.message(), kWaiting),
+                write_failure_.since_ms};
+    if (write_began_ != std::chrono::steady_clock::time_point{} && writing > kSlowWrite)
+        return {fmt::format("is not taken by its target; {}", kWaiting),
+                unixMillis() - std::chrono::duration_cast<std::chrono::milliseconds>(writing).count()};
+    if (reopen_failure_.error)
+        return {
+            fmt::format("cannot be opened again: {}; its lines go to the file before, and a start would fail",
+                        reopen_failure_.error.message()),
+            reopen_failure_.since_ms};
+    return {};
+}
+
 void EventLog::Writer::stop() {
     {
         const std::lock_guard lock(mutex_);
@@ -168,6 +201,7 @@ bool EventLog::Writer::takePending() {
         if (next_target_) {
             target_ = std::move(next_target_);
             config_ = next_config_;
+            reopen_failure_ = {};
             repeatHalfLine();
         }
         if (stop_) return false;
@@ -177,10 +211,13 @@ bool EventLog::Writer::takePending() {
 }
 
 void EventLog::Writer::writeBatch() {
-    if (batch_.text.empty()) {
+    {
         const std::lock_guard lock(mutex_);
-        std::swap(batch_, pending_);
-        in_flight_ = batch_.text.size();
+        if (batch_.text.empty()) {
+            std::swap(batch_, pending_);
+            in_flight_ = batch_.text.size();
+        }
+        write_began_ = std::chrono::steady_clock::now();
     }
     const std::error_code error = target_->write(batch_, written_);
     if (!error) {
@@ -191,6 +228,8 @@ void EventLog::Writer::writeBatch() {
     {
         const std::lock_guard lock(mutex_);
         in_flight_ = batch_.text.size() - written_;
+        write_began_ = {};
+        write_failure_.note(error);
     }
     onWriteResult(error);
 }
@@ -232,6 +271,10 @@ bool EventLog::Writer::writeOwn(LogLine& line) {
 
 void EventLog::Writer::reopen() {
     const LogTarget::Reopened result = target_->reopen();
+    {
+        const std::lock_guard lock(mutex_);
+        reopen_failure_.note(result.error);
+    }
     if (result.error) {
         LogLine line(config_.format, LogLevel::Error, "log.failed");
         line.text("target", config_.target).text("error", result.error.message());
@@ -301,6 +344,10 @@ void EventLog::apply(Next next) noexcept {
     if (next.target) writer_->moveTo(std::move(next));
     format_.store(format, std::memory_order_relaxed);
     level_.store(level, std::memory_order_relaxed);
+}
+
+EventLog::Trouble EventLog::trouble() const {
+    return writer_->trouble();
 }
 
 std::uint64_t EventLog::lost() const noexcept {

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <thread>
 
 namespace mailgate {
@@ -53,6 +54,13 @@ class EventLog final : public EventSink {
     void apply(Next next) noexcept;
 
     std::uint64_t lost() const noexcept;  ///< lines dropped since the start. Any thread.
+
+    /// What is wrong with the target, and since when.
+    struct Trouble {
+        std::string what;  ///< what "the log" does: "cannot be written: ..."; empty: nothing is
+        std::int64_t since_ms = 0;
+    };
+    Trouble trouble() const;  ///< Any thread.
 
   private:
     LogFormat format() const noexcept override { return format_.load(std::memory_order_relaxed); }

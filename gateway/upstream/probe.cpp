@@ -244,8 +244,9 @@ std::vector<std::string> adviseOn(const UpstreamConfig& upstream, const ProbeRep
             "haproxy_trusted_networks. "
             "Postfix: its log says why; smtpd_upstream_proxy_protocol must be \"haproxy\", and "
             "all its processes may "
-            "be busy (default_process_limit). mailgate: does the upstream speak {}?",
-            own, report.v2.reason, own, toString(upstream.check_protocol))};
+            "be busy (default_process_limit). mailgate: add {} to trusted of its listener; does the upstream "
+            "speak {}?",
+            own, report.v2.reason, own, own, toString(upstream.check_protocol))};
     }
     if (report.tls && upstream.tls_options.verify && report.tls->verdict)
         advice.push_back(adviseOn(*report.tls));

@@ -33,6 +33,7 @@ constexpr std::array kRows{
     Row{NoStartTlsInTime, "does not start TLS in time", kUnchecked},
     Row{ClosedWithoutGreeting, "closed without a greeting", kUnchecked},
     Row{ResetWithoutGreeting, "reset without a greeting", kUnchecked},
+    Row{ClosedInHandshake, "closed in the TLS handshake", kUnchecked},
     Row{ClosedInGreeting, "closed in mid-greeting", kUnchecked},
     Row{Foreign, "does not speak the listener's protocol", kUnchecked},
     Row{SystemNotAccepting, "does not accept mail at present", kUnchecked},
@@ -41,7 +42,6 @@ constexpr std::array kRows{
     Row{CertificateUntrusted, "certificate is of no trusted CA", kAlways},
     Row{CertificateBad, "certificate cannot be verified", kAlways},
     Row{NotTls, "does not speak TLS", kUnchecked},
-    Row{ClosedInHandshake, "closed in the TLS handshake", kUnchecked},
     Row{HandshakeFailed, "TLS handshake failed", kUnchecked},
     Row{NoStartTls, "does not start TLS", kUnchecked},
 };
@@ -69,7 +69,7 @@ FailureCounts countsOf(ServerFailure failure) noexcept {
 }
 
 bool answered(ServerFailure failure) noexcept {
-    return failure >= ClosedWithoutGreeting;
+    return failure >= ClosedInGreeting;
 }
 
 ServerFailure connectFailure(int error) noexcept {

@@ -23,6 +23,7 @@ enum class ServerFailure : std::uint8_t {
     NoStartTlsInTime,       ///< it has greeted, and nothing more
     ClosedWithoutGreeting,  ///< an end of file instead of a word
     ResetWithoutGreeting,
+    ClosedInHandshake,  ///< TLS
     ClosedInGreeting,
     Foreign,             ///< what it says is no greeting of the listener's protocol
     SystemNotAccepting,  ///< a greeting about the server itself (RFC 3463 X.3.X); about the client it is no failure
@@ -32,7 +33,6 @@ enum class ServerFailure : std::uint8_t {
     CertificateUntrusted,  ///< nobody whom the upstream's `ca` names has issued it
     CertificateBad,        ///< for any other reason
     NotTls,
-    ClosedInHandshake,
     HandshakeFailed,  ///< for any other reason
     NoStartTls,       ///< it does not consent to STARTTLS, or speaks out of turn
 };
@@ -47,7 +47,8 @@ enum class FailureCounts : std::uint8_t {
 /// A phrase for the log.
 std::string_view toString(ServerFailure failure) noexcept;
 FailureCounts countsOf(ServerFailure failure) noexcept;
-/// The server was there and said, or showed, that it will not serve.
+/// The server was there and said, or showed, that it will not serve. An end without a word is no answer: so end the connections
+/// that wait to be accepted by a server that stops, and may be back in a moment.
 bool answered(ServerFailure failure) noexcept;
 /// `error`: errno of a connection attempt, or of the first write on it.
 ServerFailure connectFailure(int error) noexcept;

@@ -155,16 +155,16 @@ class Postfix4(Postfix):
 
 
 class PastedPostfix(Postfix):
-    """A Postfix whose configuration ends with a snippet."""
+    """A Postfix whose master.cf ends with a snippet, as it is, and whose main.cf has what it says to set there."""
 
     def __init__(self, scratch, name, snippet):
         super().__init__(scratch, name=name)
-        self._main, self._services = re.fullmatch(r"(# main\.cf.*?)(# master\.cf.*)", snippet, re.DOTALL).groups()
+        self._main, self._services = re.findall(r"(?m)^#   postconf -e '(.*)'$", snippet), snippet
 
     def _write_files(self):
         super()._write_files()
         with open(self.config / "main.cf", "a") as main:
-            main.write(self._main)
+            main.writelines(line + "\n" for line in self._main)
 
     def _master(self):
         own = super()._master()

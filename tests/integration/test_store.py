@@ -227,10 +227,13 @@ class FullDisk(Rules):
     def expect_waiting_records(self):
         """Whoever looks is told, wherever he looks."""
         trouble = r"the journal cannot be written since \S+ \(.*the disk is full.*\): (1 record waits|[\d,]+ records wait) in memory"
-        state, said, _ = wait_until(lambda: (answer := self.ask("status", "--check"))[0] != 0 and answer, "a warning")
+        state, said, _ = wait_until(lambda: "the journal" in (answer := self.ask("status", "--check"))[1] and answer, "a warning")
         self.assertRegex(said, r"^MAILGATE WARNING - the journal cannot be written, .* in memory: .*the disk is full")
         self.assertEqual(state, 1, said)
-        self.assertRegex(" ".join(self.ask("status")[1].split()), f"Warning: {trouble}, and would be lost in a stop")
+        self.assertIn(", the log cannot be written: No space left on device, its lines wait in memory", said)
+        told = " ".join(self.ask("status")[1].split())
+        self.assertRegex(told, f"Warning: {trouble}, and would be lost in a stop")
+        self.assertRegex(told, r"Warning: since \S+ the log cannot be written: No space left on device")
         for question in (("who", ALLOWED), ("sessions",), ("top", "--by", "client"), ("report", "would-refuse")):
             self.assertRegex(self.ask(*question)[2], trouble, question)
 
@@ -268,7 +271,7 @@ class FullDisk(Rules):
         before = self.intact()
         self.disk.fill()
         self.assertTrue(self.admits(ALLOWED))
-        wait_until(lambda: self.ask("status", "--check")[0] != 0, "a record that waits")
+        wait_until(lambda: "the journal" in self.ask("status", "--check")[1], "a record that waits")
         self.gateway.stop()
         self.assertRegex(self.gateway.process.text(), r"(?m)^mailgate: the journal .* lost")
         self.disk.fill()

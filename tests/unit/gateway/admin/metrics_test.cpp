@@ -123,8 +123,11 @@ TEST(Metrics, OnlyOfADrainedServerItIsToldSinceWhen) {
             "0.1:10143\"} 1795000000\n"));
 }
 
-TEST(Metrics, TellThatTheJournalCannotBeWritten) {
+TEST(Metrics, TellThatJournalOrLogCannotBeWritten) {
     FakeControl control;
+    EXPECT_THAT(metricsOf(control), HasSubstr("\nmailgate_log_failed 0\n"));
+    control.now.log_failure = "cannot be written: no space";
+    EXPECT_THAT(metricsOf(control), HasSubstr("\nmailgate_log_failed 1\n"));
     EXPECT_THAT(metricsOf(control), Not(HasSubstr("mailgate_journal_failed"))) << "there is none";
     control.now.journal_max_bytes = 1;
     EXPECT_THAT(metricsOf(control), HasSubstr("\nmailgate_journal_failed 0\n"));

@@ -313,7 +313,7 @@ TEST(JournalText, ALoginThatHadToWaitForTlsIsNoneWithoutAnAnswer) {
     EXPECT_THAT(sessionsOf(session, {}), HasSubstr(" alice (no TLS) "));
     EXPECT_TRUE(tells(sessionAsStory(session, Zone::Utc), "told"));
     session.reply.clear();
-    EXPECT_THAT(sessionsOf(session, {}), HasSubstr(" alice (no answer) "));
+    EXPECT_THAT(sessionsOf(session, {}), HasSubstr(" alice (no verdict) "));
     EXPECT_FALSE(tells(sessionAsStory(session, Zone::Utc), "told"));
 }
 

@@ -59,9 +59,8 @@ TEST_F(SnippetCommandTest, PostfixGetsAnSmtpdThatReadsTheHeader) {
     const std::string site = listener("mx", "smtp", "0.0.0.0:25") + upstream();
     EXPECT_EQ(
         snippet(site, {"postfix"}),
-        "# main.cf: without this, clients with IPv6 addresses are refused\n"
-        "inet_protocols = all\n\n"
-        "# master.cf\n"
+        "# Lines for master.cf. Without this in main.cf, clients with IPv6 addresses are refused:\n"
+        "#   postconf -e 'inet_protocols = all'\n\n"
         "# Anybody who reaches such a port can claim any client address: let only the gateway connect "
         "to it.\n"
         "# Keep the gateway's address out of mynetworks (127.0.0.1 may be there if the gateway is on this "
@@ -75,7 +74,9 @@ TEST_F(SnippetCommandTest, PostfixGetsAnSmtpdThatReadsTheHeader) {
         HasSubstr("\n10025 inet n"))
         << "a name is no address to bind";
     EXPECT_THAT(snippet(site, {"postscreen"}),
-                AllOf(HasSubstr("permit_mynetworks, cidr:{ { 127.0.0.1 permit } }\n"),
+                AllOf(HasSubstr("#   postconf -e 'postscreen_access_list = permit_mynetworks, cidr:{ { "
+                                "127.0.0.1 permit } }'\n#  "
+                                " postconf -e 'inet_protocols = all'\n\n"),
                       HasSubstr("127.0.0.1:10025 inet n - n - 1 postscreen\n"),
                       HasSubstr("=btree:$data_directory/postscreen_cache_127.0.0.1_10025\n"),
                       HasSubstr("smtpd pass - - n - - smtpd\n")));

@@ -76,6 +76,15 @@ TEST(StatusCheck, AJournalThatCannotBeWrittenIsAWarning) {
                            "the disk is full |"));
 }
 
+TEST(StatusCheck, ALogThatCannotBeWrittenIsAWarning) {
+    admin::Status status = soundStatus();
+    status.log_failure = "cannot be written: no space; its lines wait";
+    const CheckResult failed = resultFor(status);
+    EXPECT_EQ(failed.state, CheckState::Warning);
+    EXPECT_THAT(failed.line,
+                StartsWith("MAILGATE WARNING - the log cannot be written: no space, its lines wait |"));
+}
+
 TEST(StatusCheck, WhatStopsServiceIsCriticalAndComesFirst) {
     admin::Status status = soundStatus();
     status.servers[0].healthy = false;

@@ -50,6 +50,8 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
     control_.now.address_alarms = {"smtp", "im\x1B[2J"};
     control_.now.journal_lost = 3;
     control_.now.log_lines_lost = 4;
+    control_.now.log_failure = "cannot be written: no space";
+    control_.now.log_failed_since_ms = 1'795'000'000'000;
     control_.now.journal_failure = "the disk is full";
     control_.now.journal_failed_since_ms = 1'795'000'000'000;
     control_.now.journal_queued = 1'532;
@@ -69,7 +71,8 @@ TEST_F(StatusCommandTest, SaysWhatAnOperatorShouldNotHaveToLookFor) {
           "\nWarning: the journal cannot be written since 2026-11-18T11:06:40Z (the disk "
           "is full): 1,532 records wait "
           "in memory, and would be lost in a stop",
-          "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n"})
+          "\nThe journal lost 3 records.\n", "\nThe log lost 4 lines.\n",
+          "\nWarning: since 2026-11-18T11:06:40Z the log cannot be written: no space.\n"})
         EXPECT_THAT(text, HasSubstr(line));
     EXPECT_THAT(text, Not(HasSubstr("\x1B")));
 }

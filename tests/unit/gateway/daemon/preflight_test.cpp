@@ -231,11 +231,17 @@ TEST_F(PreflightTest, NamesEachListenerWhoseFilesCannotBeReadAtItsPlace) {
 }
 
 TEST_F(PreflightTest, WarnsOfMoreSessionsThanOpenFilesAllow) {
-    EXPECT_EQ(sessionsWith(20'000), 9'374u);
-    EXPECT_EQ(sessionsWith(96), 24u);
-    EXPECT_EQ(sessionsWith(1), 1u);
+    config_.workers = 2;
+    EXPECT_EQ(sessionsWith(20'000, config_), 9'374u);
+    EXPECT_EQ(sessionsWith(1, config_), 1u);
+    // Eight listeners take more at rest, and less than half of what there is may be left.
+    config_.listeners.resize(8, config_.listeners[0]);
+    EXPECT_EQ(sessionsWith(90, config_), 10u);
+    config_.workers = 64;
+    EXPECT_EQ(sessionsWith(1'024, config_), 87u);
+    config_.listeners.resize(1);
     EXPECT_THAT(sessionWarnings(100, 100), IsEmpty());
-    config_.max_sessions = sessionsWith(descriptorLimit()) + 1;
+    config_.max_sessions = sessionsWith(descriptorLimit(), config_) + 1;
     EXPECT_THAT(examineSite(config_).warnings,
                 ElementsAre(HasSubstr("but the limit on open files allows only")));
 }

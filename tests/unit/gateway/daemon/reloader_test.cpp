@@ -100,7 +100,7 @@ class ReloaderTest : public testing::Test {
     TlsUpstreams server_tls_;
     InheritedSockets inherited_;
     Reloader reloader_{
-        Reloader::Site{file(), 100, log_, rules_, state_, checker_, tls_, server_tls_, workers_, inherited_}};
+        Reloader::Site{file(), 288, log_, rules_, state_, checker_, tls_, server_tls_, workers_, inherited_}};
 };
 
 TEST_F(ReloaderTest, NothingIsInForceBeforeAConfigurationIsCommitted) {

@@ -161,6 +161,12 @@ TEST_F(EventLogTest, AFileThatCannotBeReopenedLeavesTheOldOneInUseAndSaysSo) {
     EXPECT_THAT(lines[0], HasSubstr("\"event\":\"log.failed\",\"level\":\"error\""));
     EXPECT_THAT(lines[0], HasSubstr("Is a directory"));
     EXPECT_THAT(lines[1], HasSubstr("after"));
+    const EventLog::Trouble trouble = log.trouble();
+    EXPECT_THAT(trouble.what, StartsWith("cannot be opened again: Is a directory"));
+    EXPECT_GT(trouble.since_ms, 0);
+    fs::remove(file_);
+    log.reopen();
+    EXPECT_TRUE(eventually([&] { return log.trouble().what.empty(); }));
 }
 
 TEST_F(EventLogTest, AFullDiskDropsWhatDoesNotFitInMemoryAndSaysHowMuchAfterwards) {
@@ -177,9 +183,12 @@ TEST_F(EventLogTest, AFullDiskDropsWhatDoesNotFitInMemoryAndSaysHowMuchAfterward
             ASSERT_LT(written * text.size(), 2 * kMaxQueuedLogBytes);
         }
         lost = log.lost();
+        EXPECT_THAT(log.trouble().what, StartsWith("cannot be written: No space left on device"));
+        EXPECT_GT(log.trouble().since_ms, 0);
         fs::remove(file_);
         log.reopen();
         ASSERT_TRUE(eventually([&] { return readAll(file_).find("log.lost") != std::string::npos; }));
+        EXPECT_EQ(log.trouble().what, "");
     }
     const std::string told = testing::internal::GetCapturedStderr();
     EXPECT_THAT(told, HasSubstr("cannot be written: No space left on device"));
@@ -226,6 +235,7 @@ TEST_F(EventLogTest, APipeThatNobodyReadsBlocksNobody) {
         const std::string text(16'000, 'x');
         while (log.lost() == 0)
             write(log, text);
+        EXPECT_TRUE(eventually([&] { return log.trouble().what.starts_with("is not taken by its target"); }));
     }
     EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("did not accept the last lines in time"));
     ::close(reader);  // lets the writer's thread go: the pipe is broken

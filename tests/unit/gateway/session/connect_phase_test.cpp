@@ -128,6 +128,24 @@ TEST_F(ConnectPhaseTest, HoldsTheClientUntilAServerComesOrTheTimeIsOver) {
     EXPECT_EQ(context_->record.endpoint, nullptr);
 }
 
+TEST_F(ConnectPhaseTest, HoldsTheClientOfAServerThatEndsWithoutAWord) {
+    const Millis hold = makeConfig().timeouts.hold.count();
+    ASSERT_GT(hold, 10'000);
+    for (const bool reset : {false, true}) {
+        awaitingGreeting();
+        if (reset)
+            server_->broken = ECONNRESET;
+        else
+            server_->finished = true;
+        expectStep<next::Stay>(phase_->onServer(kReadable | (reset ? kFailed : kHangup)));
+        host_->advance(hold - 3'000);
+        expectStep<next::Stay>(phase_->onDeadline());
+        EXPECT_EQ(phase_->name(), "holding");
+        host_->advance(3'000);
+        EXPECT_EQ(expectStep<next::Refuse>(phase_->onDeadline()).refusal, Refusal::NoServer);
+    }
+}
+
 TEST_F(ConnectPhaseTest, AWantOfDescriptorsIsNoServersFault) {
     arriveAdmitted(makeConfig());
     host_->connect_error = EMFILE;

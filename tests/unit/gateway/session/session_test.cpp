@@ -457,12 +457,12 @@ TEST_F(SessionTest, ToldNoByItsOnlyServerAClientHearsWithinTwoSeconds) {
     auto server = host().nextServer();
     clientSends(kHeader);
     established(*server);
-    serverCloses(*server);
+    serverSends(*server, "421 4.3.0 not today\r\n");
     EXPECT_TRUE(client_->received.empty());
     auto again = host().nextServer();
     host().advance(1'000);
     established(*again);
-    serverCloses(*again);
+    serverSends(*again, "421 4.3.0 not today\r\n");
     EXPECT_THAT(client_->heard(), StartsWith("421 4.4.1"));
 }
 

@@ -71,6 +71,7 @@ TEST(AdviseOn, ToTrustTheGatewayWhereNoHeaderIsTaken) {
     report.v1 = report.v2 = kTurnedAway;
     EXPECT_THAT(adviseOn(upstreamThat(SendProxy::V2), report),
                 ElementsAre(AllOf(HasSubstr("waits for a PROXY header but accepts none"),
+                                  HasSubstr("mailgate: add 192.0.2.9 to trusted of its listener;"),
                                   HasSubstr("closed the connection"))));
     UpstreamConfig mute = upstreamThat(SendProxy::V2);
     mute.check_protocol = Protocol::Tcp;

@@ -42,7 +42,11 @@ TEST(ServerFailure, KnowsAnAnswerFromSilence) {
     EXPECT_FALSE(answered(ServerFailure::NoGreeting));
     EXPECT_FALSE(answered(ServerFailure::NoHandshake));
     EXPECT_TRUE(answered(ServerFailure::CertificateExpired));
-    EXPECT_TRUE(answered(ServerFailure::ClosedWithoutGreeting));
+    for (const ServerFailure ended : {ServerFailure::ClosedWithoutGreeting,
+                                      ServerFailure::ResetWithoutGreeting, ServerFailure::ClosedInHandshake})
+        EXPECT_FALSE(answered(ended)) << toString(ended);
+    EXPECT_TRUE(answered(ServerFailure::ClosedInGreeting));
+    EXPECT_TRUE(answered(ServerFailure::NotTls));
     EXPECT_TRUE(answered(ServerFailure::SystemNotAccepting));
 }
 
