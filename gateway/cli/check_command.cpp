@@ -91,7 +91,8 @@ Examination examine(const std::filesystem::path& file) {
     // Asked before examineSite(), which may become gateway.user.
     const auto lost = lostStore(*found.config);
     if (lost) found.warnings.push_back("warning: " + *lost);
-    const Preflight site = examineSite(*found.config, lost.has_value());
+    const Preflight site =
+        withProgress("looking at the machine", [&] { return examineSite(*found.config, lost.has_value()); });
     for (const std::string& warning : site.warnings)
         found.warnings.push_back("warning: " + warning);
     for (const std::string& error : site.errors)
