@@ -8,9 +8,11 @@
 #include "store/rules/import_export.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 #include <variant>
 
@@ -90,12 +92,36 @@ std::string textOf(const rules::WholeInternet& whole) {
     return fmt::format("{} of {}", whole.half ? "half" : "all", whole.v4 ? "IPv4" : "IPv6");
 }
 
-std::string textOf(const rules::OwnBalancers& balancers) {
-    return fmt::format("the balancers {} of listener {}", balancers.network.toString(), balancers.listener);
+/// The first three.
+std::string fewOf(std::span<const std::string> texts) {
+    constexpr std::size_t kMost = 3;
+    const std::string first = fmt::format("{}", fmt::join(texts.first(std::min(texts.size(), kMost)), ", "));
+    return texts.size() > kMost ? fmt::format("{} +{} more", first, grouped(texts.size() - kMost)) : first;
 }
 
-std::string textOf(const rules::OwnServer& server) {
-    return fmt::format("the server {} ({})", server.name, server.address);
+/// Each network of balancers once, with those that believe it: all listeners may.
+std::string hazardsText(const std::vector<rules::Hazard>& hazards) {
+    std::vector<std::string> texts, servers;
+    std::vector<std::pair<Network, std::vector<std::string>>> balancers;
+    for (const rules::Hazard& hazard : hazards) {
+        if (const auto* whole = std::get_if<rules::WholeInternet>(&hazard)) texts.push_back(textOf(*whole));
+        if (const auto* own = std::get_if<rules::OwnServer>(&hazard))
+            servers.push_back(fmt::format("{} ({})", own->name, own->address));
+        const auto* believed = std::get_if<rules::OwnBalancers>(&hazard);
+        if (believed == nullptr) continue;
+        auto found = std::find_if(balancers.begin(), balancers.end(),
+                                  [&](const auto& one) { return one.first == believed->network; });
+        if (found == balancers.end()) found = balancers.insert(found, {believed->network, {}});
+        found->second.push_back(believed->listener);
+    }
+    std::vector<std::string> networks;
+    for (const auto& [network, listeners] : balancers)
+        networks.push_back(fmt::format("the balancers {} of listener{} {}", network.toString(),
+                                       listeners.size() == 1 ? "" : "s", fewOf(listeners)));
+    if (!networks.empty()) texts.push_back(fewOf(networks));
+    if (!servers.empty())
+        texts.push_back(fmt::format("the server{} {}", servers.size() == 1 ? "" : "s", fewOf(servers)));
+    return fmt::format("{}", fmt::join(texts, ", "));
 }
 
 std::string_view relationText(rules::NearMiss::Relation relation) {
@@ -193,12 +219,8 @@ std::string dangerOf(const rules::MostRemoved& refused) {
 
 std::string dangerOf(const rules::Hazardous& refused) {
     const bool allow = refused.rule.verdict == Verdict::Allow;
-    std::string hazards;
-    for (const rules::Hazard& hazard : refused.hazards)
-        hazards +=
-            (hazards.empty() ? "" : ", ") + std::visit([](const auto& kind) { return textOf(kind); }, hazard);
     return fmt::format("{} {} would {} {}", allow ? "allowing" : "denying", refused.rule.network.toString(),
-                       allow ? "let in" : "shut out", hazards);
+                       allow ? "let in" : "shut out", hazardsText(refused.hazards));
 }
 
 std::string sentenceOf(const rules::Overlap& overlap, const AccessRule* planned) {

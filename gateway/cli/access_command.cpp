@@ -111,6 +111,9 @@ struct Arguments {
 };
 
 constexpr const char* kInterrupted = "interrupted: nothing changed";
+constexpr const char* kInterruptedUpgraded =
+    "interrupted: no rule was changed, but the database has been upgraded: earlier versions of mailgate "
+    "refuse it";
 constexpr const char* kInterruptedLater =
     "interrupted when the change had been made (mailgate access history shows it)";
 
@@ -307,6 +310,11 @@ void makeOwnedDatabase(const Config& config) {
                    std::strerror(errno));
 }
 
+/// Whoever waits for what it is asked sees that: one for each question.
+struct AskedService : rules::Service {
+    Progress progress;
+};
+
 /// A subcommand's run: configuration and, when asked for, the store.
 class Access {
   public:
@@ -359,18 +367,32 @@ class Access {
         const bool reads = arguments_.dry_run && use_ == RuleStore::Use::Administer;
         const bool writes = !reads && use_ == RuleStore::Use::Administer;
         const bool shared = writes && !arguments_.here;
+        Progress progress("opening the rules");
         if (writes) {
             requireSound();
             makeOwnedDatabase(config_);
         }
-        store_ = store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
-                                        {.use = reads ? RuleStore::Use::Read : use_}, printOverruled);
-        store_->watch({.begins = Interrupts::hold, .done = [] { Interrupts::release(kInterruptedLater); }});
+        store_ =
+            store::openSharedRules(config_.store_url, shared ? config_.fleet.url : "", config_.name,
+                                   {.use = reads ? RuleStore::Use::Read : use_,
+                                    .upgrade = {.begins = [&] { progress.begin("upgrading the rules", 0); },
+                                                .commits = Interrupts::hold,
+                                                .done = [this] { upgraded(); }}},
+                                   printOverruled);
+        store_->watch({.begins = Interrupts::hold, .done = [this] {
+                           made_ = true;
+                           Interrupts::release(kInterruptedLater);
+                       }});
         return *store_;
+    }
+    void upgraded() {
+        upgraded_ = true;
+        Interrupts::release(kInterruptedUpgraded);
     }
     /// What the sqlite3 shell had made here, and the change has met otherwise in the fleet.
     static void printOverruled(const std::vector<store::Applied::Lost>& lost) {
         constexpr std::size_t kMost = 10;
+        const Progress::Pause pause;
         const auto text = [](const std::string& line) {
             return line.empty() ? "nothing" : fmt::format("\"{}\"", printable(line, std::string::npos));
         };
@@ -393,11 +415,17 @@ class Access {
     void fail(const std::string& message) { failAt("mailgate", message); }
     /// `place`: in a list that was to be imported.
     void failAt(std::string_view place, const std::string& message) {
+        const Progress::Pause pause;
         fmt::print(stderr, "{}: {}\n", place, message);
         context_.exit_code = kRefusedOrNotFound;
     }
 
-    rules::Service service() {
+    AskedService service() {
+        const bool reads = use_ != RuleStore::Use::Administer || arguments_.dry_run || made_;
+        return {untoldService(), Progress(reads ? "reading the rules" : "changing the rules")};
+    }
+    /// For what has a line of its own.
+    rules::Service untoldService() {
         return {[this]() -> RuleStore& { return store(); }, site_, author(), now(),
                 [this](const RuleStore::BadRow& row) { bad_rows_.emplace(row.id, row.what); }};
     }
@@ -423,7 +451,9 @@ class Access {
     /// Of what is so, done or not. Programs get an object instead.
     template <typename... Values>
     void remark(fmt::format_string<Values...> sentence, Values&&... values) const {
-        if (!arguments_.json && !is_silent_) fmt::print(sentence, std::forward<Values>(values)...);
+        if (arguments_.json || is_silent_) return;
+        const Progress::Pause pause;
+        fmt::print(sentence, std::forward<Values>(values)...);
     }
 
     std::string author() const;
@@ -435,7 +465,15 @@ class Access {
     void requireKnown();
     void requireSet(const std::optional<std::string>& name);
     bool asksFleet();
-    void warn(const std::string& warning) const { fmt::print(stderr, "warning: {}\n", warning); }
+    void warn(const std::string& warning) const {
+        const Progress::Pause pause;
+        fmt::print(stderr, "warning: {}\n", warning);
+    }
+    /// What is long to make, perhaps.
+    template <typename Make>
+    void printJson(const Make& make) const {
+        std::fputs(withProgress("making JSON", make).c_str(), stdout);
+    }
     void requireOwn() const;
     void warnOfUnknownListeners();
     void warnOfClosed(const std::vector<std::string>& listeners) const;
@@ -491,6 +529,7 @@ class Access {
     void warnOfUnshownNotes(const std::vector<std::string>& listeners) const;
     void reportGateway();
     void reportDecision(const rules::Decision& decision) const;
+    std::string tableOf(const std::vector<AccessRule>& rules, const rules::NameStates& names) const;
     std::optional<std::string> readFile();
     std::vector<std::string> namesMeant(const std::string& text);
     bool isStrange(const std::vector<std::string>& names, const std::string& text);
@@ -506,7 +545,9 @@ class Access {
     std::unique_ptr<RuleStore> store_;
     std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
     std::optional<RunningGateway> before_;          ///< as it was before the change
-    bool changed_ = false;                          ///< the rules were
+    bool upgraded_ = false;                         ///< the database was
+    bool made_ = false;                             ///< the change was
+    bool changed_ = false;                          ///< the rules were, as was asked
     bool is_silent_ = false;                        ///< nothing has happened that was to be told of
     bool asked_fleet_ = false;
     std::optional<std::size_t> ended_;  ///< sessions; none: nobody asked for that
@@ -518,17 +559,19 @@ void Access::perform(const Steps& steps, RuleStore::Rehearsal rehearsal) {
         if (steps.then && context_.exit_code == kDone) steps.then();
     };
     if (!arguments_.dry_run) {
-        const Interrupts interrupts(kInterrupted);
+        const Interrupts interrupts(upgraded_ ? kInterruptedUpgraded : kInterrupted);
         if (steps.judge && !steps.judge()) return;
         steps.work();
         then();
         changed_ = context_.exit_code == kDone;
         if (arguments_.json && context_.exit_code == kDone)
-            std::fputs(lastChangeAsJson(store(), ended_).c_str(), stdout);
+            printJson([&] { return lastChangeAsJson(store(), ended_); });
         return;
     }
     if (steps.judge && !steps.judge()) return;
-    const auto rehearsed = rehearse(store(), site_, now(), mostShown(), steps.work, rehearsal);
+    const auto rehearsed = withProgress("comparing the rules", [&] {
+        return rehearse(store(), site_, now(), mostShown(), steps.work, rehearsal);
+    });
     then();
     if (context_.exit_code != kDone) return;  // nothing would have been changed, and why has been said
     std::string unknown;
@@ -552,7 +595,9 @@ std::optional<ConcernedSessions> Access::concernedSessions(const RehearsedChange
     if (change.networks.empty()) return ConcernedSessions{};
     try {
         const AskedJournal journal = openJournal(config_, {.here = true}, {});
-        return concernedBy(change, *journal, unixMillis() - kWeekMs, mostShown());
+        return withProgress("reading the journal", [&] {
+            return concernedBy(change, *journal, unixMillis() - kWeekMs, mostShown());
+        });
     } catch (const store::StoreError& error) {
         unknown = fmt::format("which sessions it would concern is not known: {}", error.what());
         return std::nullopt;
@@ -642,8 +687,9 @@ void Access::requireOwn() const {
 
 void Access::warnOfUnknownListeners() {
     if (!needed_.has_site) return;
-    for (const std::string& warning :
-         unknownListenerWarnings(config_, store().ruleListeners(unixMillis() / 1'000)))
+    const auto listeners =
+        withProgress("reading the rules", [&] { return store().ruleListeners(unixMillis() / 1'000); });
+    for (const std::string& warning : unknownListenerWarnings(config_, listeners))
         warn(warning);
 }
 
@@ -954,12 +1000,10 @@ void Access::showSet() {
     const auto rules = service().select({.set = arguments_.name}).rules;
     const auto names = service().names();
     if (arguments_.json) {
-        std::fputs(setAsJson(*set, rules, names).c_str(), stdout);
+        printJson([&] { return setAsJson(*set, rules, names); });
         return;
     }
-    print(sentenceOf(set->name, rules.size(), set->defaults) + '\n' +
-              rulesAsTable(rules, arguments_.view.style(), arguments_.view.times(), names),
-          arguments_.view);
+    print(sentenceOf(set->name, rules.size(), set->defaults) + '\n' + tableOf(rules, names), arguments_.view);
 }
 
 void Access::defineSet() {
@@ -982,6 +1026,12 @@ void Access::removeSet() {
         if (!selected.rules.empty() && !mayRemove(selected.rules)) return;
         if (removeRules(selected, arguments_.name)) tell("removed set {}\n", arguments_.name);
     }});
+}
+
+std::string Access::tableOf(const std::vector<AccessRule>& rules, const rules::NameStates& names) const {
+    return withProgress("making the table", [&] {
+        return rulesAsTable(rules, arguments_.view.style(), arguments_.view.times(), names);
+    });
 }
 
 /// What is only looked at is not a fleet's change, and its own last one is found by the name that the fleet knows.
@@ -1134,12 +1184,9 @@ void Access::list() {
     }
     std::optional<Network> inside;
     if (arguments_.inside) inside = parsedNetwork(*arguments_.inside);
-    const auto rules = withProgress("reading the rules", [&] {
-        auto found = service().list(filter);
-        std::erase_if(found, [&](const AccessRule& rule) {
-            return inside && (!rule.name.empty() || !inside->contains(rule.network));
-        });
-        return found;
+    auto rules = service().list(filter);
+    std::erase_if(rules, [&](const AccessRule& rule) {
+        return inside && (!rule.name.empty() || !inside->contains(rule.network));
     });
     const bool all = !about_live && !inside && arguments_.networks.empty() && filter.listeners.empty() &&
                      !filter.set && !filter.note_contains;
@@ -1147,9 +1194,9 @@ void Access::list() {
         fail(arguments_.expired ? "no rule has expired" : all ? "there are no rules" : "no rule matches");
     const auto names = service().names();
     if (arguments_.json)
-        std::fputs(rulesAsJson(rules, names).c_str(), stdout);
+        printJson([&] { return rulesAsJson(rules, names); });
     else
-        print(rulesAsTable(rules, arguments_.view.style(), arguments_.view.times(), names), arguments_.view);
+        print(tableOf(rules, names), arguments_.view);
     for (const AccessRule& rule : rules)
         if (const auto state = names.find(rule.id); state != names.end() && !state->second.error.empty())
             warn(sentenceOf(rule, state->second, now()));
@@ -1163,10 +1210,12 @@ void Access::report() {
     requireKnown();
     requireSet(arguments_.set);
     const auto rules = service().list({.listeners = arguments_.listeners, .set = arguments_.set});
+    const auto names = service().names();
     if (arguments_.format == "json" || (arguments_.json && arguments_.format.empty()))
-        std::fputs(reportAsJson(rules, site_, service().names()).c_str(), stdout);
+        printJson([&] { return reportAsJson(rules, site_, names); });
     else if (arguments_.format.empty() || arguments_.format == "csv")
-        std::fputs(rulesAsCsv(rules, site_, service().names()).c_str(), stdout);
+        std::fputs(withProgress("making CSV", [&] { return rulesAsCsv(rules, site_, names); }).c_str(),
+                   stdout);
     else
         usageError(fmt::format("--format: \"{}\" is neither csv nor json", printable(arguments_.format)));
 }
@@ -1227,7 +1276,8 @@ void Access::test() {
     for (const rules::Decision& decision : decisions)
         if (!decision.allowed) context_.exit_code = kRefusedOrNotFound;
     if (arguments_.json) {
-        std::fputs(decisionsAsJson(decisions, now(), service().names()).c_str(), stdout);
+        const auto names = service().names();
+        std::fputs(decisionsAsJson(decisions, now(), names).c_str(), stdout);
     } else {
         for (const rules::Decision& decision : decisions)
             reportDecision(decision);
@@ -1357,9 +1407,11 @@ void Access::diff() {
     const auto text = readFile();
     if (!text) return;
     lookUpServers();
-    const auto change = rehearse(
-        store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); },
-        RuleStore::Rehearsal::Apart);
+    const auto change = withProgress("comparing the rules", [&] {
+        return rehearse(
+            store(), site_, now(), std::numeric_limits<std::size_t>::max(), [&] { importText(*text); },
+            RuleStore::Rehearsal::Apart);
+    });
     if (arguments_.json && context_.exit_code == kDone)
         std::fputs(changesAsJson({.dry_run = true,
                                   .added = change.added,
@@ -1383,13 +1435,13 @@ std::variant<rules::ImportOutcome, rules::Refusal> Access::imported(const std::s
         current = step;
         line.at(done);
     };
-    return service().import({.text = text,
-                             .options = importOptions(),
-                             .listeners = arguments_.listeners,
-                             .replace = arguments_.replace,
-                             .all_sets = arguments_.all_sets,
-                             .insist = arguments_.force,
-                             .progress = store::Progress(follow)});
+    return untoldService().import({.text = text,
+                                   .options = importOptions(),
+                                   .listeners = arguments_.listeners,
+                                   .replace = arguments_.replace,
+                                   .all_sets = arguments_.all_sets,
+                                   .insist = arguments_.force,
+                                   .progress = store::Progress(follow)});
 }
 
 void Access::importText(const std::string& text) {

@@ -91,8 +91,8 @@ Examination examine(const std::filesystem::path& file) {
     // Asked before examineSite(), which may become gateway.user.
     const auto lost = lostStore(*found.config);
     if (lost) found.warnings.push_back("warning: " + *lost);
-    Preflight site = withProgress("reading rules and journal",
-                                  [&] { return examineSite(*found.config, lost.has_value()); });
+    Preflight site =
+        withProgress("looking at the machine", [&] { return examineSite(*found.config, lost.has_value()); });
     found.remarks = std::move(site.remarks);
     for (const std::string& warning : site.warnings)
         found.warnings.push_back("warning: " + warning);

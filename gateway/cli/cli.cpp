@@ -210,7 +210,7 @@ bool isOfValue(const CLI::Error& error) {
 }
 
 /// A word where a subcommand had to be is what is wrong, not that there is none; an option is told by its name.
-std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
+std::string usageSentence(const CLI::App* root, const CLI::Error& error) {
     const CLI::App* app = root;
     while (!app->get_subcommands().empty())
         app = app->get_subcommands().front();
@@ -230,8 +230,12 @@ std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
         sentence = missingCommand(*app);
     else
         sentence = misusedOption(error);
-    return forStandardError(LogLevel::Error,
-                            fmt::format("mailgate: {}\n{}", sentence, isOfValue(error) ? "" : kMoreHelp));
+    return sentence;
+}
+
+std::string usageErrorText(const CLI::App* root, const CLI::Error& error) {
+    return forStandardError(LogLevel::Error, fmt::format("mailgate: {}\n{}", usageSentence(root, error),
+                                                         isOfValue(error) ? "" : kMoreHelp));
 }
 
 /// `mailgate help sessions show` is `mailgate sessions show --help`.
@@ -282,12 +286,12 @@ void requireValues(const CLI::App& root, std::span<char* const> words) {
     }
 }
 
-/// A monitoring system takes 2 for CRITICAL: of a command line that was misspelt it knows nothing.
-int usageStatus(std::span<char* const> words) {
+/// A monitoring system takes 2 for CRITICAL, and reads one line of standard output: of a command line that was misspelt it gets that.
+bool isCheck(std::span<char* const> words) {
     const auto has = [&](std::string_view wanted) {
         return std::any_of(words.begin(), words.end(), [&](const char* word) { return word == wanted; });
     };
-    return has("status") && has("--check") ? static_cast<int>(CheckState::Unknown) : kUsage;
+    return has("status") && has("--check");
 }
 
 void complain(std::string_view text) {
@@ -308,7 +312,13 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
         std::fprintf(stderr, "mailgate: %s\n%s", unknownCommand(app, left).c_str(), kMoreHelp);
         return kUsage;
     } catch (const CLI::ParseError& error) {
-        return app.exit(error) == 0 ? kDone : usageStatus(words);
+        const bool was_asked = is(error, CLI::ExitCodes::Success);  // for the version
+        if (!was_asked && isCheck(words)) {
+            fmt::print("{}\n", checkFailed(CheckState::Unknown, usageSentence(&app, error)).line);
+            return static_cast<int>(CheckState::Unknown);
+        }
+        app.exit(error);
+        return was_asked ? kDone : kUsage;
     } catch (const ConfigError& error) {
         complain(error.what());
         return kBadConfiguration;

@@ -3,6 +3,7 @@
 #include "gateway/cli/arguments.h"
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/credentials/password.h"
@@ -102,7 +103,9 @@ class ConsoleCommand {
     void listTokens();
 
   private:
-    std::unique_ptr<AccountStore> accounts() const { return store::openAccounts(store_url_); }
+    std::unique_ptr<AccountStore> accounts() const {
+        return withProgress("opening the rules", [&] { return store::openAccounts(store_url_); });
+    }
     void fail(const std::string& message) {
         fmt::print(stderr, "mailgate: {}\n", message);
         context_.exit_code = kRefusedOrNotFound;

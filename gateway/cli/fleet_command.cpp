@@ -6,6 +6,7 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/fleet_text.h"
+#include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
@@ -50,15 +51,22 @@ Config fleetConfig(const Context& context) {
     return config;
 }
 
-std::unique_ptr<store::Replica> replicaOf(const Config& config) {
-    return store::openReplica(config.store_url, {});
+/// What `work` does with the rules here, as a part of a fleet; that may be very many.
+template <typename Work>
+auto withReplica(std::string what, const Config& config, const Work& work) {
+    Progress progress("opening the rules");
+    const auto rules = store::openReplica(
+        config.store_url, {.upgrade = {.begins = [&] { progress.begin("upgrading the rules", 0); }}});
+    progress.begin(std::move(what), 0);
+    return work(*rules);
 }
 
 // ---- migrate
 
 void migrateFleet(const Context& context, const std::string& url, const std::string& grant) {
     const std::string chosen = url.empty() ? fleetConfig(context).fleet.url : url;
-    const auto done = store::openFleet(chosen)->migrate(grant);
+    const auto done =
+        withProgress("upgrading the tables", [&] { return store::openFleet(chosen)->migrate(grant); });
     const std::string shown = store::describeFleetUrl(chosen).shown;
     if (done.from == done.to)
         fmt::print("{} has schema {} already\n", shown, done.to);
@@ -73,7 +81,8 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
 
 void copyTheFleet(const Context& context, const std::string& to) {
     const Config config = fleetConfig(context);
-    const auto copied = store::copyFleet(config.fleet.url, to);
+    const auto copied =
+        withProgress("copying the rules", [&] { return store::copyFleet(config.fleet.url, to); });
     fmt::print(
         "{} has version {} of the rules now: {}, {}; the gateways go on with {} until their fleet.url is "
         "changed\n",
@@ -176,10 +185,11 @@ void printJoin(const store::JoinOutcome& outcome, const store::JoinRequest& requ
 void joinTheFleet(Context& context, const std::string& prefer, bool preview, bool json) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
-    const auto rules = replicaOf(config);
     const store::JoinRequest request = requestOf(config, prefer, preview);
-    store::requireOnlyGateway(config.store_url, config.fleet.url, config.name);
-    const auto outcome = store::joinFleet(*rules, *fleet, request);
+    const auto outcome = withReplica("joining the fleet", config, [&](store::Replica& rules) {
+        store::requireOnlyGateway(config.store_url, config.fleet.url, config.name);
+        return store::joinFleet(rules, *fleet, request);
+    });
     if (outcome.joined) fleet->release(config.name);
     if (json)
         printDocument(answers::joinAsJson(outcome, request));
@@ -219,9 +229,10 @@ void printPush(const store::PushOutcome& outcome, const store::JoinRequest& requ
 void pushRules(Context& context, const std::string& prefer, bool preview, bool json) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
-    const auto rules = replicaOf(config);
     const store::JoinRequest request = requestOf(config, prefer, preview);
-    const auto outcome = store::pushToFleet(*rules, *fleet, request);
+    const auto outcome = withReplica("giving the fleet rules", config, [&](store::Replica& rules) {
+        return store::pushToFleet(rules, *fleet, request);
+    });
     if (json)
         printDocument(answers::pushAsJson(outcome, request));
     else
@@ -259,7 +270,9 @@ void printComparison(const store::Comparison& comparison, const std::string& gat
 void verifyFleet(Context& context, bool json) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
-    const auto comparison = store::verifyRules(*replicaOf(config), *fleet, unixMillis() / 1'000);
+    const auto comparison = withReplica("comparing the rules", config, [&](store::Replica& rules) {
+        return store::verifyRules(rules, *fleet, unixMillis() / 1'000);
+    });
     if (json)
         printDocument(answers::verifiedAsJson(comparison, config.name));
     else
@@ -297,13 +310,16 @@ void forgetGateway(Context& context, const std::string& name) {
 
 void leaveTheFleet(Context& context) {
     const Config config = fleetConfig(context);
-    const auto rules = replicaOf(config);
-    if (!rules->membership()) {
+    const bool has_left = withReplica("leaving the fleet", config, [](store::Replica& rules) {
+        if (!rules.membership()) return false;
+        rules.leave();
+        return true;
+    });
+    if (!has_left) {
         fmt::print(stderr, "mailgate: {} has not joined a fleet\n", config.name);
         context.exit_code = kRefusedOrNotFound;
         return;
     }
-    rules->leave();
     fmt::print("{} has left the fleet, with the rules that it had: now remove url from [fleet]\n",
                config.name);
     try {

@@ -24,6 +24,17 @@ bool canReplaceLine(int terminal) {
     return ::isatty(terminal) != 0 && !isDumb();
 }
 
+/// Of the patience what is left when a command has had others before, each of them too short to be shown; not so little that
+/// what is done at once would flash.
+std::chrono::milliseconds leftOf(std::chrono::milliseconds patience) {
+    using std::chrono::milliseconds;
+    constexpr milliseconds kLeast{250};
+    const static auto first_began = std::chrono::steady_clock::now();
+    const auto since =
+        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - first_began);
+    return std::min(patience, std::max(kLeast, patience - since));
+}
+
 /// A line that wraps could not be taken away.
 std::size_t roomOn(int terminal) {
     winsize size{};
@@ -53,9 +64,27 @@ std::string progressText(std::string_view what, std::uint64_t done, std::uint64_
     return text + fmt::format("{} s", std::chrono::duration_cast<std::chrono::seconds>(since).count());
 }
 
+std::atomic<Progress*> Progress::innermost = nullptr;
+
+Progress::Pause::Pause() {
+    Progress* const shown = innermost;
+    if (shown == nullptr) return;
+    silent_ = std::unique_lock(shown->mutex_);
+    shown->erase();
+}
+
 Progress::Progress(std::string what, std::uint64_t total, int terminal, std::chrono::milliseconds patience)
     : terminal_(terminal), total_(total), what_(std::move(what)) {
     if (!canReplaceLine(terminal)) return;
+    patience = leftOf(patience);
+    outer_ = innermost;
+    std::unique_lock<std::mutex> outer_is_silent;
+    if (outer_ != nullptr) {
+        outer_is_silent = std::unique_lock(outer_->mutex_);
+        if (outer_->is_seen_) patience = {};  // who waits has waited already
+        outer_->erase();
+    }
+    innermost = this;
     const SignalsBlocked blocked;  // they are the command's thread's
     printer_ = std::thread([this, patience] { run(patience); });
 }
@@ -68,6 +97,7 @@ Progress::~Progress() {
     }
     ended_.notify_one();
     printer_.join();
+    innermost = outer_;
 }
 
 void Progress::begin(std::string what, std::uint64_t total) {
@@ -83,13 +113,20 @@ void Progress::run(std::chrono::milliseconds patience) {
     std::unique_lock lock(mutex_);
     if (ended_.wait_for(lock, patience, [this] { return is_over_; })) return;
     do {
+        if (innermost != this) continue;
         const auto since =
             std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_);
         const std::string text = progressText(what_, done_.load(std::memory_order_relaxed),
                                               total_.load(std::memory_order_relaxed), since);
         print(std::string(kErased) + clipped(text, roomOn(terminal_), Letters::Ascii));
+        is_seen_ = true;
     } while (!ended_.wait_for(lock, kRhythm, [this] { return is_over_; }));
-    print(kErased);
+    erase();
+}
+
+void Progress::erase() noexcept {
+    if (is_seen_) print(kErased);
+    is_seen_ = false;
 }
 
 /// As a whole; what the terminal does not take is no loss.

@@ -21,14 +21,25 @@ namespace mailgate::cli {
 std::string progressText(std::string_view what, std::uint64_t done, std::uint64_t total,
                          std::chrono::milliseconds since);
 
-/// For the time of its life. Nothing is printed before two seconds are over, nor where the line would be in the way:
+/// For the time of its life. Nothing is printed before two seconds are over since the first one began, nor where the line would be in the way:
 /// into a pipe, a file, a dumb terminal. The line is taken away at the end, whatever ends it. Since another thread
 /// prints, a command that waits for one long statement of a database or for the network has its line too.
 ///
-/// Nothing else may print to the terminal meanwhile: one for each span in which nothing does. Counts come from one
-/// thread.
+/// Nothing else may print to the terminal meanwhile, unless under a Pause. Of several, one inside the other, the innermost has
+/// the line. They are made, and counts come, on one thread.
 class Progress {
   public:
+    /// For the time of its life there is no line, so that something else can be printed.
+    class Pause {
+      public:
+        Pause();
+        Pause(const Pause&) = delete;
+        Pause& operator=(const Pause&) = delete;
+
+      private:
+        std::unique_lock<std::mutex> silent_;
+    };
+
     /// `what` says what is going on, in words of ours: "exporting rules". `total`: of what is counted; 0: not known.
     explicit Progress(std::string what, std::uint64_t total = 0, int terminal = STDERR_FILENO,
                       std::chrono::milliseconds patience = std::chrono::seconds(2));
@@ -52,8 +63,12 @@ class Progress {
   private:
     void run(std::chrono::milliseconds patience);
     void print(std::string_view text) const noexcept;
+    void erase() noexcept;
+
+    static std::atomic<Progress*> innermost;  ///< of those that have a line
 
     const int terminal_;
+    Progress* outer_ = nullptr;
     std::atomic<std::uint64_t> done_{0}, total_;
     std::mutex mutex_;
     std::condition_variable ended_;
@@ -61,7 +76,8 @@ class Progress {
     std::string what_;
     std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
     bool is_over_ = false;
-    std::thread printer_;  ///< none where nothing is printed
+    bool is_seen_ = false;  ///< the line is there
+    std::thread printer_;   ///< none where nothing is printed
 };
 
 /// What `work` gives, which may take long.

@@ -222,14 +222,19 @@ std::string Table::factsOf(const Row& row) const {
     for (const Laid& laid : laid_)
         facts.emplace_back(columns_[laid.column].title, row[laid.column].text);
     const std::size_t before = labelWidth(facts) + kGap;
+    std::string lines;
     for (std::size_t at = 0; at < facts.size(); ++at) {
         const bool whole = columns_[laid_[at].column].least == Column::kWhole || style_.width <= before ||
                            isWhole(row[laid_[at].column]);
-        std::string& text = facts[at].second;
+        auto& [label, text] = facts[at];
         if (!whole) text = clipped(text, style_.width - before, style_.letters);
+        // What must not be clipped moves towards its label rather than over the edge.
+        const std::size_t room = style_.width - std::min(style_.width, screenWidth(text));
+        label = padded(label, std::clamp(room, screenWidth(label) + 1, before));
         if (style_.colours) text = coloured(std::move(text), row[laid_[at].column].colour);
+        lines += (text.empty() ? columns_[laid_[at].column].title : label + text) + '\n';
     }
-    return factLines(facts);
+    return lines;
 }
 
 std::string Table::text() {

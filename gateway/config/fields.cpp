@@ -587,8 +587,10 @@ const Fields<ListenerConfig>& listenerFields() {
          "that need it",
          kNone},
         {"log_message_id", own<&L::log_message_id>("boolean", readLogMessageId), kReload,
-         "whether log and journal have the Message-ID of messages that smtp and lmtp clients send in the "
-         "clear: it is read in passing, and nothing else of a header is kept",
+         "whether log and journal have the Message-ID of messages that mailgate can read, of smtp and lmtp: "
+         "those in the "
+         "clear, and those in TLS that ends here. It is read in passing, and nothing else of a header is "
+         "kept",
          "`true`"},
         {"client_sessions", number<&L::client_sessions>(0, store::kMaxClientLimit), kReload,
          "concurrent sessions of one client; 0: unlimited; see below"},

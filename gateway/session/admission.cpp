@@ -23,6 +23,15 @@ store::ClientLimits judge(SessionContext& context) {
     return match->limits;
 }
 
+/// By listener for every session, also for one that a limit refuses then, or that monitor mode lets in all the same: as the
+/// journal and the log have it.
+void countVerdict(SessionContext& context) {
+    ListenerCounters& listener = context.record.listenerCounters();
+    if (!context.record.admission.allowed) return count(listener.denied);
+    count(listener.admitted);
+    count(context.host.counters().admitted);
+}
+
 /// Its place among the sessions of its client.
 LimitReached claimPlace(SessionContext& context, const store::ClientLimits& rule) {
     const ListenerConfig& listener = context.record.listener();
@@ -52,13 +61,12 @@ Next admit(SessionContext& context, const next::Admit& arrived) {
     record.destination = arrived.destination;
     host.sawClient(*record.arrival.generation, record.arrival.listener_index, record.client.address);
     const store::ClientLimits rule_limits = judge(context);
+    countVerdict(context);
     if (!record.admission.allowed && context.mustRefuse(Refusal::Rule)) return next::Refuse{Refusal::Rule};
     if (host.stopping()) return next::Refuse{Refusal::ShuttingDown};
     const LimitReached limit = claimPlace(context, rule_limits);
     if (limit && context.mustRefuse(Refusal::TooMany, limit)) return next::Refuse{Refusal::TooMany, limit};
     if (host.full()) return next::Refuse{Refusal::GatewayFull};
-    count(host.counters().admitted);
-    count(record.listenerCounters().admitted);
     context.admitted = true;
     if (record.listener().tls == ListenerTls::Implicit) return next::ShakeHands{};
     return next::Connect{};

@@ -121,8 +121,9 @@ struct CounterRow {
 
 struct ListenerTotals {
     Counter accepted{0};
+    // By the verdict of the rules, whatever became of the session.
     Counter admitted{0};
-    Counter refused{0};  ///< by rule or default
+    Counter denied{0};
     Counter failed_logins{0};
     Counter logins{0};
     Counter mails{0};
@@ -134,7 +135,7 @@ inline constexpr CounterRow<ListenerTotals> kListenerCounters[] = {
      "Connections accepted, whatever became of them.", "mailgate_connections_total"},
     {"admitted", &ListenerTotals::admitted, CounterGroup::Sessions,
      "Sessions by the verdict of the access rules.", "mailgate_sessions_total", "verdict", "allow"},
-    {"", &ListenerTotals::refused, CounterGroup::Sessions, "Sessions by the verdict of the access rules.",
+    {"", &ListenerTotals::denied, CounterGroup::Sessions, "Sessions by the verdict of the access rules.",
      "mailgate_sessions_total", "verdict", "deny"},
     {"failed_logins", &ListenerTotals::failed_logins, CounterGroup::Content,
      "Logins that a server refused, in sessions that have ended.", "mailgate_failed_logins_total"},
@@ -199,7 +200,8 @@ struct GatewayTotals {
 inline constexpr CounterRow<GatewayTotals> kGatewayCounters[] = {
     {"accepted", &GatewayTotals::accepted, CounterGroup::Sessions,
      "Connections accepted, whatever became of them."},
-    {"admitted", &GatewayTotals::admitted, CounterGroup::Sessions, "Sessions that passed the access rules."},
+    {"admitted", &GatewayTotals::admitted, CounterGroup::Sessions,
+     "Sessions that passed the access rules, whatever became of them."},
     {"refused", &GatewayTotals::refused, CounterGroup::Sessions, "Sessions refused by rule or default."},
     {"turned_away", &GatewayTotals::turned_away, CounterGroup::Sessions,
      "Sessions refused for a reason other than the access rules: a client's limits, gateway full, no server, "

@@ -15,10 +15,8 @@ constexpr Millis kDialogueLimit = 60'000;
 
 void countRefusal(SessionContext& context, Refusal refusal) {
     Counters& counters = context.host.counters();
-    const bool by_rule = refusal == Refusal::Rule;
-    count(by_rule ? counters.refused : counters.turned_away);
+    count(refusal == Refusal::Rule ? counters.refused : counters.turned_away);
     count(counters.refusals[static_cast<std::size_t>(refusal)]);
-    if (by_rule) count(context.record.listenerCounters().refused);
 }
 
 /// Our last line, and what of the client's is here already: closing over it would turn the line into a reset.

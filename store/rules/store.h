@@ -12,6 +12,7 @@
 #include "store/rules/rule_list.h"
 #include "store/rules/table.h"
 #include "store/store_error.h"
+#include "store/upgrade.h"
 
 #include <chrono>
 #include <cstdint>
@@ -58,6 +59,8 @@ class RuleStore {
         std::chrono::milliseconds poll{100};
         /// Where the rules are a fleet's: every change of theirs goes through it. Null: they are this database's alone.
         std::shared_ptr<Sharing> sharing{};
+        /// As it is opened first; of a database that is not to be written only `begins`, as a copy in memory is upgraded.
+        Upgrade upgrade{};
     };
 
     RuleStore() = default;

@@ -31,13 +31,17 @@ std::int64_t Migrator::checkedVersion(Database& database, bool create) const {
     return version;
 }
 
-void Migrator::migrate(Database& database, bool create) const {
+void Migrator::migrate(Database& database, bool create, const Upgrade& upgrade) const {
     const std::int64_t found = checkedVersion(database, create);
     // Without effect once there is a page.
     if (found == 0 && schema_.page_size != 0)
         database.run(fmt::format("PRAGMA page_size = {}", schema_.page_size));
     if (database.text("PRAGMA journal_mode") != "wal") database.run("PRAGMA journal_mode = WAL");
     if (found == currentVersion()) return;
+    const auto tell = [&](const std::function<void()>& step) {
+        if (found != 0 && step) step();
+    };
+    tell(upgrade.begins);
     database.transaction([&] {
         // Another process may have been faster.
         const auto from = static_cast<std::size_t>(checkedVersion(database, create));
@@ -45,7 +49,9 @@ void Migrator::migrate(Database& database, bool create) const {
             database.run(migration());
         database.run(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}",
                                  schema_.application_id, currentVersion()));
+        tell(upgrade.commits);
     });
+    tell(upgrade.done);
 }
 
 void Migrator::requireKnown(Database& database) const {

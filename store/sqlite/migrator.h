@@ -8,6 +8,7 @@
 #pragma once
 
 #include "store/sqlite/database.h"
+#include "store/upgrade.h"
 
 #include <cstdint>
 #include <span>
@@ -41,7 +42,7 @@ class Migrator {
 
     /// Brings the file to the current version and to WAL. Throws StoreError: Open for another program's
     /// database, NewerSchema, and the schema's kind for an empty file unless `create`.
-    void migrate(Database& database, bool create) const;
+    void migrate(Database& database, bool create, const Upgrade& upgrade = {}) const;
 
     /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
     void requireKnown(Database& database) const;

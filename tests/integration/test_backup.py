@@ -205,6 +205,19 @@ class Interrupted(Site):
             self.assertEqual(folder.exists(), command.returncode == 0, errors)
             self.assertIn(command.returncode, (0, -signal.SIGINT, -signal.SIGHUP), errors)
             self.assert_nothing_left()
+        # Nor half of what was to come back.
+        self.back_up()
+        self.gateway.stop()
+        for delay in (0.02, 0.1, 0.3):
+            self.gateway.access("deny", "192.0.2.9")
+            command = subprocess.Popen(self.gateway.argv("restore", str(self.backup)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                command.wait(delay)
+            command.send_signal(signal.SIGINT)
+            _, errors = command.communicate(timeout=60)
+            self.assertIn(command.returncode, (0, -signal.SIGINT), errors)
+            self.assertEqual("192.0.2.9" in self.gateway.access("export"), command.returncode != 0, errors)
+            self.assert_nothing_left()
 
 
 @unittest.skipUnless(os.geteuid() == 0, "takes a file system of its own")

@@ -9,6 +9,7 @@ import itertools
 import json
 import pathlib
 import re
+import signal
 import socket
 import sqlite3
 import ssl
@@ -25,6 +26,7 @@ from harness.browser import Browser
 from harness.ports import reserve_port
 from harness.postgres import PgBouncer, Postgres
 from harness.process import Scratch, wait_until
+from harness.terminal import Terminal
 from test_console import DEFINITIONS
 
 PASSWORD = "s3cret%40of/the-fleet"  # as the URL has it
@@ -769,6 +771,10 @@ class Joining(unittest.TestCase):
         self.assertEqual(database.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'keep_at_least'", "moved"), "mailgate_owner")
         gateways[0].access("deny", "203.0.113.20", "--note", "a\\tab", "--set", "moving")
         gateways[0].access("set", "define", "moving", "--note", "first")
+        with database.holding("LOCK TABLE mailgate.meta", "moved"):
+            terminal = Terminal(gateways[0], "fleet", "copy", moved())
+            terminal.wait(r"copying the rules: \d+ s")
+            self.assertEqual(terminal.interrupt(), signal.SIGINT)
         self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), r"has version \d+ of the rules now: [1-9]\d* rules?, [1-9]\d* new lines? of the log")
         self.assertEqual(all_of("moved"), all_of("mailgate"))
         gateways[0].access("remove", "203.0.113.20")
@@ -787,6 +793,10 @@ class Joining(unittest.TestCase):
         self.assertEqual(database.sql(drained, "moved"), "mail|mail2|root@mx-2")
         there = make_gateway("moved", moved())
         there.write_config()
+        with database.holding("LOCK TABLE mailgate.meta", "moved"):
+            terminal = Terminal(there, "fleet", "join")
+            terminal.wait(r"joining the fleet: \d+ s")
+            self.assertEqual(terminal.interrupt(), signal.SIGINT)
         ran(there, "fleet", "join")  # as the copy's first gateway
         there.access("deny", "203.0.113.21")
         before = all_of("moved")

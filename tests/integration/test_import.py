@@ -3,20 +3,17 @@
 
 import contextlib
 import os
-import pty
-import re
-import select
 import signal
+import sqlite3
 import subprocess
-import time
 import unittest
 
 from harness import mailgate
-from harness.process import Scratch
+from harness.process import Scratch, wait_until
+from harness.terminal import PATIENCE, Terminal
 
 # Enough to take longer than the two seconds of which nobody wants to hear anything.
 RULES = 1_000_000 if os.environ.get("MAILGATE_TEST_SLACK", "1") == "1" else 200_000
-PATIENCE = 250  # seconds, of a debug build on a busy machine
 
 scratch = gateway = blocklist = None
 
@@ -32,37 +29,9 @@ def setUpModule():
     blocklist.write_text("".join(f"{10 + (n >> 16)}.{n >> 8 & 255}.{n & 255}.0/24\n" for n in range(RULES - 1, -1, -1)))
 
 
-class Terminal:
-    """The command on a terminal of its own."""
-
-    def __init__(self, *arguments):
-        self.text = ""
-        self._process, self._terminal = pty.fork()
-        if self._process == 0:
-            os.chdir(gateway.folder)
-            os.execv(gateway.argv()[0], gateway.argv(*arguments))
-
-    def wait(self, pattern):
-        end = time.monotonic() + PATIENCE
-        while not re.search(pattern, self.text):
-            assert time.monotonic() < end, f"{pattern} is not in {self.text[-500:]}"
-            if select.select([self._terminal], [], [], 1)[0]:
-                self.text += os.read(self._terminal, 4096).decode()
-
-    def interrupt(self):
-        """Control-C; the signal that has ended the command."""
-        os.write(self._terminal, b"\x03")
-        with contextlib.suppress(OSError):  # as Linux ends a terminal
-            while said := os.read(self._terminal, 4096):
-                self.text += said.decode()
-        status = os.waitpid(self._process, 0)[1]
-        os.close(self._terminal)
-        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-
-
 class BigImport(unittest.TestCase):
     def test_an_interrupt_leaves_nothing_of_what_the_terminal_tells(self):
-        terminal = Terminal("access", "import", "--verdict", "deny", str(blocklist))
+        terminal = Terminal(gateway, "access", "import", "--verdict", "deny", str(blocklist))
         terminal.wait(rf"writing rules: [\d,]+ of {RULES:,}, \d+ %, [\d,]+/s, \d+ s left")
         self.assertEqual(terminal.interrupt(), 2)
         self.assertIn("^C\r\nmailgate: interrupted: nothing changed\r\n", terminal.text)
@@ -74,6 +43,36 @@ class BigImport(unittest.TestCase):
         self.assertEqual(done.stderr, "")
         self.assertIn(f"imported {RULES:,} rules (plain): 0 allow, {RULES:,} deny; {RULES:,} added, 0 changed", done.stdout)
         self.assertIn("refuse 11.0.0.9 on smtp", gateway.run("access", "test", "11.0.0.9").stdout)
+        self.ends_and_says_so()
+
+    def ends_and_says_so(self):
+        """Of so many rules whatever is done takes long."""
+        export = gateway.folder / "export"
+        terminal = Terminal(gateway, "access", "export", output=export)
+        terminal.wait(r"exporting rules: [\d,]+, \d+ s")
+        self.assertEqual(terminal.interrupt(), signal.SIGINT)
+        self.assertIn("mailgate: interrupted: what was exported lacks rules, and its end mark\r\n", terminal.text)
+        self.assertNotIn("# end", export.read_text()[-100:])
+        terminal = Terminal(gateway, "backup", str(gateway.folder / "backup"))
+        terminal.wait(r"verifying the copy of the rules: \d+ s")
+        self.assertEqual(terminal.interrupt(), signal.SIGINT)
+        self.assertEqual(list(gateway.folder.glob("backup*")), [])
+        with contextlib.closing(sqlite3.connect(gateway.database)) as database:
+            database.executescript("ALTER TABLE fleet_state DROP COLUMN token; PRAGMA user_version = 11")
+        terminal = Terminal(gateway, "access", "deny", "192.0.2.1")
+        with contextlib.closing(sqlite3.connect(gateway.database)) as database:
+            wait_until(lambda: database.execute("PRAGMA user_version").fetchone() != (11,), "the upgrade")
+            database.execute("BEGIN IMMEDIATE")  # however fast it judges the rule, it does not make it
+            terminal.wait(r"changing the rules: \d+ s")
+            self.assertEqual(terminal.interrupt(), signal.SIGINT)
+        self.assertIn("mailgate: interrupted: no rule was changed, but the database has been upgraded: ", terminal.text)
+        with contextlib.closing(sqlite3.connect(gateway.database)) as database:
+            database.executescript("ALTER TABLE fleet_state DROP COLUMN token; PRAGMA user_version = 11; BEGIN IMMEDIATE")
+            terminal = Terminal(gateway, "access", "deny", "192.0.2.1")
+            terminal.wait(r"upgrading the rules: \d+ s")
+            self.assertEqual(terminal.interrupt(), signal.SIGINT)
+            self.assertIn("mailgate: interrupted: nothing changed\r\n", terminal.text)
+        self.assertNotIn("192.0.2.1", gateway.run("access", "history").stdout)
 
     def test_what_an_interrupt_says_is_so(self):
         listing = gateway.folder / "part.txt"

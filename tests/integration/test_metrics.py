@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin socket and the metrics of a running gateway: what curl, the command line and a real Prometheus see."""
 
+import collections
 import http.client
 import json
 import pathlib
@@ -119,6 +120,24 @@ class Rules(unittest.TestCase):
                             if word.startswith(("mailgate_", "process_"))):
                 self.assertIn(f"`{word.removesuffix('_bucket')}`", described)
 
+    def test_the_dashboard_selects_and_names_by_labels_that_the_metrics_have(self):
+        rows = re.findall(r"(?m)^\| `(\w+)` \| \w+ \| ([^|]*) \|", (ETC.parent / "docs/metrics.md").read_text())
+        labels = {name: set(re.findall(r"\w+", has)) for name, has in rows}
+        dashboard = json.loads((ETC / "grafana/mailgate.json").read_text())
+        queries = [(target["expr"], target.get("legendFormat", "")) for panel in dashboard["panels"] for target in panel["targets"]]
+        queries += [(text, "") for text in re.findall(r"(?s)expr: (.*?)\n +(?:for|labels):", (ETC / "prometheus/alerts.yml").read_text())]
+        of_the_scrape = {"instance", "job", "le", "alertname"}
+        for query, legend in queries:
+            asked = re.findall(r"((?:mailgate|process)_\w+)(?:\{([^}]*)\})?", query)
+            self.assertTrue(asked or "up{" in query, query)
+            known = set()
+            for name, selector in asked:
+                has = labels[re.sub("_(bucket|count|sum)$", "", name) if name not in labels else name] | of_the_scrape
+                self.assertLessEqual(set(re.findall(r"(\w+)\s*[=!]", selector)), has, query)
+                known |= has
+            self.assertLessEqual(set(re.findall(r"\{\{(\w+)\}\}", legend)), known, query)
+            for grouped in re.findall(r"\b(?:by|on|ignoring) ?\(([^)]*)\)", query):
+                self.assertLessEqual(set(re.findall(r"\w+", grouped)), known, query)
 
     def test_the_dashboard_shows_what_the_alerts_are_about(self):
         def metrics(text):
@@ -218,6 +237,8 @@ class Sums(unittest.TestCase):
         wait_until(lambda: self.balance(), lambda: f"equal sums: {samples(self.gateway.http('/metrics'))}")
         now = samples(self.gateway.http("/metrics"))
         self.assertEqual(now["mailgate_listener_refusals_total"], now["mailgate_refusals_total"])
+        self.assertEqual(now['mailgate_sessions_total{listener="slow",verdict="allow"}'], 4, "whom a limit refuses the rules let in")
+        wait_until(lambda: self.logged() == self.verdicts(now), lambda: f"the log to say the same: {self.logged()}, {self.verdicts(now)}")
         self.assertEqual(now['mailgate_refusals_total{reason="access"}'], now['mailgate_sessions_total{listener="mx",verdict="deny"}'])
         self.assertEqual(now["mailgate_refusals_total"],
                          now['mailgate_refusals_total{reason="access"}'] + now["mailgate_turned_away_total"])
@@ -231,6 +252,15 @@ class Sums(unittest.TestCase):
             self.assertEqual(listener["refused"], sum(listener["refusals"].values()))
         self.assertEqual(sum(listener["refused"] for listener in status["listeners"]),
                          status["totals"]["refused"] + status["totals"]["turned_away"])
+
+    def verdicts(self, now):
+        """Of the rules, by listener."""
+        found = {re.fullmatch(r'mailgate_sessions_total\{listener="(.*)",verdict="(.*)"\}', name): count for name, count in now.items()}
+        return {match.groups(): count for match, count in found.items() if match and count}
+
+    def logged(self):
+        return collections.Counter((line["listener"], line["access"]) for event in ("session.end", "session.refused")
+                                   for line in self.gateway.events(event) if line["listener"] in ("mx", "slow", "nobody"))
 
     def balance(self):
         now = samples(self.gateway.http("/metrics"))

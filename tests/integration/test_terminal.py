@@ -186,13 +186,21 @@ class Rows(unittest.TestCase):
             proxyclient.read_line(client)
             client.sendall(b"EHLO " + LONG.encode() + b"\r\n")
             wait_until(lambda: gateway.ask("GET", "/v1/sessions")[1]["sessions"], "a current session")
+            longest = "2001:db8:ffff:ffff:ffff:ffff:ffff:fff0/124"
+            gateway.access("allow", longest, "--set", "fits", "--client-sessions", "200", "--expires", "2w")
+            self.addCleanup(gateway.access, "remove", longest, "--set", "fits")
             for width in (60, 80, 120):
-                for arguments in (("sessions", "--live"), ("status",), ("access", "list"), ("access", "history"), ("top", "--no-pager"),
+                for arguments in (("sessions", "--live"), ("status",), ("access", "list"), ("access", "set", "show", "fits"), ("access", "history"), ("top", "--no-pager"),
                                   *(("top", "--no-pager", "--by", what) for what in ("recipient", "helo", "end", "network")),
                                   ("who", "198.51.100.0/24", "--no-pager"),
                                   ("sessions", "--columns", "time,end,balancer,server,from", "--no-pager")):
                     with self.subTest(width=width, arguments=arguments):
                         shown(width, *arguments)
+
+    def test_wide_is_whole(self):
+        with Tmux(60, "sessions", "--wide", "--no-pager", "--client", "198.51.100.7") as terminal:
+            terminal.ended()
+            self.assertIn(LONG, terminal.screen("-J"))
 
     def test_wanted_columns_are_those(self):
         self.assertEqual(shown(120, "sessions", "--columns", "end,session,server", "--client", "198.51.100.3")[0].split(),

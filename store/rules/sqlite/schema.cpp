@@ -605,8 +605,8 @@ std::int64_t currentVersion() noexcept {
     return kMigrator.currentVersion();
 }
 
-void migrate(sqlite::Database& database, bool create) {
-    kMigrator.migrate(database, create);
+void migrate(sqlite::Database& database, bool create, const Upgrade& upgrade) {
+    kMigrator.migrate(database, create, upgrade);
 }
 
 void requireKnown(sqlite::Database& database) {

@@ -21,6 +21,7 @@
 
 #include "store/sqlite/database.h"
 #include "store/store_error.h"
+#include "store/upgrade.h"
 
 #include <cstdint>
 #include <string>
@@ -39,7 +40,7 @@ std::int64_t currentVersion() noexcept;
 
 /// Brings the file to the current version, in one transaction, and to WAL. Throws StoreError: Open for
 /// another program's database, NewerSchema, Damaged for an empty one unless `create`.
-void migrate(sqlite::Database& database, bool create);
+void migrate(sqlite::Database& database, bool create, const Upgrade& upgrade = {});
 
 /// Throws StoreError as migrate() does, for an empty file too; changes nothing.
 void requireKnown(sqlite::Database& database);

@@ -143,7 +143,7 @@ class HeldFile {
 class SqliteRuleStore final : public RuleStore, public Replica {
   public:
     SqliteRuleStore(std::string path, const Options& options) : path_(std::move(path)), options_(options) {
-        open(options.use);
+        open(options.use, options.upgrade);
     }
 
     void forEachRule(const std::function<void(const AccessRule&)>& visit,
@@ -250,7 +250,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     std::vector<AuditEntry> entriesAbout(const AskedAbout& asked);
     /// Those that have stood for a part of it.
     std::set<std::string> namesOf(const Network& network);
-    void open(Use use);
+    void open(Use use, const Upgrade& upgrade);
     void close() noexcept;
     Database& database();
     /// What needs a transaction takes part in this one meanwhile.
@@ -326,7 +326,7 @@ class SqliteRuleStore final : public RuleStore, public Replica {
     bool stopped_ = false;  ///< guarded by waiting_mutex_
 };
 
-void SqliteRuleStore::open(Use use) {
+void SqliteRuleStore::open(Use use, const Upgrade& upgrade) {
     const auto options = optionsFor(use, options_.lock_timeout);
     auto database =
         reads(use) ? sqlite::openToRead(path_, options) : std::make_unique<Database>(path_, options);
@@ -338,10 +338,10 @@ void SqliteRuleStore::open(Use use) {
     if (use == Use::Inspect) {
         schema::requireCurrent(*database);
     } else if (!reads(use)) {
-        schema::migrate(*database, mayCreate(use));
+        schema::migrate(*database, mayCreate(use), upgrade);
     } else if (!schema::isCurrent(*database)) {
         database = sqlite::copyInMemory(*database);
-        schema::migrate(*database, true);
+        schema::migrate(*database, true, {.begins = upgrade.begins});
     }
     if (use != Use::Rescue) schema::checkTriggers(*database);
     // All of the file is looked at while its rules are read: through another connection and on another thread, if there can be one.
@@ -365,7 +365,7 @@ void SqliteRuleStore::close() noexcept {
 
 /// A file that was there once has to be there.
 Database& SqliteRuleStore::database() {
-    if (!database_) open(reads(options_.use) ? options_.use : Use::Resume);
+    if (!database_) open(reads(options_.use) ? options_.use : Use::Resume, {});
     return *database_;
 }
 

@@ -308,6 +308,14 @@ TEST(AccessTextTest, WhyAChangeWasNotMade) {
     EXPECT_EQ(dangerOf(refused),
               "denying 198.51.100.0/24 would shut out all of IPv6, the balancers 10.0.0.0/8 of listener mx, "
               "the server smtp/a (mail:25)");
+    refused.hazards.clear();
+    for (const char* listener : {"mx", "sub", "imap", "pop3", "sieve"})
+        refused.hazards.emplace_back(rules::OwnBalancers{network("10.0.0.0/8"), listener});
+    for (const char* name : {"a", "b", "c", "d"})
+        refused.hazards.emplace_back(rules::OwnServer{name, "mail:25"});
+    EXPECT_EQ(dangerOf(refused),
+              "denying 198.51.100.0/24 would shut out the balancers 10.0.0.0/8 of listeners mx, sub, imap +2 "
+              "more, the servers a (mail:25), b (mail:25), c (mail:25) +1 more");
     EXPECT_EQ(dangerOf(rules::TooMuchTogether{Verdict::Allow, "mx", true, 0.999, false}),
               "allowing these networks would let in 99% of IPv4 on listener mx");
     EXPECT_EQ(dangerOf(rules::TooMuchTogether{Verdict::Deny, "mx", false, 0.5, true}),

@@ -157,6 +157,9 @@ TEST(Cli, WhatAMonitoringSystemMisspeltIsUnknown) {
                               {"status", "--check", "extra"},
                               {"status", "--check", "--sessions", "--journal", "90"}})
         EXPECT_EQ(ran(words).exit_code, kUnknown) << words.back();
+    const Ran misspelt = ran({"status", "--check", "--sessions", "x"});
+    EXPECT_THAT(misspelt.output, testing::MatchesRegex("MAILGATE UNKNOWN - [^\n]*WARNING[^\n]*\n"));
+    EXPECT_EQ(misspelt.errors, "") << "a plugin's runner shows one line, of standard output";
 }
 
 TEST(Cli, WithoutACommandTheCommandsAreNamed) {

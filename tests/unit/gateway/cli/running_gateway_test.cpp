@@ -206,7 +206,7 @@ TEST_F(BrokenConfigTest, TheGuardsAreThoseOfTheRunningGateway) {
     EXPECT_EQ(balancers.exit_code, kRefusedOrNotFound);
     EXPECT_THAT(balancers.errors, HasSubstr("would shut out the balancers 10.0.0.0/8 of listener smtp"));
     const Ran server = run({"access", "deny", "127.0.0.1"});
-    EXPECT_THAT(server.errors, HasSubstr("the server postfix/mx1 (127.0.0.1:10025)"));
+    EXPECT_THAT(server.errors, HasSubstr("the servers postfix/mx1 (127.0.0.1:10025)"));
     const Ran unknown = run({"access", "deny", "192.0.2.1", "--listener", "mx"});
     EXPECT_EQ(unknown.exit_code, kUsage);
     EXPECT_THAT(unknown.errors, HasSubstr("no listener is named \"mx\": the running gateway has smtp"));

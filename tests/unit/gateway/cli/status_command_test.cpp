@@ -157,7 +157,7 @@ TEST_F(StatusCommandTest, CheckIsOneLineAndNagiosExitCode) {
     EXPECT_THAT(full.output, StartsWith("MAILGATE WARNING - 2 of 1,000 sessions |"));
     EXPECT_EQ(run({"status", "--check", "--sessions", "80%"}).exit_code,
               static_cast<int>(CheckState::Unknown));
-    EXPECT_THAT(run({"status", "--check", "--sessions", "95,80"}).errors,
+    EXPECT_THAT(run({"status", "--check", "--sessions", "95,80"}).output,
                 HasSubstr("--sessions: 95,80 would be CRITICAL before it is a WARNING"));
     EXPECT_EQ(run({"status", "--check", "--certificates", "3,14"}).exit_code,
               static_cast<int>(CheckState::Unknown));

@@ -93,6 +93,16 @@ TEST(TableTest, WhatIsToStayWholeIsNotClippedWhereOthersOfItsColumnAre) {
     EXPECT_THAT(text, HasSubstr("yyy…"));
 }
 
+TEST(TableTest, WhatIsToStayWholeMovesTowardsItsTitleWhereAFieldHasALine) {
+    Table table({{.name = "network", .title = "NETWORK"}, {.name = "last-hit", .title = "LAST HIT (+01:00)"}},
+                {.width = 59});
+    const std::string network = "2001:db8:ffff:ffff:ffff:ffff:ffff:fff0/124";
+    table.add({network, "-"});
+    table.add({"192.0.2.0/24", ""});
+    EXPECT_THAT(linesOf(table.text()), ElementsAre("NETWORK          " + network, "LAST HIT (+01:00)  -", "",
+                                                   "NETWORK            192.0.2.0/24", "LAST HIT (+01:00)"));
+}
+
 TEST(TableTest, ColumnsLeaveInTheirOrderWhereClippingDoesNotDo) {
     std::vector<Column> columns = people();
     for (Column& column : columns)

@@ -18,10 +18,16 @@ class AdmissionTest : public PhaseTest {
         arrive(std::move(config));
         return admit(*context_, arrived());
     }
+    /// As the metrics have them.
+    void expectVerdicts(std::uint64_t allow, std::uint64_t deny) {
+        EXPECT_EQ(value(host_->counters().admitted), allow);
+        EXPECT_EQ(value(context_->record.listenerCounters().admitted), allow);
+        EXPECT_EQ(value(context_->record.listenerCounters().denied), deny);
+    }
     void expectRefusal(const Next& step, Refusal refusal) {
         EXPECT_EQ(expectStep<next::Refuse>(step).refusal, refusal);
         EXPECT_FALSE(context_->admitted);
-        EXPECT_EQ(value(host_->counters().admitted), 0U);
+        if (refusal == Refusal::Rule) expectVerdicts(0, 1);
     }
 };
 
@@ -29,8 +35,7 @@ TEST_F(AdmissionTest, LetsAnyClientOfAnOpenListenerIn) {
     expectStep<next::Connect>(admitted(makeConfig()));
     EXPECT_TRUE(context_->admitted);
     EXPECT_EQ(context_->record.client.toString(), "198.51.100.7:55555");
-    EXPECT_EQ(value(host_->counters().admitted), 1U);
-    EXPECT_EQ(value(context_->record.listenerCounters().admitted), 1U);
+    expectVerdicts(1, 0);
 }
 
 TEST_F(AdmissionTest, LetsNobodyInWhomNoRuleOfAClosedListenerNames) {
@@ -77,6 +82,7 @@ TEST_F(AdmissionTest, NamesTheLimitThatAClientHasReached) {
     EXPECT_EQ(expectStep<next::Refuse>(step).refusal, Refusal::TooMany);
     EXPECT_EQ(expectStep<next::Refuse>(step).limit.name(), "client_sessions");
     EXPECT_EQ(expectStep<next::Refuse>(step).limit.value, 1U);
+    expectVerdicts(2, 0);  // the rules let in whom a limit refuses
     context_->ticket = {};
     expectStep<next::Connect>(admit(second, arrived()));
 }
@@ -100,6 +106,7 @@ TEST_F(AdmissionTest, InMonitorModeARuleIsRecordedAndRefusesNobody) {
     EXPECT_EQ(wouldRefuse(*context_, Refusal::Rule), 1U);
     EXPECT_THAT(context_->refusalSetAside(), ::testing::StartsWith("554 5.7.1"));
     EXPECT_EQ(value(host_->counters().refused), 0U);
+    expectVerdicts(0, 1);  // as the journal has it
 }
 
 TEST_F(AdmissionTest, InMonitorModeALimitIsRecordedAndRefusesNobody) {

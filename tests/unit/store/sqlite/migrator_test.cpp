@@ -84,6 +84,23 @@ TEST_F(MigratorTest, AScriptThatFailsLeavesTheVersionBefore) {
     EXPECT_EQ(value("SELECT count(*) FROM sqlite_schema"), "1");
 }
 
+TEST_F(MigratorTest, AnUpgradeIsTold) {
+    std::string told;
+    const Upgrade upgrade{.begins = [&] { told += "begins "; },
+                          .commits = [&] { told += "commits at " + value("PRAGMA user_version") + " "; },
+                          .done = [&] { told += "done at " + value("PRAGMA user_version"); }};
+    Database database(file_, {});
+    migrator(1).migrate(database, true, upgrade);
+    EXPECT_EQ(told, "") << "a new file is none";
+    migrator(2).migrate(database, true, upgrade);
+    EXPECT_EQ(told, "begins commits at 1 done at 2");
+    migrator(2).migrate(database, true, upgrade);
+    EXPECT_EQ(told, "begins commits at 1 done at 2");
+    told.clear();
+    EXPECT_THROW(migrator(3).migrate(database, true, upgrade), StoreError);
+    EXPECT_EQ(told, "begins ");
+}
+
 TEST_F(MigratorTest, AnEmptyFileIsRefusedUnlessItMayBeMade) {
     EXPECT_EQ(failureToMigrate(Kind::Damaged, 1, false), file_ + ": there is no fruit");
 }

@@ -56,6 +56,8 @@ JournalSession sample(std::uint64_t number, std::int64_t begin_ms) {
         session.upstream = "dovecot";
         session.server = "mx1";
     }
+    constexpr const char* kTls[] = {"", "starttls", "implicit", "passthrough", "balancer"};
+    if (number % 1'009 < std::size(kTls)) session.tls = kTls[number % 1'009];
     if (number % 4'001 == 2) session.would_refuse = {"access", "bare_lf"};
     if (number % 9'001 == 0) session.balancer = test::sampleV6(1, 1);
     if (number % 20'011 == 7) session.client = test::sampleV4(0xC6336407);
@@ -251,7 +253,8 @@ TEST_F(JournalReaderTest, FindsWhatElseARecordSays) {
     found(&JournalFilter::protocol, "IMAP", &JournalSession::protocol, "imap");
     found(&JournalFilter::rule, "11.0.0.0/8", &JournalSession::rule, "11.0.0.0/8");
     found(&JournalFilter::rule, "", &JournalSession::rule, "");
-    found(&JournalFilter::tls, "", &JournalSession::tls, "");
+    for (const char* tls : {"", "starttls", "implicit", "passthrough", "balancer"})
+        found(&JournalFilter::tls, tls, &JournalSession::tls, tls);
     found(&JournalFilter::end, "client_quit", &JournalSession::end, "client_quit");
     const std::string helo = sessions_[4'321].helo;
     found(&JournalFilter::helo, helo.c_str(), &JournalSession::helo, helo);
