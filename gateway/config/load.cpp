@@ -590,7 +590,10 @@ ReadableConfig loadOwnAdmin(const fs::path& file) {
     own.config.files = std::move(files.names);
     own.config.admin = std::move(read.admin);
     // Said again by a file that it includes, it would be an error.
-    if (!document.at_path("admin.socket")) own.errors = problems.errorText();
+    if (!document.at_path("admin.socket"))
+        own.errors = document.contains("include")
+                         ? fmt::format("{}: admin.socket may be in a file that it includes", file.string())
+                         : problems.errorText();
     return own;
 }
 
