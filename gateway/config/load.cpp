@@ -613,7 +613,8 @@ ReadableConfig loadReadable(const fs::path& file, const ComingFiles& coming) {
         const auto text = coming.find(included);
         return text == coming.end() ? there.read(included) : config::readFile(text->second);
     };
-    return parseReadable(readMain(coming.at(file)), file, {list, read});
+    const auto main = coming.find(file);
+    return parseReadable(readMain(main == coming.end() ? file : main->second), file, {list, read});
 }
 
 ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const config::FileSource& source) {
