@@ -30,6 +30,7 @@
 #include "store/rules/import_export.h"
 #include "store/rules/new_name.h"
 #include "store/rules/service.h"
+#include "store/rules/upkeep.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -1165,16 +1166,18 @@ void Access::list() {
     onlyRead();
     requireKnown();
     requireSet(arguments_.set);
-    rules::ListFilter filter{.listeners = arguments_.listeners,
-                             .set = arguments_.set,
-                             .note_contains = arguments_.note_contains,
-                             .expired = arguments_.expired,
-                             .unused_for = parsedSpan("--unused", arguments_.unused),
-                             .expiring_within = parsedSpan("--expiring", arguments_.expiring),
-                             .overlapping = arguments_.overlapping,
-                             .shadowed = arguments_.shadowed};
+    const bool soon = arguments_.expiring == "soon";
+    rules::ListFilter filter{
+        .listeners = arguments_.listeners,
+        .set = arguments_.set,
+        .note_contains = arguments_.note_contains,
+        .expired = arguments_.expired,
+        .unused_for = parsedSpan("--unused", arguments_.unused),
+        .expiring_within = soon ? std::nullopt : parsedSpan("--expiring", arguments_.expiring),
+        .overlapping = arguments_.overlapping,
+        .shadowed = arguments_.shadowed};
     const bool about_live =
-        filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed;
+        filter.unused_for || soon || filter.expiring_within || filter.overlapping || filter.shadowed;
     if (filter.expired && about_live)
         usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) {
@@ -1185,8 +1188,10 @@ void Access::list() {
     std::optional<Network> inside;
     if (arguments_.inside) inside = parsedNetwork(*arguments_.inside);
     auto rules = service().list(filter);
+    const auto ahead = std::chrono::duration_cast<std::chrono::seconds>(config_.rules.warn_expiry);
     std::erase_if(rules, [&](const AccessRule& rule) {
-        return inside && (!rule.name.empty() || !inside->contains(rule.network));
+        return (inside && (!rule.name.empty() || !inside->contains(rule.network))) ||
+               (soon && !store::expiresSoon(rule, now(), ahead.count()));
     });
     const bool all = !about_live && !inside && arguments_.networks.empty() && filter.listeners.empty() &&
                      !filter.set && !filter.note_contains;
@@ -1864,7 +1869,9 @@ void addAccessCommand(CLI::App& root, Context& context) {
     addSetOption(list, "Only rules of this set");
     list.text("--note", &Arguments::note_contains, "Only rules whose note contains this text");
     list.text("--unused", &Arguments::unused, "Only rules that nobody has used for so long (such as 90d)");
-    list.text("--expiring", &Arguments::expiring, "Only rules that expire within this time (such as 7d)");
+    list.text(
+        "--expiring", &Arguments::expiring,
+        "Only rules that expire within this time (such as 7d), or of whose end there is a warning (soon)");
     list.flag("--overlapping", &Arguments::overlapping,
               "Only rules whose network is that of another rule, or lies in or around it");
     list.flag("--shadowed", &Arguments::shadowed,

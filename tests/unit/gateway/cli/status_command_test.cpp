@@ -121,7 +121,7 @@ TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {
     control_.now.rules_expiring = 1;
     startGateway();
     EXPECT_THAT(run({"status"}).output,
-                HasSubstr("\n1 access rule expires soon (mailgate access list --expiring 3d).\n"));
+                HasSubstr("\n1 access rule expires soon (mailgate access list --expiring soon).\n"));
     control_.now.rules_expiring = 2;
     EXPECT_THAT(run({"status"}).output, HasSubstr("\n2 access rules expire soon ("));
 }
