@@ -110,7 +110,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
     const Object::Ptr gateway = runningGateway(config).status;
     for (const auto& trouble :
-         {clockTrouble(ahead), nameTrouble(gateway ? gateway->getObject("fleet") : nullptr)})
+         {clockTrouble(ahead), nameTrouble(gateway ? gateway->getObject("fleet") : nullptr, options.times())})
         if (trouble) fmt::print(stderr, "warning: {}\n", *trouble);
 }
 
