@@ -135,8 +135,14 @@ std::string_view wordsOf(store::Progress::Step step) {
     switch (step) {
         case Step::Read:
             return "reading lines";
+        case Step::Match:
+            return "comparing lines";
+        case Step::Judge:
+            return "judging rules";
         case Step::Compare:
             return "comparing rules";
+        case Step::Sort:
+            return "sorting rules";
         case Step::Write:
             return "writing rules";
         case Step::Finish:
