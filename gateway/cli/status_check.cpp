@@ -6,6 +6,7 @@
 #include "gateway/cli/fleet_text.h"
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
