@@ -110,10 +110,6 @@ struct Arguments {
     ViewOptions view;
 };
 
-constexpr const char* kInterrupted = "interrupted: nothing changed";
-constexpr const char* kInterruptedUpgraded =
-    "interrupted: no rule was changed, but the database has been upgraded: earlier versions of mailgate "
-    "refuse it";
 constexpr const char* kInterruptedLater =
     "interrupted when the change had been made (mailgate access history shows it)";
 
