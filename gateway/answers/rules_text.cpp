@@ -114,6 +114,7 @@ std::string hazardsText(const std::vector<rules::Hazard>& hazards) {
         found->second.push_back(believed->listener);
     }
     std::vector<std::string> networks;
+    networks.reserve(balancers.size());
     for (const auto& [network, listeners] : balancers)
         networks.push_back(fmt::format("the balancers {} of listener{} {}", network.toString(),
                                        listeners.size() == 1 ? "" : "s", fewOf(listeners)));

@@ -296,7 +296,8 @@ class Examination {
 
     /// Mail goes on, and what is behind the damage is not found.
     void readJournal() {
-        constexpr std::chrono::seconds kAtMost{2};  // whoever edits the configuration waits for it, time and again
+        constexpr std::chrono::seconds kAtMost{
+            2};  // whoever edits the configuration waits for it, time and again
         try {
             if (!store::journal::verifySink(config_.journal.url, kAtMost))
                 found_.remarks.push_back(

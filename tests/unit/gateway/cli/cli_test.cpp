@@ -49,8 +49,6 @@ TEST(Cli, NamesTheWordThatIsNoSubcommand) {
          "mailgate: --json belongs behind the command that has it: mailgate status --json\n"},
         {{"access", "alow", "--x"}, "mailgate: access has no subcommand \"alow\": did you mean \"allow\"?\n"},
         {{"set", "--help"}, "mailgate: there is no command \"set\": did you mean \"access set\"?\n"},
-        {{"help", "access", "allow", "extra"},
-         "mailgate: access allow has no subcommand \"extra\": it has none\n"},
         {{"server"}, "mailgate: server needs a subcommand: drain, ready\n"},
         {{"reload", "now"}, "mailgate: reload takes no argument: \"now\"\n"},
         {{"reload", "\x1B[2J"}, "mailgate: reload takes no argument: \"\\x1B[2J\"\n"},
@@ -78,6 +76,8 @@ TEST(Cli, OfAValueItIsSaidWhatWasExpected) {
     const std::pair<std::vector<std::string>, const char*> cases[] = {
         {{"help", "acess"}, "mailgate: there is no command \"acess\": did you mean \"access\"?\n"},
         {{"help", "access", "ls"}, "mailgate: access has no subcommand \"ls\": did you mean \"list\"?\n"},
+        {{"help", "access", "allow", "extra"},
+         "mailgate: access allow has no subcommand \"extra\": it has none\n"},
         {{"server", "drain", "p/a", "--host", "h"},
          "mailgate: UPSTREAM/SERVER and --host cannot be combined\n"},
         {{"sessions", "--protocol", "http"},
