@@ -111,10 +111,6 @@ struct Arguments {
     ViewOptions view;
 };
 
-constexpr const char* kInterrupted = "interrupted: nothing changed";
-constexpr const char* kInterruptedUpgraded =
-    "interrupted: no rule was changed, but the database has been upgraded: earlier versions of mailgate "
-    "refuse it";
 constexpr const char* kInterruptedLater =
     "interrupted when the change had been made (mailgate access history shows it)";
 
@@ -136,8 +132,14 @@ std::string_view wordsOf(store::Progress::Step step) {
     switch (step) {
         case Step::Read:
             return "reading lines";
+        case Step::Match:
+            return "comparing lines";
+        case Step::Judge:
+            return "judging rules";
         case Step::Compare:
             return "comparing rules";
+        case Step::Sort:
+            return "sorting rules";
         case Step::Write:
             return "writing rules";
         case Step::Finish:
@@ -1650,15 +1652,15 @@ class Commands {
             app.add_option("--listener", arguments->listeners, what)->allow_extra_args(false)->delimiter(',');
         }
         /// An empty text is one that was given.
-        void text(const std::string& name, std::optional<std::string> Arguments::*value,
-                  const std::string& what) const {
-            app.add_option_function<std::string>(
+        CLI::Option* text(const std::string& name, std::optional<std::string> Arguments::*value,
+                          const std::string& what) const {
+            return app.add_option_function<std::string>(
                 name,
                 [arguments = arguments.get(), value](const std::string& given) { arguments->*value = given; },
                 what);
         }
-        void flag(const std::string& name, bool Arguments::*value, const std::string& what) const {
-            app.add_flag(name, (*arguments).*value, what);
+        CLI::Option* flag(const std::string& name, bool Arguments::*value, const std::string& what) const {
+            return app.add_flag(name, (*arguments).*value, what);
         }
     };
 
@@ -1852,11 +1854,12 @@ void addAccessCommand(CLI::App& root, Context& context) {
     remove.listeners("Only rules that name this listener (may be repeated)");
     addSetOption(remove, "Only rules of this set; without NET and ID all of them");
     remove.text("--note-contains", &Arguments::note_contains, "Only rules whose note contains this text");
-    remove.text("--expired-for", &Arguments::expired_for,
-                "Only rules that expired so long ago (such as 30d)");
+    CLI::Option* const expired = remove.text("--expired-for", &Arguments::expired_for,
+                                             "Only rules that expired so long ago (such as 30d)");
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
-    remove.flag("--quiet", &Arguments::quiet, "With --expired-for: print nothing if there are none");
+    remove.flag("--quiet", &Arguments::quiet, "With --expired-for: print nothing if there are none")
+        ->needs(expired);
     addProgramOption(remove);
     addHereOption(remove, "Only rules of this gateway alone, and without the fleet's database");
     addChangeOptions(remove);

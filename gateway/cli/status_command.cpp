@@ -252,7 +252,7 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     if (failsToReadRules(status))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     text += fleetWarning(status);
-    for (const std::string& trouble : standingTroubles(status.getObject("fleet")))
+    for (const std::string& trouble : standingTroubles(status.getObject("fleet"), times))
         text += fmt::format("Warning: {}.\n", trouble);
     text += fleetTicketsWarning(status);
     text += fleetJournalWarning(status);
