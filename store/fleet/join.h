@@ -46,7 +46,7 @@ struct JoinRequest {
     std::string who{};
     UnixSeconds now = 0;
     Prefer prefer = Prefer::Nobody;
-    bool preview = false;  ///< nothing is changed
+    bool preview = false;                   ///< nothing is changed
     std::function<void()> commits = [] {};  ///< is called from when on it cannot be called off any more
 };
 struct JoinOutcome {
