@@ -70,7 +70,8 @@ class InterruptedCommandDeathTest : public test::CommandTest {
 TEST_F(InterruptedCommandDeathTest, EndsByTheSignalThoughItFails) {
     EXPECT_EXIT(fail({"fleet", "verify"}), KilledBySignal(SIGINT), "^mailgate: .* names no fleet: ");
     configure(std::string("[store]\nurl = \"sqlite:") + file_ + "\"\n" + kSite);
-    EXPECT_EXIT(fail({"access", "list"}), KilledBySignal(SIGINT), "^mailgate: .* is not an SQLite database: ");
+    EXPECT_EXIT(fail({"access", "list"}), KilledBySignal(SIGINT),
+                "^mailgate: .* is not an SQLite database: ");
 }
 
 TEST(Interrupts, LeaveAloneWhatIsIgnored) {
