@@ -359,6 +359,7 @@ class Access {
             fail(
                 "a running gateway keeps the rules that it has until this is mended: the change is not in "
                 "force");
+        if (interrupts_) std::fflush(stdout);  // so that nobody ends it untold
     }
 
   private:
@@ -545,6 +546,7 @@ class Access {
     const Config& config_;
     rules::Site site_;
     RuleStore::Use use_ = RuleStore::Use::Administer;
+    std::optional<Interrupts> interrupts_;  ///< of a change, until the store, which may take long, is closed
     std::unique_ptr<RuleStore> store_;
     std::map<std::int64_t, std::string> bad_rows_;  ///< that were met
     std::optional<RunningGateway> before_;          ///< as it was before the change
@@ -562,7 +564,7 @@ void Access::perform(const Steps& steps, RuleStore::Rehearsal rehearsal) {
         if (steps.then && context_.exit_code == kDone) steps.then();
     };
     if (!arguments_.dry_run) {
-        const Interrupts interrupts(upgraded_ ? kInterruptedUpgraded : kInterrupted);
+        interrupts_.emplace(upgraded_ ? kInterruptedUpgraded : kInterrupted);
         if (steps.judge && !steps.judge()) return;
         steps.work();
         then();

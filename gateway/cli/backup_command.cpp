@@ -90,6 +90,7 @@ void backUp(const Context& context, const std::string& folder) {
         fmt::print("{:<14} {:>10}  {} does not exist yet\n", wordFor(missing.kind), "none",
                    printable(missing.origin, std::string::npos));
     fmt::print("{}: backup made and verified\n", printable(folder, std::string::npos));
+    std::fflush(stdout);  // whoever ends it from here on has been told
 }
 
 // ---- and back
@@ -297,6 +298,7 @@ void restore(const Context& context, const std::string& folder, const Parts& par
                timeText(backup.created_ms, Zone::Local),
                any_before ? "; what was there is beside it as *.before-restore" : "");
     tellOfMoved(replacements);
+    std::fflush(stdout);  // as above
 }
 
 }  // namespace

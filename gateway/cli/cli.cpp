@@ -298,6 +298,11 @@ void complain(std::string_view text) {
     std::fputs(forStandardError(LogLevel::Error, fmt::format("{}\n", text)).c_str(), stderr);
 }
 
+/// By a signal that could not call off what has failed then: a shell's loop is not to go on.
+void endIfInterrupted(const std::exception& error) {
+    if (const int signal = Interrupts::noted()) endBy(signal, error.what());
+}
+
 int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
     const std::span<char* const> words(argv, static_cast<std::size_t>(argc));
     try {
@@ -323,11 +328,13 @@ int parseAndRun(CLI::App& app, const Context& context, int argc, char** argv) {
         complain(error.what());
         return kBadConfiguration;
     } catch (const store::StoreError& error) {
+        endIfInterrupted(error);
         complain(fmt::format("mailgate: {}", error.what()));
         return error.kind() == store::StoreError::Kind::Unknown ? kOutcomeUnknown : kRefusedOrNotFound;
     } catch (const Interrupted& error) {
         endBy(error.signal(), error.what());
     } catch (const std::exception& error) {
+        endIfInterrupted(error);
         complain(fmt::format("mailgate: {}", error.what()));
         return kRefusedOrNotFound;
     }

@@ -282,6 +282,7 @@ void printComparison(const store::Comparison& comparison, const std::string& gat
 void verifyFleet(Context& context, bool json) {
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
+    const Interrupts interrupts(kInterrupted);
     const auto comparison = withReplica("comparing the rules", config, [&](store::Replica& rules) {
         return store::verifyRules(rules, *fleet, unixMillis() / 1'000);
     });
@@ -322,8 +323,10 @@ void forgetGateway(Context& context, const std::string& name) {
 
 void leaveTheFleet(Context& context) {
     const Config config = fleetConfig(context);
+    const Interrupts interrupts(kInterrupted);
     const bool has_left = withReplica("leaving the fleet", config, [](store::Replica& rules) {
         if (!rules.membership()) return false;
+        Interrupts::hold();
         rules.leave();
         return true;
     });
@@ -332,6 +335,7 @@ void leaveTheFleet(Context& context) {
         context.exit_code = kRefusedOrNotFound;
         return;
     }
+    Interrupts::release("interrupted when the gateway had left the fleet");
     fmt::print("{} has left the fleet, with the rules that it had: now remove url from [fleet]\n",
                config.name);
     try {

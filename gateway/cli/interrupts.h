@@ -44,7 +44,7 @@ class Interrupts {
     static void hold() noexcept;
     /// From here on they end the process with the sentence; one that was noted does so now.
     static void release(const char* sentence) noexcept;
-    /// The one that was noted; 0: none was.
+    /// The one that was noted, also of the last whose life has ended; 0: none was.
     static int noted() noexcept;
 
   private:

@@ -73,6 +73,17 @@ class BigImport(unittest.TestCase):
             self.assertEqual(terminal.interrupt(), signal.SIGINT)
             self.assertIn("mailgate: interrupted: nothing changed\r\n", terminal.text)
         self.assertNotIn("192.0.2.1", gateway.run("access", "history").stdout)
+        # Nor is what has been made made without a word.
+        with contextlib.closing(sqlite3.connect(gateway.database)) as database:
+            for delay in (0.2, 0.9):
+                changes = database.execute("SELECT max(id) FROM access_audit").fetchone()
+                command = subprocess.Popen(gateway.argv("access", "deny", f"192.0.2.{delay * 10:.0f}"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                wait_until(lambda: database.execute("SELECT max(id) FROM access_audit").fetchone() != changes, "the change", PATIENCE)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    command.wait(delay)
+                command.send_signal(signal.SIGINT)
+                self.assertRegex("".join(command.communicate(timeout=PATIENCE)), "added rule|the change had been made")
+                self.assertIn(command.returncode, (0, -signal.SIGINT))
 
     def test_what_an_interrupt_says_is_so(self):
         listing = gateway.folder / "part.txt"
