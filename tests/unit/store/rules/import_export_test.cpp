@@ -625,6 +625,8 @@ TEST(Import, ACellInQuotesMayHaveSeveralLines) {
         // Whoever forgets a quote loses no rule by that.
         {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,\"closed\"\n", 2, 1, "a quote is not closed"},
         {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,x\"\n", 2, 1, "a quote is not closed"},
+        {"ip,action,note\n192.0.2.1,allow,\"open\nhost:mx.acme.example,deny,x\nSPF:acme.example,deny,y\"\n",
+         2, 1, "a quote is not closed"},
         {"ip,action,note\n192.0.2.1,deny,\"open\nto the end\n", 2, 1, "a quote is not closed"},
         {"note,ip,action\n\"two\nlines\",192.0.2.1,maybe\n", 3, 18, "\"maybe\" is neither allow nor deny"},
         {"note,ip,action\n5\" pipe,192.0.2.2,maybe\n", 2, 19, "\"maybe\" is neither"},
