@@ -493,12 +493,17 @@ TEST(Import, ListsOfHaproxy) {
     EXPECT_THAT(
         errorsOf(parseRules("10.0.0.0/8 reject spammers\n", options(Verdict::Allow, ImportFormat::Haproxy))),
         HasSubstr("\"reject spammers\" is not a value of a map"));
-    for (const char* value : {"Blocked", "denied by tom", "blacklist"})
-        EXPECT_THAT(errorsOf(parseRules(fmt::format("10.0.0.0/8 {}\n", value),
-                                        options(Verdict::Allow, ImportFormat::Haproxy))),
-                    HasSubstr("does not sound like one to allow"));
-    EXPECT_THAT(imported("10.0.0.0/8 blocked\n", options(Verdict::Deny, ImportFormat::Haproxy)),
-                ElementsAre("1: deny 10.0.0.0/8 blocked"));
+    const auto with = [](std::string_view value, Verdict verdict) {
+        return parseRules(fmt::format("10.0.0.0/8 {}\n", value), options(verdict, ImportFormat::Haproxy));
+    };
+    for (const char* value : {"Blocked", "denied by tom", "blacklist", "refused", "spam", "no", "False", "0"})
+        EXPECT_THAT(errorsOf(with(value, Verdict::Allow)), HasSubstr("does not sound like one to allow"));
+    for (const char* value : {"trusted", "Whitelist", "allowed by tom", "no", "0"})
+        EXPECT_THAT(errorsOf(with(value, Verdict::Deny)), HasSubstr("does not sound like one to deny"));
+    for (const char* value : {"blocked", "refused", "1", "yes"})
+        EXPECT_EQ(errorsOf(with(value, Verdict::Deny)), "");
+    for (const char* value : {"trusted", "1"})
+        EXPECT_EQ(errorsOf(with(value, Verdict::Allow)), "");
     EXPECT_THAT(errorsOf(parseRules("10.0.0.0/255.0.255.0 deny\n", options())), HasSubstr("1: "));
 }
 
