@@ -80,8 +80,9 @@ struct TicketKeysStatus {
 /// What the configuration's files say by now, and what is in force does not go by.
 struct ConfigChange : config::SourceChange {
     std::vector<std::string> restart{};  ///< keys that have changed, and can only change with a restart
-    std::string
-        refused{};  ///< why a reload would not take them, and perhaps no restart; a line for each error; empty: it would
+    /// Why a reload would not take them, and perhaps no restart; a line for each error. Empty: they have none; a reload may be refused all
+    /// the same, for `restart`, TLS files or addresses.
+    std::string refused{};
 };
 
 struct Status {

@@ -158,9 +158,7 @@ std::string shellWord(std::string_view text) {
 }
 
 std::string asciiShellWord(std::string_view text) {
-    const bool is_ascii =
-        std::all_of(text.begin(), text.end(), [](char character) { return character >= 0; });
-    return is_ascii ? shellWord(text) : escapedShellWord(text);
+    return isAscii(text) ? shellWord(text) : escapedShellWord(text);
 }
 
 std::vector<Meaning> meaningsOf(std::string_view text) {

@@ -2,7 +2,6 @@
 #include "gateway/answers/rules_text.h"
 
 #include "gateway/answers/numbers.h"
-#include "gateway/answers/time_text.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 #include "store/rules/import_export.h"
@@ -115,6 +114,7 @@ std::string hazardsText(const std::vector<rules::Hazard>& hazards) {
         found->second.push_back(believed->listener);
     }
     std::vector<std::string> networks;
+    networks.reserve(balancers.size());
     for (const auto& [network, listeners] : balancers)
         networks.push_back(fmt::format("the balancers {} of listener{} {}", network.toString(),
                                        listeners.size() == 1 ? "" : "s", fewOf(listeners)));
@@ -180,7 +180,7 @@ std::string scopeOf(const AccessRule& rule) {
 
 }  // namespace
 
-std::string sentenceOf(const AccessRule& rule) {
+std::string sentenceOf(const AccessRule& rule, Zone zone) {
     std::string sentence = fmt::format("rule {}: {} {} on {}", rule.id, toString(rule.verdict),
                                        subjectText(rule), scopeOf(rule));
     if (rule.set != store::kManualSet) sentence += fmt::format(", set {}", escaped(rule.set));
@@ -195,8 +195,7 @@ std::string sentenceOf(const AccessRule& rule) {
                                 limitText(*rule.limits.per_minute), *rule.limits.per_minute == 1 ? "" : "s");
     if (rule.reply.temporary) sentence += ", reply temporary";
     if (rule.reply.shows_note) sentence += ", reply with note";
-    if (rule.expires_at)
-        sentence += fmt::format(", expires {}", timeText(*rule.expires_at * 1'000, Zone::Local));
+    if (rule.expires_at) sentence += fmt::format(", expires {}", timeText(*rule.expires_at * 1'000, zone));
     return sentence;
 }
 

@@ -2,6 +2,7 @@
 /// \file  Access rules, their history and what a change of them means as JSON and sentences, for all who ask. Pure functions.
 #pragma once
 
+#include "gateway/answers/time_text.h"
 #include "store/rules/rule.h"
 #include "store/rules/service.h"
 #include "store/rules/store.h"
@@ -23,8 +24,8 @@ std::string durationText(std::int64_t seconds);
 /// "192.0.2.1, 192.0.2.2 and 3 more"
 std::string networksText(const std::vector<Network>& networks, std::size_t most);
 
-/// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00+01:00`, in local time
-std::string sentenceOf(const store::AccessRule& rule);
+/// `rule 12: allow 198.51.100.0/24 on all listeners, "partner", expires 2026-12-01T00:00:00+01:00`
+std::string sentenceOf(const store::AccessRule& rule, Zone zone = Zone::Local);
 
 /// "denying 192.0.2.0/24 would shut out the balancers ..."
 std::string dangerOf(const rules::Hazardous& refused);

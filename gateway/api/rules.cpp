@@ -162,21 +162,29 @@ Response Rules::perform(bool dry_run, int status, const Order& order, RuleStore:
     }
 }
 
-/// What is written to a damaged file is not in force, and may be lost with it; nor is it shown what that would do. All of it is looked at only
-/// where the gateway cannot read it.
+/// What is written to a damaged file, or to one that is in the place of the rules in force, is not in force, and may be lost with it; nor is
+/// it shown what that would do. All of it is looked at only where the gateway cannot read it.
 void Rules::requireSound() {
+    constexpr int kInternal = 500;
+    constexpr std::string_view kNothing =
+        "nothing was changed, and the rules that were read before stay in force: ";
     if (!call_.parts.control.rulesFailed()) return;
     const Turns::Turn turn = turnToJudge(call_);
     try {
         store::requireSound(call_.config->store_url);
     } catch (const store::StoreError& error) {
-        throw Problem(
-            500, "rules_damaged",
-            fmt::format("nothing was changed, and the rules that were read before stay in force: {}",
-                        call_.isToldOfErrors()
-                            ? error.what()
-                            : fmt::format("their database is damaged ({})", kToldToAdmins)));
+        if (error.kind() != store::StoreError::Kind::Damaged) throw;
+        throw Problem(kInternal, "rules_damaged",
+                      fmt::format("{}{}", kNothing,
+                                  call_.isToldOfErrors()
+                                      ? error.what()
+                                      : fmt::format("their database is damaged ({})", kToldToAdmins)));
     }
+    if (call_.parts.control.status().rules > 0 && store_->find({}).found == 0)
+        throw Problem(
+            kInternal, "rules_replaced",
+            fmt::format("{}their database was deleted or replaced, and the one in its place has none of them",
+                        kNothing));
 }
 
 void Rules::judge(const Order& order) {

@@ -30,6 +30,7 @@
 #include "store/rules/import_export.h"
 #include "store/rules/new_name.h"
 #include "store/rules/service.h"
+#include "store/rules/upkeep.h"
 
 #include <Poco/JSON/Array.h>
 #include <fmt/format.h>
@@ -110,10 +111,6 @@ struct Arguments {
     ViewOptions view;
 };
 
-constexpr const char* kInterrupted = "interrupted: nothing changed";
-constexpr const char* kInterruptedUpgraded =
-    "interrupted: no rule was changed, but the database has been upgraded: earlier versions of mailgate "
-    "refuse it";
 constexpr const char* kInterruptedLater =
     "interrupted when the change had been made (mailgate access history shows it)";
 
@@ -135,8 +132,14 @@ std::string_view wordsOf(store::Progress::Step step) {
     switch (step) {
         case Step::Read:
             return "reading lines";
+        case Step::Match:
+            return "comparing lines";
+        case Step::Judge:
+            return "judging rules";
         case Step::Compare:
             return "comparing rules";
+        case Step::Sort:
+            return "sorting rules";
         case Step::Write:
             return "writing rules";
         case Step::Finish:
@@ -1165,16 +1168,18 @@ void Access::list() {
     onlyRead();
     requireKnown();
     requireSet(arguments_.set);
-    rules::ListFilter filter{.listeners = arguments_.listeners,
-                             .set = arguments_.set,
-                             .note_contains = arguments_.note_contains,
-                             .expired = arguments_.expired,
-                             .unused_for = parsedSpan("--unused", arguments_.unused),
-                             .expiring_within = parsedSpan("--expiring", arguments_.expiring),
-                             .overlapping = arguments_.overlapping,
-                             .shadowed = arguments_.shadowed};
+    const bool soon = arguments_.expiring == "soon";
+    rules::ListFilter filter{
+        .listeners = arguments_.listeners,
+        .set = arguments_.set,
+        .note_contains = arguments_.note_contains,
+        .expired = arguments_.expired,
+        .unused_for = parsedSpan("--unused", arguments_.unused),
+        .expiring_within = soon ? std::nullopt : parsedSpan("--expiring", arguments_.expiring),
+        .overlapping = arguments_.overlapping,
+        .shadowed = arguments_.shadowed};
     const bool about_live =
-        filter.unused_for || filter.expiring_within || filter.overlapping || filter.shadowed;
+        filter.unused_for || soon || filter.expiring_within || filter.overlapping || filter.shadowed;
     if (filter.expired && about_live)
         usageError("--expired cannot be combined with --unused, --expiring, --overlapping and --shadowed");
     if (!arguments_.networks.empty()) {
@@ -1185,8 +1190,10 @@ void Access::list() {
     std::optional<Network> inside;
     if (arguments_.inside) inside = parsedNetwork(*arguments_.inside);
     auto rules = service().list(filter);
+    const auto ahead = std::chrono::duration_cast<std::chrono::seconds>(config_.rules.warn_expiry);
     std::erase_if(rules, [&](const AccessRule& rule) {
-        return inside && (!rule.name.empty() || !inside->contains(rule.network));
+        return (inside && (!rule.name.empty() || !inside->contains(rule.network))) ||
+               (soon && !store::expiresSoon(rule, now(), ahead.count()));
     });
     const bool all = !about_live && !inside && arguments_.networks.empty() && filter.listeners.empty() &&
                      !filter.set && !filter.note_contains;
@@ -1645,15 +1652,15 @@ class Commands {
             app.add_option("--listener", arguments->listeners, what)->allow_extra_args(false)->delimiter(',');
         }
         /// An empty text is one that was given.
-        void text(const std::string& name, std::optional<std::string> Arguments::*value,
-                  const std::string& what) const {
-            app.add_option_function<std::string>(
+        CLI::Option* text(const std::string& name, std::optional<std::string> Arguments::*value,
+                          const std::string& what) const {
+            return app.add_option_function<std::string>(
                 name,
                 [arguments = arguments.get(), value](const std::string& given) { arguments->*value = given; },
                 what);
         }
-        void flag(const std::string& name, bool Arguments::*value, const std::string& what) const {
-            app.add_flag(name, (*arguments).*value, what);
+        CLI::Option* flag(const std::string& name, bool Arguments::*value, const std::string& what) const {
+            return app.add_flag(name, (*arguments).*value, what);
         }
     };
 
@@ -1847,11 +1854,12 @@ void addAccessCommand(CLI::App& root, Context& context) {
     remove.listeners("Only rules that name this listener (may be repeated)");
     addSetOption(remove, "Only rules of this set; without NET and ID all of them");
     remove.text("--note-contains", &Arguments::note_contains, "Only rules whose note contains this text");
-    remove.text("--expired-for", &Arguments::expired_for,
-                "Only rules that expired so long ago (such as 30d)");
+    CLI::Option* const expired = remove.text("--expired-for", &Arguments::expired_for,
+                                             "Only rules that expired so long ago (such as 30d)");
     remove.flag("--yes", &Arguments::yes,
                 "Do not ask, even if rules are removed that were not named one by one");
-    remove.flag("--quiet", &Arguments::quiet, "With --expired-for: print nothing if there are none");
+    remove.flag("--quiet", &Arguments::quiet, "With --expired-for: print nothing if there are none")
+        ->needs(expired);
     addProgramOption(remove);
     addHereOption(remove, "Only rules of this gateway alone, and without the fleet's database");
     addChangeOptions(remove);
@@ -1864,7 +1872,9 @@ void addAccessCommand(CLI::App& root, Context& context) {
     addSetOption(list, "Only rules of this set");
     list.text("--note", &Arguments::note_contains, "Only rules whose note contains this text");
     list.text("--unused", &Arguments::unused, "Only rules that nobody has used for so long (such as 90d)");
-    list.text("--expiring", &Arguments::expiring, "Only rules that expire within this time (such as 7d)");
+    list.text(
+        "--expiring", &Arguments::expiring,
+        "Only rules that expire within this time (such as 7d), or of whose end there is a warning (soon)");
     list.flag("--overlapping", &Arguments::overlapping,
               "Only rules whose network is that of another rule, or lies in or around it");
     list.flag("--shadowed", &Arguments::shadowed,

@@ -138,22 +138,6 @@ void requireOutOfUse(const fs::path& database) {
     }
 }
 
-/// The configuration of the backup as it will be at `new_main`.
-Config comingConfig(const fs::path& folder, const Backup& backup, const BackupFile& main,
-                    const fs::path& new_main) {
-    ComingFiles coming;
-    for (const BackupFile& file : backup.files)
-        if (file.kind == Kind::Configuration) coming[placeOf(file, main, new_main)] = folder / file.name;
-    try {
-        return loadReadable(new_main, coming).config;
-    } catch (const ConfigError& error) {
-        throw BackupError(fmt::format(
-            "{}\nmailgate: this configuration does not tell where rules and journal go: restore it "
-            "alone (--parts configuration), mend it, then restore these",
-            error.what()));
-    }
-}
-
 /// Who writes the databases of a gateway that serves with this configuration; nobody, where that is not known.
 std::optional<FileOwner> serviceOf(const Config& config) {
     ServiceUser service{config.user, {}, {}};
@@ -174,6 +158,29 @@ bool staysInUse(const Replacement& replacement) {
     std::error_code ignored;
     return fs::exists(replacement.target, ignored) &&
            fs::equivalent(replacement.target, replacement.file->origin, ignored);
+}
+
+/// Of the configuration, what is included from where it was is not the backup's to replace where that is tried elsewhere.
+bool staysAsItIs(const Replacement& replacement, const BackupFile& main, const fs::path& new_main) {
+    return isMoved(main, new_main) && staysInUse(replacement);
+}
+
+/// The configuration of the backup as it will be at `new_main`.
+Config comingConfig(const fs::path& folder, const Backup& backup, const BackupFile& main,
+                    const fs::path& new_main) {
+    ComingFiles coming;
+    for (const BackupFile& file : backup.files)
+        if (file.kind == Kind::Configuration &&
+            !staysAsItIs({&file, placeOf(file, main, new_main)}, main, new_main))
+            coming[placeOf(file, main, new_main)] = folder / file.name;
+    try {
+        return loadReadable(new_main, coming).config;
+    } catch (const ConfigError& error) {
+        throw BackupError(fmt::format(
+            "{}\nmailgate: this configuration does not tell where rules and journal go: restore it "
+            "alone (--parts configuration), mend it, then restore these",
+            error.what()));
+    }
 }
 
 /// Who tries a backup elsewhere means no database that stays where it was.
@@ -215,7 +222,7 @@ std::vector<Replacement> replacementsFor(const Context& context, const fs::path&
         if (!parts.has(file.kind)) continue;
         if (file.kind == Kind::Configuration) {
             const Replacement replacement{&file, placeOf(file, *main, new_main)};
-            if (isMoved(*main, new_main) && staysInUse(replacement))
+            if (staysAsItIs(replacement, *main, new_main))
                 fmt::print("{:<14} {} stays as it is\n", wordFor(file.kind),
                            printable(file.origin, std::string::npos));
             else

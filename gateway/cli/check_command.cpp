@@ -134,6 +134,7 @@ void printJson(const Examination& found) {
     all.set("listeners", namesIn(config.listeners));
     all.set("upstreams", namesIn(config.upstreams));
     all.set("warnings", jsonTexts(found.warnings));
+    all.set("remarks", jsonTexts(found.remarks));
     all.set("errors", jsonTexts(found.errors));
     printDocument(all);
 }

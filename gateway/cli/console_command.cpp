@@ -4,6 +4,7 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/progress.h"
+#include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
 #include "gateway/cli/table.h"
 #include "gateway/credentials/password.h"
@@ -92,7 +93,7 @@ std::string newPassword() {
 class ConsoleCommand {
   public:
     ConsoleCommand(Context& context, const ConsoleArguments& arguments)
-        : context_(context), arguments_(arguments), store_url_(chosenConfig(context).store_url) {}
+        : context_(context), arguments_(arguments), config_(chosenConfig(context)) {}
 
     void addUser();
     void changePassword();
@@ -104,7 +105,10 @@ class ConsoleCommand {
 
   private:
     std::unique_ptr<AccountStore> accounts() const {
-        return withProgress("opening the rules", [&] { return store::openAccounts(store_url_); });
+        if (const auto lost = lostStore(config_))
+            throw store::StoreError(store::StoreError::Kind::Open, *lost);
+        return withProgress("opening the rules",
+                            [&] { return store::openAccounts(config_.store_url, true); });
     }
     void fail(const std::string& message) {
         fmt::print(stderr, "mailgate: {}\n", message);
@@ -129,7 +133,7 @@ class ConsoleCommand {
 
     Context& context_;
     const ConsoleArguments& arguments_;
-    const std::string store_url_;
+    const Config config_;
     const UnixSeconds now_ = std::time(nullptr);
 };
 

@@ -6,6 +6,7 @@
 #include "gateway/cli/chosen_config.h"
 #include "gateway/cli/cli.h"
 #include "gateway/cli/fleet_text.h"
+#include "gateway/cli/interrupts.h"
 #include "gateway/cli/progress.h"
 #include "gateway/cli/running_gateway.h"
 #include "gateway/cli/screen.h"
@@ -56,7 +57,9 @@ template <typename Work>
 auto withReplica(std::string what, const Config& config, const Work& work) {
     Progress progress("opening the rules");
     const auto rules = store::openReplica(
-        config.store_url, {.upgrade = {.begins = [&] { progress.begin("upgrading the rules", 0); }}});
+        config.store_url, {.upgrade = {.begins = [&] { progress.begin("upgrading the rules", 0); },
+                                       .commits = Interrupts::hold,
+                                       .done = [] { Interrupts::release(kInterruptedUpgraded); }}});
     progress.begin(std::move(what), 0);
     return work(*rules);
 }
@@ -81,8 +84,10 @@ void migrateFleet(const Context& context, const std::string& url, const std::str
 
 void copyTheFleet(const Context& context, const std::string& to) {
     const Config config = fleetConfig(context);
-    const auto copied =
-        withProgress("copying the rules", [&] { return store::copyFleet(config.fleet.url, to); });
+    const Interrupts interrupts(kInterrupted);
+    const auto copied = withProgress(
+        "copying the rules", [&] { return store::copyFleet(config.fleet.url, to, Interrupts::hold); });
+    Interrupts::release("interrupted when the rules had been copied");
     fmt::print(
         "{} has version {} of the rules now: {}, {}; the gateways go on with {} until their fleet.url is "
         "changed\n",
@@ -110,7 +115,7 @@ void printFleetStatus(Context& context, bool json, const ViewOptions& options) {
     if (!answers::isWell(view)) context.exit_code = kRefusedOrNotFound;
     const Object::Ptr gateway = runningGateway(config).status;
     for (const auto& trouble :
-         {clockTrouble(ahead), nameTrouble(gateway ? gateway->getObject("fleet") : nullptr)})
+         {clockTrouble(ahead), nameTrouble(gateway ? gateway->getObject("fleet") : nullptr, options.times())})
         if (trouble) fmt::print(stderr, "warning: {}\n", *trouble);
 }
 
@@ -167,6 +172,7 @@ store::JoinRequest requestOf(const Config& config, const std::string& prefer, bo
     store::JoinRequest request{
         .gateway = config.name, .who = admin::actingUser(), .now = unixMillis() / 1'000};
     request.preview = preview;
+    request.commits = Interrupts::hold;
     if (prefer == "here") request.prefer = store::Prefer::Here;
     if (prefer == "fleet") request.prefer = store::Prefer::Fleet;
     return request;
@@ -186,11 +192,15 @@ void joinTheFleet(Context& context, const std::string& prefer, bool preview, boo
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
     const store::JoinRequest request = requestOf(config, prefer, preview);
+    const Interrupts interrupts(kInterrupted);
     const auto outcome = withReplica("joining the fleet", config, [&](store::Replica& rules) {
         store::requireOnlyGateway(config.store_url, config.fleet.url, config.name);
         return store::joinFleet(rules, *fleet, request);
     });
-    if (outcome.joined) fleet->release(config.name);
+    if (outcome.joined) {
+        fleet->release(config.name);
+        Interrupts::release("interrupted when the gateway had joined the fleet");
+    }
     if (json)
         printDocument(answers::joinAsJson(outcome, request));
     else
@@ -230,9 +240,11 @@ void pushRules(Context& context, const std::string& prefer, bool preview, bool j
     const Config config = fleetConfig(context);
     const auto fleet = store::openFleet(config.fleet.url);
     const store::JoinRequest request = requestOf(config, prefer, preview);
+    const Interrupts interrupts(kInterrupted);
     const auto outcome = withReplica("giving the fleet rules", config, [&](store::Replica& rules) {
         return store::pushToFleet(rules, *fleet, request);
     });
+    if (outcome.pushed) Interrupts::release("interrupted when the fleet had the rules");
     if (json)
         printDocument(answers::pushAsJson(outcome, request));
     else

@@ -3,7 +3,6 @@
 
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/table.h"
-#include "gateway/cli/time_text.h"
 #include "gateway/log/escape.h"
 #include "protocols/values/text.h"
 
@@ -70,12 +69,12 @@ std::string missingText(const FleetView& view) {
     return text;
 }
 
-std::string drainText(const FleetView& view) {
+std::string drainText(const FleetView& view, const Times& times) {
     std::string text;
     for (const store::FleetDrain& drain : view.drains)
         text += fmt::format(
             "{}/{} is drained at all gateways since {} by {}: mailgate server ready --everywhere\n",
-            printable(drain.upstream), printable(drain.server), timeText(drain.since * 1'000, Zone::Local),
+            printable(drain.upstream), printable(drain.server), times.text(drain.since * 1'000),
             printable(drain.by));
     return text;
 }
@@ -111,11 +110,11 @@ std::string memberTable(const FleetView& view, const Object* gateway, const View
     return table.text();
 }
 
-std::string headOf(const FleetView& view) {
+std::string headOf(const FleetView& view, const Times& times) {
     return fmt::format(
         "fleet: {}, {}{}, rules version {}{}\n", view.shown, view.more_members ? "more than " : "",
         counted(view.members.size(), "gateway"), view.fleet.version,
-        view.oldest ? fmt::format(", changes since {}", timeText(view.oldest->at * 1'000, Zone::Local)) : "");
+        view.oldest ? fmt::format(", changes since {}", times.text(view.oldest->at * 1'000)) : "");
 }
 
 /// What follows a table.
@@ -146,34 +145,34 @@ std::optional<std::string> clockTrouble(std::int64_t ahead) {
         std::abs(ahead), ahead < 0 ? "behind" : "ahead of");
 }
 
-std::optional<std::string> nameTrouble(const Object::Ptr& fleet) {
+std::optional<std::string> nameTrouble(const Object::Ptr& fleet, const Times& times) {
     const std::string started = fleet ? lineOf(*fleet, "same_name_started") : "";
     if (started.empty()) return std::nullopt;
     return fmt::format(
         "another gateway of this name, started at {}, is in the fleet: each needs a gateway.name of its own",
-        started);
+        times.text(started));
 }
 
-std::vector<std::string> standingTroubles(const Object::Ptr& fleet) {
+std::vector<std::string> standingTroubles(const Object::Ptr& fleet, const Times& times) {
     std::vector<std::string> troubles;
-    for (auto&& trouble : {nameTrouble(fleet),
+    for (auto&& trouble : {nameTrouble(fleet, times),
                            clockTrouble(fleet ? fleet->optValue<std::int64_t>("clock_ahead_seconds", 0) : 0)})
         if (trouble) troubles.push_back(*trouble);
     return troubles;
 }
 
 std::string fleetText(const FleetView& view, const ViewOptions& options) {
-    return fmt::format("{}\n{}{}", headOf(view), memberTable(view, nullptr, options),
-                       behind(hereText(view) + missingText(view) + drainText(view)));
+    return fmt::format("{}\n{}{}", headOf(view, options.times()), memberTable(view, nullptr, options),
+                       behind(hereText(view) + missingText(view) + drainText(view, options.times())));
 }
 
 std::string fleetText(const FleetView& view, const FleetStanding& standing, const ViewOptions& options) {
     const std::string here = standingText(view, standing.gateway);
     if (!view.answered) return fmt::format("{}{}\n{}\n", here, behind(hereText(view)), standing.unanswered);
     const Object none;
-    return fmt::format("{}{}\n{}{}", headOf(view), here,
+    return fmt::format("{}{}\n{}{}", headOf(view, options.times()), here,
                        memberTable(view, standing.gateway ? standing.gateway.get() : &none, options),
-                       behind(hereText(view) + missingText(view) + drainText(view)));
+                       behind(hereText(view) + missingText(view) + drainText(view, options.times())));
 }
 
 Object fleetAsJson(const FleetView& view, const FleetStanding& standing) {

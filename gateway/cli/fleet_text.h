@@ -4,6 +4,7 @@
 
 #include "gateway/answers/fleet.h"
 #include "gateway/cli/screen.h"
+#include "gateway/cli/time_text.h"
 
 #include <Poco/JSON/Object.h>
 
@@ -20,9 +21,9 @@ std::string fleetText(const answers::FleetView& view, const ViewOptions& options
 /// That rules expire here at another time than elsewhere; nothing: the clocks agree within a minute. `ahead`: seconds.
 std::optional<std::string> clockTrouble(std::int64_t ahead);
 /// That another gateway has the same name. `fleet`: of the answer to GET /v1/status; may be null.
-std::optional<std::string> nameTrouble(const Poco::JSON::Object::Ptr& fleet);
+std::optional<std::string> nameTrouble(const Poco::JSON::Object::Ptr& fleet, const Times& times);
 /// Both of them, of a gateway that runs.
-std::vector<std::string> standingTroubles(const Poco::JSON::Object::Ptr& fleet);
+std::vector<std::string> standingTroubles(const Poco::JSON::Object::Ptr& fleet, const Times& times);
 
 /// How this gateway stands to it, whether the database answers or not.
 struct FleetStanding {

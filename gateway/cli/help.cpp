@@ -43,7 +43,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {{"ca", "FIL
                                                                      {"grant", "ROLE"},
                                                                      {"url", "URL"},
                                                                      {"expires", "WHEN"},
-                                                                     {"expiring", "DURATION"},
+                                                                     {"expiring", "DURATION|soon"},
                                                                      {"format", "NAME"},
                                                                      {"from", "ADDR"},
                                                                      {"gateway", "NAME"},

@@ -23,6 +23,12 @@ class Interrupted : public std::runtime_error {
 /// Prints "mailgate: SENTENCE" and ends the process by the signal. May be called by a handler of signals.
 [[noreturn]] void endBy(int signal, const char* sentence) noexcept;
 
+// Of a change of rules:
+inline constexpr const char* kInterrupted = "interrupted: nothing changed";
+inline constexpr const char* kInterruptedUpgraded =
+    "interrupted: no rule was changed, but the database has been upgraded: earlier versions of mailgate "
+    "refuse it";
+
 /// For the time of its life, which one at a time has. What is ignored (nohup(1)) stays ignored.
 class Interrupts {
   public:

@@ -84,9 +84,11 @@ Progress::Progress(std::string what, std::uint64_t total, int terminal, std::chr
         if (outer_->is_seen_) patience = {};  // who waits has waited already
         outer_->erase();
     }
-    innermost = this;
+    // The thread may not be had: then nobody is to know of this one.
+    const std::lock_guard untold(mutex_);
     const SignalsBlocked blocked;  // they are the command's thread's
     printer_ = std::thread([this, patience] { run(patience); });
+    innermost = this;
 }
 
 Progress::~Progress() {

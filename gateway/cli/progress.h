@@ -26,7 +26,7 @@ std::string progressText(std::string_view what, std::uint64_t done, std::uint64_
 /// prints, a command that waits for one long statement of a database or for the network has its line too.
 ///
 /// Nothing else may print to the terminal meanwhile, unless under a Pause. Of several, one inside the other, the innermost has
-/// the line. They are made, and counts come, on one thread.
+/// the line. They are made, and counts come, on one thread, which makes neither one nor a further Pause under a Pause.
 class Progress {
   public:
     /// For the time of its life there is no line, so that something else can be printed.

@@ -435,7 +435,7 @@ std::optional<store::AccessRule> decidingRule(store::RuleStore& rules, const Con
 }
 
 /// What the rule that has decided is now, which then has its number; empty: none has, or that is not known.
-std::string ruleNow(const Config& config, JournalSession& session) {
+std::string ruleNow(const Config& config, JournalSession& session, Zone zone) {
     if (session.rule.empty()) return {};
     try {
         const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Read});
@@ -444,7 +444,7 @@ std::string ruleNow(const Config& config, JournalSession& session) {
         if (!rule && session.rule_id == 0) return {};
         if (rule) session.rule_id = rule->id;
         if (!rule) return "is no longer there (mailgate access history " + session.rule + ")";
-        const std::string sentence = answers::sentenceOf(*rule);
+        const std::string sentence = answers::sentenceOf(*rule, zone);
         return sentence.substr(sentence.find(": ") + 2);
     } catch (const store::StoreError&) {
         return {};  // what the journal has is told all the same
@@ -471,8 +471,8 @@ void show(Context& context, const SessionsArguments& arguments) {
         std::fputs(sessionAsJson(found.front()).c_str(), stdout);
         return;
     }
-    const std::string rule =
-        withProgress("reading the rules", [&] { return ruleNow(config, found.front()); });
+    const std::string rule = withProgress(
+        "reading the rules", [&] { return ruleNow(config, found.front(), arguments.view.zone()); });
     print(sessionAsStory(found.front(), arguments.view.zone(), standardOutput().letters, rule),
           arguments.view);
 }

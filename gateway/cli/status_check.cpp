@@ -6,6 +6,7 @@
 #include "gateway/cli/fleet_text.h"
 #include "gateway/cli/json_fields.h"
 #include "gateway/cli/table.h"
+#include "gateway/cli/time_text.h"
 #include "protocols/values/text.h"
 
 #include <Poco/JSON/Array.h>
@@ -207,7 +208,7 @@ class Check {
                   fmt::format("the fleet's rules may be others by now, {} s old: {}",
                               static_cast<std::int64_t>(fleet->optValue<double>("lag_seconds", 0)),
                               textOf(*fleet, "failure")));
-        for (std::string& trouble : standingTroubles(fleet))
+        for (std::string& trouble : standingTroubles(fleet, Times(Zone::Local)))
             found(CheckState::Warning, std::move(trouble));
         if (const Object::Ptr journal = fleet ? fleet->getObject("journal") : nullptr)
             checkFleetJournal(*journal);

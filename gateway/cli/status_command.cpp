@@ -151,12 +151,12 @@ std::string monitoringOf(const Object& status) {
 }
 
 /// Rules that the gateway has logged a warning of.
-std::string expiringOf(const Object& status, const Config& config) {
+std::string expiringOf(const Object& status) {
     const Object::Ptr rules = status.getObject("rules");
     const std::uint64_t expiring = rules ? numberOf(*rules, "expiring") : 0;
     if (expiring == 0) return {};
-    return fmt::format("{} {} soon (mailgate access list --expiring {}).\n", counted(expiring, "access rule"),
-                       expiring == 1 ? "expires" : "expire", formatDuration(config.rules.warn_expiry));
+    return fmt::format("{} {} soon (mailgate access list --expiring soon).\n",
+                       counted(expiring, "access rule"), expiring == 1 ? "expires" : "expire");
 }
 
 /// A restart would not go on with those read before.
@@ -243,7 +243,7 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     for (const std::string& warning :
          sessionWarnings(numberOf(status, "configured_sessions"), numberOf(status, "max_sessions")))
         text += fmt::format("Warning: {}.\n", warning);
-    text += expiringOf(status, config);
+    text += expiringOf(status);
     if (isSet(status, "draining")) text += "The gateway is stopping.\n";
     if (isSet(status, "last_reload_failed"))
         text += "The last reload failed, and nothing changed: the log's config.failed says why.\n";
@@ -252,7 +252,7 @@ std::string warningsOf(const Object& status, const Config& config, const Times& 
     if (failsToReadRules(status))
         text += "The access rules cannot be read: the ones read last stay in force.\n";
     text += fleetWarning(status);
-    for (const std::string& trouble : standingTroubles(status.getObject("fleet")))
+    for (const std::string& trouble : standingTroubles(status.getObject("fleet"), times))
         text += fmt::format("Warning: {}.\n", trouble);
     text += fleetTicketsWarning(status);
     text += fleetJournalWarning(status);

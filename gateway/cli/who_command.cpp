@@ -159,7 +159,8 @@ std::vector<Elsewhere> elsewhereThan(std::string_view text) {
 }
 
 /// What to look for instead of a single address of IPv6 that has no session; empty: nothing.
-std::string siteHint(journal::Source& source, const std::vector<Meaning>& meanings, const Period& period) {
+std::string siteHint(journal::Source& source, const std::vector<Meaning>& meanings,
+                     const WhoArguments& arguments, const Period& period) {
     const std::optional<Network>& client = meanings.front().filter.client;
     if (!client || client->isV4() || client->prefix_length <= kIpv6Site) return {};
     store::JournalFilter filter;
@@ -167,7 +168,8 @@ std::string siteHint(journal::Source& source, const std::vector<Meaning>& meanin
     filter.since_ms = period.since_ms;
     filter.until_ms = period.until_ms;
     if (source.newest(filter, 1).empty()) return {};
-    return "; its network has some: mailgate sessions --client " + filter.client->toString();
+    return "; its network has some: mailgate sessions --client " + filter.client->toString() +
+           arguments.whose.options();
 }
 
 /// "a sender, a recipient or a user"; what is slow to look for comes last, and was looked for too.
@@ -209,7 +211,8 @@ void who(Context& context, const WhoArguments& arguments) {
                    *live);
     if (all.empty()) {
         fmt::print(stderr, "mailgate: no session in the journal has \"{}\" as {}{}{}\n",
-                   asTyped(arguments.text), alternatives(meanings), siteHint(*source, meanings, period),
+                   asTyped(arguments.text), alternatives(meanings),
+                   siteHint(*source, meanings, arguments, period),
                    live ? "; one that is under way has it: " + *live : "");
         context.exit_code = kRefusedOrNotFound;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/cli/would_refuse.h"
 
+#include "gateway/answers/meanings.h"
 #include "gateway/cli/screen_text.h"
 #include "gateway/cli/table.h"
 #include "gateway/log/escape.h"
@@ -16,6 +17,7 @@ namespace mailgate::cli {
 
 namespace {
 
+using answers::asciiShellWord;  // the report is run as a file
 using store::JournalMail;
 using store::JournalSession;
 
@@ -36,7 +38,7 @@ std::string obstacleOf(const std::string& reason, const JournalSession& session)
 /// Nothing that a shell or a terminal could take for more than it is.
 bool isPlainSender(std::string_view sender) noexcept {
     constexpr std::size_t kLongest = 100;
-    return !sender.empty() && sender.size() <= kLongest && shellWord(sender) == sender;
+    return !sender.empty() && sender.size() <= kLongest && asciiShellWord(sender) == sender;
 }
 
 std::string senderText(std::string_view sender) {
@@ -140,7 +142,7 @@ class Remedy {
         for (const auto& [key, listeners] : allowed_) {
             std::string line = "mailgate access allow " + key.first;
             for (const std::string& listener : listeners)
-                line += " --listener " + shellWord(listener);
+                line += " --listener " + asciiShellWord(listener);
             lines.push_back(line + key.second + note());
         }
         for (const auto& [rule, options] : limits_)
@@ -161,9 +163,9 @@ class Remedy {
             comment(fmt::format(
                 "bare_lf: in the configuration, listener {}: bare_lf_exclude = [\"{}\"], or bare_lf "
                 "= \"normalize\"",
-                shellWord(obstacle.listener), target_.toString()));
+                asciiShellWord(obstacle.listener), target_.toString()));
         else
-            comment(fmt::format("{}: no rule lets them in", shellWord(obstacle.reason)));
+            comment(fmt::format("{}: no rule lets them in", asciiShellWord(obstacle.reason)));
     }
 
     /// A limit is that of the rule which allows them, if one does: that one has to be changed. Another one, for the
@@ -177,10 +179,11 @@ class Remedy {
         const store::AccessRule* const rule = limiting(limited, obstacle.listener);
         if (rule == nullptr)
             return comment(fmt::format("{}: no rule for {} is in force on listener {} any more",
-                                       obstacle.reason, limited.toString(), shellWord(obstacle.listener)));
-        std::string named = rule->name.empty() ? rule->network.toString() : shellWord(rule->name);
-        if (!rule->listener.empty()) named += " --listener " + shellWord(rule->listener);
-        if (rule->set != store::kManualSet) named += " --set " + shellWord(rule->set);
+                                       obstacle.reason, limited.toString(),
+                                       asciiShellWord(obstacle.listener)));
+        std::string named = rule->name.empty() ? rule->network.toString() : asciiShellWord(rule->name);
+        if (!rule->listener.empty()) named += " --listener " + asciiShellWord(rule->listener);
+        if (rule->set != store::kManualSet) named += " --set " + asciiShellWord(rule->set);
         limits_[named].insert(option);
     }
 
@@ -202,7 +205,7 @@ class Remedy {
         const Network rule = obstacle.rule.empty() ? Network{} : ruleNetwork(obstacle.rule);
         if (!obstacle.rule.empty() && rule.prefix_length >= target_.prefix_length)
             return comment(fmt::format("a rule denies {} on listener {}: mailgate access list --match {}",
-                                       rule.toString(), shellWord(obstacle.listener), addressOf(rule)));
+                                       rule.toString(), asciiShellWord(obstacle.listener), addressOf(rule)));
         rules_[{target_.toString(), obstacle.listener}];
     }
 
@@ -218,7 +221,7 @@ class Remedy {
     std::string note() const {
         const auto senders = network_.heaviestSenders(1);
         if (senders.empty() || !isPlainSender(senders.front().first)) return {};
-        return " --note " + shellWord("from " + senders.front().first);
+        return " --note " + asciiShellWord("from " + senders.front().first);
     }
 
     const WouldRefuseNetwork& network_;

@@ -5,7 +5,6 @@
 /// What clients sent is escaped in all output, and in commands there is none of it but senders of plain letters.
 #pragma once
 
-#include "gateway/answers/meanings.h"
 #include "gateway/cli/table.h"
 #include "gateway/cli/time_text.h"
 #include "store/journal/record.h"
@@ -23,11 +22,6 @@
 #include <vector>
 
 namespace mailgate::cli {
-
-/// In ASCII: the report is run as a file.
-inline std::string shellWord(std::string_view text) {
-    return answers::asciiShellWord(text);
-}
 
 /// The clients of a network: an IPv4 /24, an IPv6 /56, or what the journal has left of the addresses.
 struct WouldRefuseNetwork {

@@ -590,7 +590,10 @@ ReadableConfig loadOwnAdmin(const fs::path& file) {
     own.config.files = std::move(files.names);
     own.config.admin = std::move(read.admin);
     // Said again by a file that it includes, it would be an error.
-    if (!document.at_path("admin.socket")) own.errors = problems.errorText();
+    if (!document.at_path("admin.socket"))
+        own.errors = document.contains("include")
+                         ? fmt::format("{}: admin.socket may be in a file that it includes", file.string())
+                         : problems.errorText();
     return own;
 }
 
@@ -610,7 +613,8 @@ ReadableConfig loadReadable(const fs::path& file, const ComingFiles& coming) {
         const auto text = coming.find(included);
         return text == coming.end() ? there.read(included) : config::readFile(text->second);
     };
-    return parseReadable(readMain(coming.at(file)), file, {list, read});
+    const auto main = coming.find(file);
+    return parseReadable(readMain(main == coming.end() ? file : main->second), file, {list, read});
 }
 
 ReadableConfig parseReadable(std::string_view toml, const fs::path& file, const config::FileSource& source) {

@@ -67,7 +67,7 @@ ReadableConfig loadOwnAdmin(const std::filesystem::path& file);
 /// By the place that a file is to have, absolute and normal, where its text is for now.
 using ComingFiles = std::map<std::filesystem::path, std::filesystem::path>;
 
-/// The same of a file that is one of `coming`, as if all of these were in their places.
+/// The same of a file as if all of `coming` were in their places.
 ReadableConfig loadReadable(const std::filesystem::path& file, const ComingFiles& coming);
 
 /// Without a folder or file: for texts that include nothing.

@@ -189,8 +189,9 @@ void Gateway::makeApi() {
 void Gateway::makeConsole(const ConsoleConfig& config, const std::shared_ptr<TlsListener>& tls,
                           const std::string& store_url, const std::string& name) {
     if (config.address.empty()) return;
-    console::Console::Parts parts{*api_, [store_url] { return store::openAccounts(store_url); }, log_.get(),
-                                  name};
+    // The rules are in the same file: where that is gone, a new one would have none of them.
+    const auto accounts = [store_url] { return store::openAccounts(store_url, false); };
+    console::Console::Parts parts{*api_, accounts, log_.get(), name};
     if (tls) parts.tls = [tls] { return tls->context(); };
     console_ = std::make_unique<console::Console>(config, parts);
 }

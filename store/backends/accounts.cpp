@@ -6,8 +6,8 @@
 
 namespace mailgate::store {
 
-std::unique_ptr<AccountStore> openAccounts(const std::string& url) {
-    return sqlite::openAccounts(sqlite::pathOf(url));
+std::unique_ptr<AccountStore> openAccounts(const std::string& url, bool create) {
+    return sqlite::openAccounts(sqlite::pathOf(url), create);
 }
 
 }  // namespace mailgate::store

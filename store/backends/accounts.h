@@ -9,7 +9,7 @@
 
 namespace mailgate::store {
 
-/// A missing database is created, an older one migrated. Throws StoreError.
-std::unique_ptr<AccountStore> openAccounts(const std::string& url);
+/// An older database is migrated, a missing one is StoreError(Open), unless `create`. Throws StoreError.
+std::unique_ptr<AccountStore> openAccounts(const std::string& url, bool create);
 
 }  // namespace mailgate::store

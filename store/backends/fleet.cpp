@@ -21,8 +21,8 @@ std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::
     return postgres::openFleet(url, patience, notifies);
 }
 
-FleetCopy copyFleet(const std::string& from, const std::string& to) {
-    return postgres::copyFleet(from, to);
+FleetCopy copyFleet(const std::string& from, const std::string& to, const std::function<void()>& commits) {
+    return postgres::copyFleet(from, to, commits);
 }
 
 std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner) {

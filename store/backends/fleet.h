@@ -8,6 +8,7 @@
 #include "store/fleet/sharing.h"
 #include "store/rules/store.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,8 +20,10 @@ std::unique_ptr<FleetStore> openFleet(const std::string& url, const FleetStore::
                                       bool notifies = false);
 
 /// Copies the rules, with their log of changes, to a database that has the tables and either no rules yet or an earlier copy of
-/// these, in one transaction, while nobody changes them. Throws StoreError; then nothing was copied.
-FleetCopy copyFleet(const std::string& from, const std::string& to);
+/// these, in one transaction, while nobody changes them. `commits` is called from when on it cannot be called
+/// off any more. Throws StoreError; then nothing was copied.
+FleetCopy copyFleet(
+    const std::string& from, const std::string& to, const std::function<void()>& commits = [] {});
 
 /// Where a gateway's journal goes. Likewise.
 std::unique_ptr<SharedJournal> openSharedJournal(const std::string& url, const JournalOwner& owner);

@@ -140,6 +140,7 @@ void carryOut(const JoinPlan& plan, Replica& replica, FleetStore& fleet_store, c
     replica.enrol({state.fleet, -1}, own);  // until it has what follows
     replica.apply(here.changes());
     replica.sealTrail();  // what has come from the fleet is no change that could be taken back
+    request.commits();
     if (changes_fleet)
         fleet_store.commit(fleet.changes(), request.gateway);
     else

@@ -47,6 +47,7 @@ struct JoinRequest {
     UnixSeconds now = 0;
     Prefer prefer = Prefer::Nobody;
     bool preview = false;  ///< nothing is changed
+    std::function<void()> commits = [] {};  ///< is called from when on it cannot be called off any more
 };
 struct JoinOutcome {
     JoinPlan plan;

@@ -138,6 +138,7 @@ void carryOutPush(const PushPlan& plan, Replica& replica, FleetStore& fleet, con
     }
     replica.drop(plan.settled, actorAt(request.who, request.gateway));
     replica.restore(restored);
+    request.commits();
     if (upload.changes().entries.empty()) {
         replica.forget(plan.forgotten);
         return fleet.rollback();

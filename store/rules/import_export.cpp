@@ -537,12 +537,17 @@ bool saysTheSame(const ImportedRule& a, const ImportedRule& b) {
 /// error; elsewhere, where a line has no more than a note, the last one counts, as it would if they came one after another.
 class Repetitions {
   public:
-    Repetitions(ImportResult& result, bool strict)
-        : result_(result), strict_(strict), slots_(std::bit_ceil(2 * result.rules.size() + 2)) {}
+    Repetitions(ImportResult& result, bool strict, const Progress* progress)
+        : result_(result),
+          strict_(strict),
+          progress_(progress),
+          slots_(std::bit_ceil(2 * result.rules.size() + 2)) {}
 
     void resolve() {
-        for (std::size_t at = 0; at < result_.rules.size(); ++at)
+        for (std::size_t at = 0; at < result_.rules.size(); ++at) {
+            if (progress_ != nullptr) progress_->tell(Progress::Step::Match, at, result_.rules.size());
             place(at);
+        }
         if (!result_.errors.empty() || gone_.empty()) return;
         std::sort(gone_.begin(), gone_.end());
         ImportedRules kept;
@@ -599,6 +604,7 @@ class Repetitions {
 
     ImportResult& result_;
     const bool strict_;
+    const Progress* const progress_;
     ImportedRule one_{};              ///< that is being placed
     std::vector<std::size_t> slots_;  ///< a rule's place from 1 on; 0: free
     std::vector<std::size_t> gone_;
@@ -756,7 +762,7 @@ ImportResult parseRules(std::string_view text, const ImportOptions& options) {
     if (auto error = lines.broken(result.rules.size(), own || options.may_be_cut, options.end_mark_required))
         result.errors.push_back(std::move(*error));
     else if (result.rules.size() > 1)
-        Repetitions(result, own || result.format == ImportFormat::Csv).resolve();
+        Repetitions(result, own || result.format == ImportFormat::Csv, options.progress).resolve();
     return result;
 }
 

@@ -10,10 +10,12 @@ namespace mailgate::store {
 
 std::string nameMeant(std::string_view text) {
     constexpr std::string_view kOfNames = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    constexpr std::string_view kOfAddresses = "0123456789.";
-    const bool may_be_name = text.find_first_not_of(kOfNames) == std::string_view::npos &&
-                             text.find_first_not_of(kOfAddresses) != std::string_view::npos &&
-                             text.find('.') != std::string_view::npos;
+    constexpr std::string_view kDigits = "0123456789";
+    // The last label of a name begins with a letter, and 192.0.2.1O is an address with a slip.
+    const std::string_view whole = text.substr(0, text.size() - (text.ends_with('.') ? 1 : 0));
+    const std::size_t last = whole.rfind('.') + 1;
+    const bool may_be_name = text.find_first_not_of(kOfNames) == std::string_view::npos && last > 0 &&
+                             last < whole.size() && kDigits.find(whole[last]) == std::string_view::npos;
     return may_be_name ? fmt::format(" (for a name: host:{0}, or spf:{0} for its mail servers)", text) : "";
 }
 

@@ -13,11 +13,14 @@ class Progress {
   public:
     enum class Step : std::uint8_t {
         Read,     ///< lines of the list
-        Compare,  ///< rules of the list with those that are there
+        Match,    ///< rules of the list with each other
+        Judge,    ///< ... by whom they would let in and shut out; in one go
+        Compare,  ///< ... with those that are there
+        Sort,     ///< new rules; in one go
         Write,    ///< new rules
-        Finish,   ///< what is done in one go: `done` and `total` say nothing
+        Finish,   ///< in one go
     };
-    /// `done` of `total` are done. Called on the thread that works, every few thousandths of a step.
+    /// `done` of `total` are done; both are 0 of what is done in one go. Called on the thread that works, every few thousandths of a step.
     using Tell = std::function<void(Step step, std::size_t done, std::size_t total)>;
 
     Progress() = default;

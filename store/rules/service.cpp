@@ -798,6 +798,7 @@ std::variant<Service::JudgedImport, Refusal> Service::judge(const ImportRequest&
     auto imported = store::parseRules(request.text, options);
     if (!imported.errors.empty()) return Refusal(UnreadableList{imported.errors});
     nameListeners(imported.rules, request.listeners);
+    request.progress.tell(store::Progress::Step::Judge, 0, 0);
     auto hazard = hazardOf(imported, request);
     if (hazard && !request.insist) return std::move(*hazard);
     return JudgedImport{std::move(imported), std::move(hazard)};

@@ -172,7 +172,9 @@ class Upkeep(unittest.TestCase):
         self.assertEqual({key: event[key] for key in ("rule", "verdict", "network", "listener", "set", "owner", "ticket", "expires_at", "level")},
                          {"rule": 1, "verdict": "allow", "network": "198.51.100.0/24", "listener": "mx", "set": "manual",
                           "owner": "ops@acme.example", "ticket": "CHG-1", "expires_at": rule["expires_at"], "level": "warning"})
-        self.assertIn("1 access rule expires soon (mailgate access list --expiring 2d).", self.gateway.run("status").stdout)
+        self.assertIn("1 access rule expires soon (mailgate access list --expiring soon).", self.gateway.run("status").stdout)
+        listed = json.loads(self.gateway.access("list", "--expiring", "soon", "--json"))["rules"]
+        self.assertEqual([one["id"] for one in listed], [event["rule"]])
         self.assertIn("mailgate_rules_expiring 1\n", self.gateway.ask_text("GET", "/metrics")[1])
         self.gateway.access("allow", "198.51.100.0/24", "--listener", "mx", "--expires", "180d")
         wait_until(lambda: self.expiring() == 0, "the warning is settled")

@@ -47,8 +47,8 @@ Token tokenIn(const RawStatement& row) {
 
 class SqliteAccountStore final : public AccountStore {
   public:
-    explicit SqliteAccountStore(const std::string& path) : database_(path, {}) {
-        schema::migrate(database_, true);
+    SqliteAccountStore(const std::string& path, bool create) : database_(path, {.create = create}) {
+        schema::migrate(database_, create);
     }
 
     std::vector<Account> accounts() override {
@@ -181,8 +181,8 @@ class SqliteAccountStore final : public AccountStore {
 
 }  // namespace
 
-std::unique_ptr<AccountStore> openAccounts(const std::string& path) {
-    return std::make_unique<SqliteAccountStore>(path);
+std::unique_ptr<AccountStore> openAccounts(const std::string& path, bool create) {
+    return std::make_unique<SqliteAccountStore>(path, create);
 }
 
 }  // namespace mailgate::store::sqlite

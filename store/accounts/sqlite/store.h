@@ -9,7 +9,7 @@
 
 namespace mailgate::store::sqlite {
 
-/// Creates and migrates the file. Throws StoreError.
-std::unique_ptr<AccountStore> openAccounts(const std::string& path);
+/// Migrates the file, which is to be there unless `create`. Throws StoreError.
+std::unique_ptr<AccountStore> openAccounts(const std::string& path, bool create);
 
 }  // namespace mailgate::store::sqlite

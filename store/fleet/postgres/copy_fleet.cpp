@@ -143,7 +143,7 @@ bool copyDrains(Connection& source, Connection& target, const FleetState& there)
 
 }  // namespace
 
-FleetCopy copyFleet(const std::string& from, const std::string& to) {
+FleetCopy copyFleet(const std::string& from, const std::string& to, const std::function<void()>& commits) {
     const Conninfo source_info = parseUrl(from), target_info = parseUrl(to);
     const Interrupt never;
     Connection source(source_info, inTime(), never), target(target_info, inTime(), never);
@@ -164,6 +164,7 @@ FleetCopy copyFleet(const std::string& from, const std::string& to) {
         {here.fleet, fmt::to_string(here.version), fmt::to_string(here.next_id), here.token,
          fmt::to_string(here.log_from)},
         inTime());
+    commits();
     target.run("COMMIT", inTime());
     return copy;
 }

@@ -4,10 +4,11 @@
 
 #include "store/fleet/fleet.h"
 
+#include <functional>
 #include <string>
 
 namespace mailgate::store::postgres {
 
-FleetCopy copyFleet(const std::string& from, const std::string& to);
+FleetCopy copyFleet(const std::string& from, const std::string& to, const std::function<void()>& commits);
 
 }  // namespace mailgate::store::postgres

@@ -544,6 +544,7 @@ void Bulk::sortPending() {
 }
 
 void Bulk::finish() {
+    progress_.tell(Progress::Step::Sort, 0, 0);
     sortPending();
     if (pending_.empty()) return;
     const WithoutTriggers without(database_);
@@ -561,6 +562,7 @@ void Bulk::finish() {
     if (sqlite3_last_insert_rowid(database_.handle()) != before + static_cast<std::int64_t>(pending_.size()))
         throw StoreError(StoreError::Kind::Other,
                          fmt::format("{}: rules were not numbered one after another", database_.path()));
+    progress_.tell(Progress::Step::Finish, 0, 0);
     NewLines lines(*this, before + 1);
     sqlite::FeedTable trail(database_, "mailgate_new_line", "id, line", lines);
     trail.run(schema::trailOf("access_rule_added", "mailgate_new_line AS NEW", "NEW.line"));

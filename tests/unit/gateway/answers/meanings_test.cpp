@@ -132,6 +132,9 @@ TEST(MeaningsTest, AShellTakesAWordForOneWhateverIsInIt) {
         << "not even the shell that takes $ for itself leaves the quotes";
     EXPECT_EQ(shellWord("\u202Ex"), "$'\\342\\200\\256x'") << "no screen shows it as it is";
     EXPECT_EQ(shellWord("\xFFx"), "$'\\377x'");
+    EXPECT_EQ(shellWord("b\u00FCcher"), "'b\u00FCcher'");
+    EXPECT_EQ(asciiShellWord("b\u00FCcher"), "$'b\\303\\274cher'");
+    EXPECT_EQ(asciiShellWord("a b"), "'a b'");
 }
 
 TEST(MeaningsTest, TheFilterIsWhatThatOptionAsksFor) {

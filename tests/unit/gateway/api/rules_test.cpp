@@ -186,6 +186,18 @@ TEST_F(RulesApiTest, ADatabaseThatIsGoneIsNotMadeAnew) {
     EXPECT_FALSE(std::filesystem::exists(path));
 }
 
+TEST_F(RulesApiTest, NothingIsWrittenToAnEmptyFileInThePlaceOfTheRulesInForce) {
+    store_->remove(std::vector<std::int64_t>{1}, "alice");
+    control_.now.rules_failed = true;
+    EXPECT_EQ(handle(denying(R"("192.0.2.1")", R"(,"dry_run":true)")).status, 200) << "none are in force";
+    control_.now.rules = 1;
+    const Response refused = handle(denying(R"("192.0.2.1")"));
+    EXPECT_EQ(refused.status, 500);
+    EXPECT_THAT(refused.body, AllOf(HasSubstr("rules_replaced"), HasSubstr("nothing was changed")));
+    put("192.0.2.0/24");
+    EXPECT_EQ(handle(denying(R"("192.0.2.1")")).status, 201);
+}
+
 TEST_F(RulesApiTest, WhatHasChangedSinceItWasJudgedIsJudgedAnew) {
     int looks = 0;
     // The second look is behind the first judgement, and nobody keeps others from writing then.

@@ -122,6 +122,9 @@ TEST_F(AccessCommandTest, AJobOfEveryNightIsQuietWhereNothingHappens) {
     EXPECT_EQ(done(job), "");
     EXPECT_EQ(done({"remove", "--expired-for", "30d", "--yes", "--quiet"}), "");
     EXPECT_NE(done({"remove", "--expired-for", "30d", "--yes"}), "");
+    const Ran alone = access({"remove", "192.0.2.1", "--quiet"});
+    EXPECT_EQ(alone.exit_code, kUsage);
+    EXPECT_THAT(alone.errors, HasSubstr("--quiet requires --expired-for"));
 }
 
 TEST_F(AccessCommandTest, WhenARuleExpiresIsSaidInLocalTime) {
@@ -205,7 +208,9 @@ TEST_F(AccessCommandTest, TheHistoryIsNarrowedAndCut) {
     for (const char* name : {"spf:_spf.example.org", "SPF:_Spf.Example.org.", "_spf.example.org"})
         EXPECT_EQ(done({"history", name, "--columns", "action"}), "ACTION\nadd\nremove\n") << name;
     EXPECT_EQ(access({"history", "host:_spf.example.org"}).exit_code, kRefusedOrNotFound);
-    EXPECT_EQ(access({"history", "nonsense"}).exit_code, kUsage);
+    for (const char* none : {"nonsense", "192.0.2.1O", "192.0.2.", "."})
+        EXPECT_EQ(access({"history", none}).exit_code, kUsage) << none;
+    EXPECT_EQ(access({"history", "mail.example.org."}).exit_code, kRefusedOrNotFound);
     EXPECT_EQ(access({"history", "--limit", "0"}).exit_code, kUsage);
     EXPECT_EQ(access({"history", "--since", "2999-01-01"}).exit_code, kUsage);
 }

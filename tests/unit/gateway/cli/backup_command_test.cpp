@@ -299,6 +299,25 @@ TEST_F(BackupCommandTest, ADatabaseThatStaysIsNotReplacedByOneThatIsTriedElsewhe
     EXPECT_FALSE(fs::exists(elsewhere));
 }
 
+TEST_F(BackupCommandTest, TheDatabasesGoWhereAnIncludedFileThatStaysHasThemByNow) {
+    const TemporaryFolder other;
+    const std::string included = other.file("store.toml");
+    const auto putRulesIn = [&](const char* name) {
+        std::ofstream(included) << fmt::format("store.url = \"sqlite:{}\"\n", other.file(name));
+    };
+    putRulesIn("then.db");
+    configure(fmt::format("include = \"{}\"\n{}", included, kSite));
+    allow("192.0.2.0/24");
+    ASSERT_EQ(run({"backup", backup_}).exit_code, kDone);
+    fs::remove(other.file("then.db"));
+    putRulesIn("now.db");
+    const test::Ran tried = test::ran({"--config", folder_.file("new/mailgate.toml"), "restore", backup_,
+                                       "--parts", "rules,configuration"});
+    EXPECT_EQ(tried.exit_code, kDone) << tried.errors;
+    EXPECT_FALSE(fs::exists(other.file("then.db")));
+    EXPECT_TRUE(fs::exists(other.file("now.db")));
+}
+
 TEST_F(BackupCommandTest, WhatBelongsToTheOldPlaceIsToldWhereABackupIsTried) {
     const TemporaryFolder other;
     fs::create_directory(folder_.file("conf.d"));

@@ -99,6 +99,7 @@ TEST_F(RunningGatewayTest, ADatabaseThatItHasReadIsNotMadeAnew) {
                           ", but the running gateway has 20,085 rules in force that it has read there"));
         }
         EXPECT_NE(run({"access", "list"}).exit_code, kDone) << "it would list none";
+        EXPECT_THAT(run({"console", "user", "list"}).errors, HasSubstr(path + ": " + state));
         EXPECT_TRUE(!std::filesystem::exists(path) || std::filesystem::file_size(path) == 0);
         std::ofstream(path).close();
     }

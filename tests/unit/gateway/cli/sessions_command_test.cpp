@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 
 #include <array>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -128,6 +129,14 @@ TEST_F(SessionsCommandTest, ARefusalIsShownWithTheRuleAsItIsNow) {
     EXPECT_THAT(
         story(),
         HasSubstr("(id 1)\n  rule 1     deny 203.0.113.128/25 on all listeners, set spam, \"snowshoe\"\n"));
+    EXPECT_EQ(
+        run({"access", "deny", "203.0.113.128/25", "--set", "spam", "--expires", "2999-01-01T00:00:00Z"})
+            .exit_code,
+        kDone);
+    ::setenv("TZ", "Asia/Kathmandu", 1);
+    EXPECT_THAT(story(), HasSubstr("expires 2999-01-01T05:45:00+05:45\n"));
+    EXPECT_THAT(sessions({"show", refused_.id, "--utc"}).output, HasSubstr("expires 2999-01-01T00:00:00Z\n"));
+    ::unsetenv("TZ");
 }
 
 TEST_F(SessionsCommandTest, OneThatWasAdmittedIsShownWithTheRuleThatStillDoesThat) {

@@ -3,6 +3,7 @@
 
 #include "gateway/admin/json.h"
 #include "gateway/base/clock.h"
+#include "gateway/cli/fleet_text.h"
 #include "tests/support/fake_control.h"
 
 #include <Poco/JSON/Parser.h>
@@ -10,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <ctime>
 #include <string>
 
@@ -186,6 +188,25 @@ answers::FleetView soundFleet() {
     view.members = {{.name = "mx-1", .position = 7, .silent_secs = 4}, {.name = "mx-2", .position = 7}};
     view.differences.emplace();
     return view;
+}
+
+TEST(FleetText, AllItsTimesAreInTheZoneThatIsAskedFor) {
+    answers::FleetView view = soundFleet();
+    view.oldest.emplace().at = 1'700'000'000;
+    view.drains = {{.upstream = "postfix", .server = "mx1", .since = 1'700'000'060, .by = "root"}};
+    Poco::JSON::Object::Ptr fleet = new Poco::JSON::Object();
+    fleet->set("same_name_started", "2023-11-14T22:13:20Z");
+    ViewOptions options;
+    ::setenv("TZ", "Asia/Kathmandu", 1);
+    EXPECT_THAT(fleetText(view, options),
+                testing::AllOf(HasSubstr("changes since 2023-11-15T03:58:20+05:45"),
+                               HasSubstr("since 2023-11-15T03:59:20+05:45 by root")));
+    EXPECT_THAT(*nameTrouble(fleet, options.times()), HasSubstr("started at 2023-11-15T03:58:20+05:45,"));
+    options.utc = true;
+    EXPECT_THAT(fleetText(view, options), testing::AllOf(HasSubstr("changes since 2023-11-14T22:13:20Z"),
+                                                         HasSubstr("since 2023-11-14T22:14:20Z by root")));
+    EXPECT_THAT(*nameTrouble(fleet, options.times()), HasSubstr("started at 2023-11-14T22:13:20Z,"));
+    ::unsetenv("TZ");
 }
 
 TEST(StatusCheck, AFleetIsInOrderWhereAllAreHeardOfAndHaveItsRules) {

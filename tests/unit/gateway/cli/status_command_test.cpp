@@ -121,7 +121,7 @@ TEST_F(StatusCommandTest, SaysHowManyRulesExpireSoon) {
     control_.now.rules_expiring = 1;
     startGateway();
     EXPECT_THAT(run({"status"}).output,
-                HasSubstr("\n1 access rule expires soon (mailgate access list --expiring 3d).\n"));
+                HasSubstr("\n1 access rule expires soon (mailgate access list --expiring soon).\n"));
     control_.now.rules_expiring = 2;
     EXPECT_THAT(run({"status"}).output, HasSubstr("\n2 access rules expire soon ("));
 }
@@ -179,7 +179,8 @@ TEST_F(StatusCommandTest, CheckSaysWhyItCannotAsk) {
 }
 
 TEST_F(StatusCommandTest, AFileThatCannotBeReadWhollyDoesNotHideHowItsGatewayIs) {
-    configure("include = \"conf.d/*.toml\"\n" + std::string(kSite));
+    const std::string included = "include = \"conf.d/*.toml\"\n";
+    configure(included + "admin.socket = \"mailgate.sock\"\n" + kSite);
     const std::string why =
         fmt::format("{}:1:11: include: the folder \"{}\" does not exist: put it back, or leave it out", file_,
                     folder_.file("conf.d"));
@@ -191,6 +192,10 @@ TEST_F(StatusCommandTest, AFileThatCannotBeReadWhollyDoesNotHideHowItsGatewayIs)
     const test::Ran unread = run({"status"});
     EXPECT_EQ(unread.exit_code, kBadConfiguration);
     EXPECT_EQ(unread.errors, fmt::format("mailgate: {}\n{}\n", nobody, why));
+    configure(included + kSite);
+    EXPECT_EQ(run({"status", "--check"}).output, fmt::format("MAILGATE UNKNOWN - {}\n", why))
+        << "its socket may be in the folder";
+    EXPECT_EQ(run({"status"}).errors, why + "\n");
     control_.now.config_file = "/etc/mailgate/other.toml";
     control_.now.listeners[1].paused = false;
     startGateway();

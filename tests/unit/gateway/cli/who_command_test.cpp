@@ -126,6 +126,8 @@ TEST_F(WhoCommandTest, WhereClientsOfIpv6CountAsOneTheirNetworkIsNamed) {
     EXPECT_EQ(address.errors,
               "mailgate: no session in the journal has \"2001:db8:99:1::46\" as a client or a balancer; its "
               "network has some: mailgate sessions --client 2001:db8:99:1::/64\n");
+    EXPECT_THAT(run({"who", "2001:db8:99:1::46", "--here"}).errors,
+                testing::EndsWith("mailgate sessions --client 2001:db8:99:1::/64 --here\n"));
     for (const char* other : {"2001:db8:99:2::46", "192.0.2.9", "2001:db8:99:2::/64"})
         EXPECT_THAT(run({"who", other}).errors, Not(HasSubstr("network has"))) << other;
 }

@@ -7,6 +7,8 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
+
 namespace mailgate::store::sqlite {
 namespace {
 
@@ -45,14 +47,14 @@ class Accounts : public testing::Test {
 
     TemporaryFolder folder_;
     std::string file_ = folder_.file("rules.db");
-    std::unique_ptr<AccountStore> store_ = openAccounts(file_);
+    std::unique_ptr<AccountStore> store_ = openAccounts(file_, true);
 };
 
 TEST_F(Accounts, AreThereForTheNextWhoOpensTheFile) {
     EXPECT_TRUE(store_->add(account("bob")));
     EXPECT_TRUE(store_->add(account("alice", Role::Admin)));
     EXPECT_THAT(names(), ElementsAre("alice", "bob"));
-    const auto found = openAccounts(file_)->account("alice");
+    const auto found = openAccounts(file_, false)->account("alice");
     ASSERT_TRUE(found);
     EXPECT_EQ(found->role, Role::Admin);
     EXPECT_EQ(found->password, "$y$alice");
@@ -61,6 +63,13 @@ TEST_F(Accounts, AreThereForTheNextWhoOpensTheFile) {
     EXPECT_EQ(found->created_by, "root");
     EXPECT_FALSE(store_->account("Alice"));
     EXPECT_FALSE(store_->account("' OR 1 --"));
+}
+
+TEST_F(Accounts, AFileThatIsGoneIsMadeAnewForWhoMayMakeItAlone) {
+    const std::string gone = folder_.file("gone.db");
+    EXPECT_THROW(openAccounts(gone, false), StoreError);
+    EXPECT_FALSE(std::filesystem::exists(gone));
+    EXPECT_THAT(openAccounts(gone, true)->accounts(), IsEmpty());
 }
 
 TEST_F(Accounts, ATakenNameStaysWhoseItIs) {

@@ -250,8 +250,9 @@ TEST(Bulk, TellsHowFarItHasCome) {
     }));
     kept.store->replaceAll(rules, {}, {}, "alice");
     EXPECT_EQ(told[Progress::Step::Compare], 3u);
+    EXPECT_EQ(told[Progress::Step::Sort], 1u);
     EXPECT_EQ(told[Progress::Step::Write], 3u);
-    EXPECT_EQ(told[Progress::Step::Finish], 1u);
+    EXPECT_EQ(told[Progress::Step::Finish], 2u) << "of their lines, and of all";
 }
 
 TEST(Bulk, ReplacesAllMostAndFewOfWhatIsThere) {
