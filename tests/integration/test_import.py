@@ -74,7 +74,7 @@ class BigImport(unittest.TestCase):
             terminal.wait(r"upgrading the rules: \d+ s")
             self.assertEqual(terminal.interrupt(), signal.SIGINT)
             self.assertIn("mailgate: interrupted: nothing changed\r\n", terminal.text)
-        self.assertNotIn("192.0.2.1", gateway.run("access", "history").stdout)
+        self.assertNotIn("192.0.2.1", gateway.run("access", "history", timeout=PATIENCE).stdout)
 
     def test_what_an_interrupt_says_is_so(self):
         listing = gateway.folder / "part.txt"
