@@ -127,7 +127,7 @@ Response status(const Call& call) {
     status.config_change = call.parts.control.configChange();
     if (!call.isToldOfErrors()) {
         std::vector<std::string*> errors{&status.fleet.failure, &status.fleet_journal.failure,
-                                         &status.journal_failure};
+                                         &status.journal_failure, &status.log_failure};
         for (admin::TlsFilesStatus& files : status.tls_files)
             errors.push_back(&files.failure);
         if (status.config_change) errors.push_back(&status.config_change->refused);

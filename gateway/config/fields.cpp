@@ -440,7 +440,9 @@ const Fields<Timeouts>& timeoutFields() {
         {"connect", duration<&T::connect>(kShortest), kReload, "for one server to accept the connection"},
         {"greeting", duration<&T::greeting>(kShortest), kReload,
          "from the connection to the server's first line"},
-        {"hold", duration<&T::hold>(0ms), kReload, "how long a client waits while no server is up"},
+        {"hold", duration<&T::hold>(0ms), kReload,
+         "how long a client waits while no server is up, or while those that there are end its connections "
+         "without a word: it tries again once a second"},
         {"half_close", duration<&T::half_close>(kShortest), kReload,
          "how long nothing may move after one side has ended"},
     };

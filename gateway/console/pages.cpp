@@ -59,8 +59,12 @@ void addAlarms(Html& html, const Object& status) {
             alarms.push_back(fmt::format("Changed TLS files are not in use: {}", failure));
     if (const auto rules = status.getObject("rules"); rules && isTrue(*rules, "store_failed"))
         alarms.emplace_back("The access rules cannot be read: those read last stay in force");
-    if (const auto journal = status.getObject("journal");
-        journal && journal->optValue<std::uint64_t>("lost", 0) > 0)
+    const auto journal = status.getObject("journal");
+    if (const std::string failure = journal ? textOf(*journal, "failure") : ""; !failure.empty())
+        alarms.push_back(fmt::format("The journal cannot be written: {}", failure));
+    if (const std::string failure = textOf(status, "log_failure"); !failure.empty())
+        alarms.push_back(fmt::format("The log fails: {}", failure));
+    if (journal && journal->optValue<std::uint64_t>("lost", 0) > 0)
         alarms.push_back(fmt::format("The journal has lost {}",
                                      counted(journal->optValue<std::uint64_t>("lost", 0), "session")));
     for (const auto& listener : objectsOf(status, "listeners"))

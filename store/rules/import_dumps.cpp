@@ -40,13 +40,24 @@ std::optional<std::int64_t> wholeNumber(std::string_view text) noexcept {
                                                                                    : std::nullopt;
 }
 
+std::optional<std::int64_t> lifetimeOf(std::string_view text) noexcept {
+    const auto seconds = wholeNumber(text);
+    return seconds && *seconds <= kMaxLifetime ? seconds : std::nullopt;
+}
+
+/// The one that a dump of ipset is of.
+struct Ipset {
+    std::string_view name;                   ///< empty: nothing has named it yet
+    std::optional<std::int64_t> lifetime{};  ///< of elements that name none
+};
+
 /// One line of `ipset save`.
 class IpsetLine {
   public:
     explicit IpsetLine(std::string_view line) : rest_(trimmed(line)) {}
 
     /// Puts the element there, if the line is one.
-    std::optional<DumpError> read(const Line& line, std::string_view& set, Dump& dump) {
+    std::optional<DumpError> read(const Line& line, Ipset& set, Dump& dump) {
         const std::string_view command = takeField(rest_);
         if (command == "create") return readType(takeField(rest_), set);
         if (command != "add")
@@ -59,24 +70,26 @@ class IpsetLine {
         if (network.empty()) return DumpError{command, "there is no address"};
         Element element{line.number, placeIn(line.text, network), network};
         if (auto error = readOptions(element)) return error;
+        // A file for `ipset restore` may leave it to the set.
+        if (!element.lifetime && !element.stays) element.lifetime = set.lifetime;
         dump.elements.push_back(element);
         return std::nullopt;
     }
 
   private:
-    static std::optional<DumpError> checkSet(std::string_view name, std::string_view& set) {
-        if (set.empty()) set = name;
-        if (name == set) return std::nullopt;
+    static std::optional<DumpError> checkSet(std::string_view name, Ipset& set) {
+        if (set.name.empty()) set.name = name;
+        if (name == set.name) return std::nullopt;
         return DumpError{
             name, fmt::format("there are several sets, {} and {}, which may mean opposite things: import "
                               "one at a time (ipset save {})",
-                              printable(set), printable(name), printable(set))};
+                              printable(set.name), printable(name), printable(set.name))};
     }
 
-    std::optional<DumpError> readType(std::string_view name, std::string_view& set) {
+    std::optional<DumpError> readType(std::string_view name, Ipset& set) {
         if (auto error = checkSet(name, set)) return error;
         const std::string_view type = takeField(rest_);
-        if (type == "hash:ip" || type == "hash:net" || type == "bitmap:ip") return readProperties();
+        if (type == "hash:ip" || type == "hash:net" || type == "bitmap:ip") return readProperties(set);
         return DumpError{
             type, fmt::format("a set of type \"{}\" holds more than networks: expected hash:ip, hash:net "
                               "or bitmap:ip",
@@ -84,7 +97,7 @@ class IpsetLine {
     }
 
     /// What does not change what the elements stand for, mailgate need not know.
-    std::optional<DumpError> readProperties() {
+    std::optional<DumpError> readProperties(Ipset& set) {
         while (!rest_.empty()) {
             const std::string_view property = takeField(rest_);
             if (property == "netmask" || property == "bitmask")
@@ -94,6 +107,10 @@ class IpsetLine {
                         "with {0} each element stands for a network, of which its line has the address only: "
                         "write the networks there, and leave out {0}",
                         property)};
+            if (property != "timeout") continue;
+            const auto seconds = lifetimeOf(takeField(rest_));
+            if (!seconds) return DumpError{property, "the set's timeout is no number of seconds"};
+            if (*seconds > 0) set.lifetime = seconds;
         }
         return std::nullopt;
     }
@@ -112,8 +129,9 @@ class IpsetLine {
             }
             const std::string_view value = takeField(rest_);
             const auto number = wholeNumber(value);
-            if (option == "timeout" && number && *number <= kMaxLifetime) {
-                if (*number > 0) element.lifetime = number;
+            if (const auto seconds = lifetimeOf(value); option == "timeout" && seconds) {
+                element.stays = *seconds == 0;
+                if (!element.stays) element.lifetime = seconds;
             } else if (!number || (option != "packets" && option != "bytes")) {
                 return DumpError{
                     option, fmt::format("the option \"{}\" is unknown, or has no number: expected timeout, "
@@ -380,7 +398,7 @@ class NftReader {
 
 Dump readIpset(std::span<const Line> lines) {
     Dump dump;
-    std::string_view set;
+    Ipset set;
     for (const Line& line : lines)
         if (auto error = IpsetLine(line.text).read(line, set, dump)) {
             dump.error = ImportError{line.number, std::move(error->message), placeIn(line.text, error->at)};

@@ -31,9 +31,15 @@ constexpr std::array<std::string_view, 4> kDenying{"deny", "reject", "drop", "bl
 // access(5): what neither lets a client in nor keeps it out.
 constexpr std::array<std::string_view, 10> kOtherActions{
     "bcc", "defer_if_reject", "discard", "filter", "hold", "info", "prepend", "redirect", "warn", "ban"};
-// What a value of a map says of those who are not meant to come in, in somebody's own words.
-constexpr std::array<std::string_view, 8> kDenied{"denied", "rejected",  "dropped",     "blocked",
-                                                  "banned", "blocklist", "blacklisted", "blacklist"};
+// What a value of a map says in somebody's own words: of those who are not meant to come in, of those who are, and of
+// those whom the map is not about. A 1 or a yes may be any.
+constexpr std::array<std::string_view, 15> kDenied{
+    "denied",      "rejected",  "dropped",     "blocked",  "banned",     "refused", "forbidden", "blocklist",
+    "blacklisted", "blacklist", "blocklisted", "disallow", "disallowed", "spam",    "bad"};
+constexpr std::array<std::string_view, 10> kAllowed{"allowed",   "permitted",   "accepted",  "passed",
+                                                    "trusted",   "whitelisted", "whitelist", "allowlisted",
+                                                    "allowlist", "good"};
+constexpr std::array<std::string_view, 4> kNeither{"no", "false", "0", "off"};
 constexpr int kMaxJsonDepth = 4;
 
 bool isOneOf(std::string_view word, Words words) {
@@ -410,9 +416,12 @@ std::optional<std::string> Reader::haproxyLine(std::size_t number, std::string_v
     if (!said && isListWord(word))
         return fmt::format("\"{}\" is not a value of a map, \"{}\" alone would be", printable(value),
                            printable(word));
-    if (options_.verdict == Verdict::Allow && isOneOf(lowerCase(word), kDenied))
-        return fmt::format("\"{}\" does not sound like one to allow: write what is meant, allow or deny",
-                           printable(value));
+    const std::string lower = lowerCase(word);
+    if (options_.verdict && !said &&
+        (isOneOf(lower, kNeither) ||
+         isOneOf(lower, options_.verdict == Verdict::Allow ? Words(kDenied) : Words(kAllowed))))
+        return fmt::format("\"{}\" does not sound like one to {}: write what is meant, allow or deny",
+                           printable(value), toString(*options_.verdict));
     if (!said && !options_.verdict)
         return fmt::format("\"{}\" is neither allow nor deny: use --verdict allow or --verdict deny",
                            printable(value));

@@ -3,6 +3,7 @@
 
 #include "protocols/values/network_range.h"
 #include "protocols/values/text.h"
+#include "store/rules/rule.h"
 
 #include <algorithm>
 #include <variant>
@@ -73,7 +74,8 @@ bool looksLikeRow(std::string_view line, char separator) {
     const auto cells = cellsOf(line, separator);
     return cells && cells->texts.size() > 1 &&
            std::any_of(cells->texts.begin(), cells->texts.end(), [](const std::string& text) {
-               return std::holds_alternative<std::vector<Network>>(parseNetworks(text));
+               return std::holds_alternative<std::vector<Network>>(parseNetworks(text)) ||
+                      (isRuleName(text) && text.find(' ') == std::string::npos);
            });
 }
 

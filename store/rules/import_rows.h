@@ -19,7 +19,7 @@ struct Cells {
 /// None: a quote is not closed, or something stands behind one.
 std::optional<Cells> cellsOf(std::string_view row, char separator);
 
-/// Several cells, of which one is a network.
+/// Several cells, of which one is a network, or a name.
 bool looksLikeRow(std::string_view line, char separator);
 
 /// The first `most` rows of a text, where any of `separators` is between cells: a cell in quotes goes on over the end of its line,

@@ -772,7 +772,7 @@ class Joining(unittest.TestCase):
         gateways[0].access("deny", "203.0.113.20", "--note", "a\\tab", "--set", "moving")
         gateways[0].access("set", "define", "moving", "--note", "first")
         with database.holding("LOCK TABLE mailgate.meta", "moved"):
-            terminal = Terminal(gateways[0], "fleet", "copy", moved())
+            terminal = Terminal(self, gateways[0], "fleet", "copy", moved())
             terminal.wait(r"copying the rules: \d+ s")
             self.assertEqual(terminal.interrupt(), signal.SIGINT)
         self.assertRegex(ran(gateways[0], "fleet", "copy", moved()), r"has version \d+ of the rules now: [1-9]\d* rules?, [1-9]\d* new lines? of the log")
@@ -794,7 +794,7 @@ class Joining(unittest.TestCase):
         there = make_gateway("moved", moved())
         there.write_config()
         with database.holding("LOCK TABLE mailgate.meta", "moved"):
-            terminal = Terminal(there, "fleet", "join")
+            terminal = Terminal(self, there, "fleet", "join")
             terminal.wait(r"joining the fleet: \d+ s")
             self.assertEqual(terminal.interrupt(), signal.SIGINT)
         ran(there, "fleet", "join")  # as the copy's first gateway

@@ -14,6 +14,7 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 class ProbeApiTest : public testing::Test {
   protected:
@@ -53,6 +54,25 @@ TEST_F(ProbeApiTest, AsksOneServerAtATime) {
 TEST_F(ProbeApiTest, AsksNoServerOfManyAddresses) {
     EXPECT_THAT(probe(5).body,
                 AllOf(HasSubstr(R"("code":"too_many")"), HasSubstr("mailgate probe mail/mx1 asks them all")));
+}
+
+TEST(StatusApi, TellsAdministratorsAloneWhatHasFailed) {
+    admin::FakeControl control;
+    control.now.journal_failure = "secret-1";
+    control.now.log_failure = "secret-2";
+    control.now.fleet.failure = "secret-3";
+    Api api({.control = control, .config = [] { return std::make_shared<Config>(); }, .site = {}});
+    const auto told = [&](store::Role role) {
+        Request request;
+        request.who = {"alice", role};
+        request.method = "GET";
+        request.path = {"status"};
+        return api.handle(request).body;
+    };
+    for (const store::Role role : {store::Role::Viewer, store::Role::Operator})
+        EXPECT_THAT(told(role),
+                    AllOf(Not(HasSubstr("secret")), HasSubstr("who has the role admin is told why")));
+    EXPECT_THAT(told(store::Role::Admin), AllOf(HasSubstr("secret-1"), HasSubstr("secret-2")));
 }
 
 }  // namespace

@@ -108,20 +108,20 @@ TEST(ProgressTest, OfTwoTheInnerOneHasTheLine) {
     EXPECT_TRUE(terminal.shows("changing: "));
     {
         const Progress inner("upgrading", 0, terminal.descriptor());
-        EXPECT_TRUE(terminal.shows("\r\x1b[K\r\x1b[Kupgrading: 0 s")) << "who waits has waited already";
+        EXPECT_TRUE(terminal.shows("\r\x1b[K\r\x1b[Kupgrading: ")) << "who waits has waited already";
     }
-    EXPECT_TRUE(terminal.shows("upgrading: 0 s\r\x1b[K\r\x1b[Kchanging: "));
+    EXPECT_TRUE(terminal.shows(" s\r\x1b[K\r\x1b[Kchanging: "));
 }
 
 TEST(ProgressTest, TheLineMakesRoomForOthers) {
     ProgressTerminal terminal;
     const Progress progress("changing", 0, terminal.descriptor(), 0ms);
-    EXPECT_TRUE(terminal.shows("changing: 0 s"));
+    EXPECT_TRUE(terminal.shows("changing: "));
     {
         const Progress::Pause pause;
         EXPECT_EQ(::write(terminal.descriptor(), "warning\n", 8), 8);
     }
-    EXPECT_TRUE(terminal.shows("changing: 0 s\r\x1b[Kwarning\r\n\r\x1b[Kchanging: "));
+    EXPECT_TRUE(terminal.shows(" s\r\x1b[Kwarning\r\n\r\x1b[Kchanging: "));
 }
 
 TEST(ProgressTest, AQuickCommandHasNone) {

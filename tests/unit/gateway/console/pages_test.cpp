@@ -18,17 +18,19 @@ const Viewer kOperator{"alice (console)", true, "token"};
 
 TEST(Pages, SayWhatNeedsAttention) {
     const std::string well =
-        R"("listeners": [{"name": "mx", "available": true}], "rules": {"store_failed": false})";
+        R"("listeners": [{"name": "mx", "available": true}], "rules": {"store_failed": false},
+           "journal": {"lost": 0, "failure": null}, "log_failure": null)";
     EXPECT_THAT(overviewPage(kOperator, objectOf("{" + well + "}"), 0), Not(HasSubstr("alarms")));
     const std::string page = overviewPage(
         kOperator,
         objectOf(
-            R"({"last_reload_failed": true, "config_change": {"file": null}, "address_alarms": ["<mx>"], "journal": {"lost": 3},
+            R"({"last_reload_failed": true, "config_change": {"file": null}, "address_alarms": ["<mx>"], "journal": {"lost": 3, "failure": "no space"}, "log_failure": "cannot be written: no <space>",
             "tls_files": [{"failure": null}, {"failure": "a.key: is gone"}], "rules": {"store_failed": true}, "listeners": [{"name": "mx", "available": false}]})"),
         0);
     for (const char* words :
          {"The last reload was refused", "and is not loaded: mailgate reload",
           "listener &lt;mx&gt; come from one private address", "The journal has lost 3 sessions",
+          "The journal cannot be written: no space", "The log fails: cannot be written: no &lt;space&gt;",
           "Changed TLS files are not in use: a.key: is gone", "The access rules cannot be read",
           "Listener mx has no server"})
         EXPECT_THAT(page, HasSubstr(words));

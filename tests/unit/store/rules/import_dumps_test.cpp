@@ -37,10 +37,16 @@ TEST(Ipset, MembersBecomeRules) {
         readDump("create b hash:net family inet hashsize 1024 maxelem 65536 timeout 300 comment counters\n"
                  "add b 192.0.2.0/24 timeout 60 packets 1 bytes 40 comment \"a # b\"\n"
                  "add b 203.0.113.1-203.0.113.2 timeout 0\n"
-                 "add b 2001:db8::1\n",
+                 "add b 2001:db8::1\n"
+                 "add b 2001:db8::2 timeout 30\n",
                  ImportFormat::Ipset),
         ElementsAre("2: deny 192.0.2.0/24 expires=" + formatUtc(kPrinted + 60) + " a # b",
-                    "3: deny 203.0.113.1", "3: deny 203.0.113.2", "4: deny 2001:db8::1"));
+                    "3: deny 203.0.113.1", "3: deny 203.0.113.2",
+                    "4: deny 2001:db8::1 expires=" + formatUtc(kPrinted + 300),
+                    "5: deny 2001:db8::2 expires=" + formatUtc(kPrinted + 30)))
+        << "a file for ipset restore leaves the time to the set";
+    EXPECT_THAT(readDump("create b hash:ip timeout 0\nadd b 192.0.2.1\n", ImportFormat::Ipset),
+                ElementsAre("2: deny 192.0.2.1"));
 }
 
 TEST(Ipset, SaysWhatIsWrongAndWhere) {
@@ -53,6 +59,7 @@ TEST(Ipset, SaysWhatIsWrongAndWhere) {
         {"create b hash:ip\nadd b 192.0.2.1,tcp:25\n", "2:7: \"192.0.2.1,tcp:25\" is not an IP address"},
         {"create b hash:ip family inet hashsize 64 netmask 24\nadd b 192.0.2.0\n",
          "1:42: with netmask each element stands for a network"},
+        {"create b hash:ip timeout soon\nadd b 192.0.2.1\n", "1:18: the set's timeout is no number"},
         {"add b 192.0.2.1\nadd w 192.0.2.2\n", "2:5: there are several sets, b and w"},
         {"create b hash:net\ncreate w hash:net\n", "2:8: there are several sets"},
         {"add b 192.0.2.1 nomatch\n", "1:17: an exception (nomatch)"},

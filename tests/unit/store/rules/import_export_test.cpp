@@ -493,12 +493,17 @@ TEST(Import, ListsOfHaproxy) {
     EXPECT_THAT(
         errorsOf(parseRules("10.0.0.0/8 reject spammers\n", options(Verdict::Allow, ImportFormat::Haproxy))),
         HasSubstr("\"reject spammers\" is not a value of a map"));
-    for (const char* value : {"Blocked", "denied by tom", "blacklist"})
-        EXPECT_THAT(errorsOf(parseRules(fmt::format("10.0.0.0/8 {}\n", value),
-                                        options(Verdict::Allow, ImportFormat::Haproxy))),
-                    HasSubstr("does not sound like one to allow"));
-    EXPECT_THAT(imported("10.0.0.0/8 blocked\n", options(Verdict::Deny, ImportFormat::Haproxy)),
-                ElementsAre("1: deny 10.0.0.0/8 blocked"));
+    const auto with = [](std::string_view value, Verdict verdict) {
+        return parseRules(fmt::format("10.0.0.0/8 {}\n", value), options(verdict, ImportFormat::Haproxy));
+    };
+    for (const char* value : {"Blocked", "denied by tom", "blacklist", "refused", "spam", "no", "False", "0"})
+        EXPECT_THAT(errorsOf(with(value, Verdict::Allow)), HasSubstr("does not sound like one to allow"));
+    for (const char* value : {"trusted", "Whitelist", "allowed by tom", "no", "0"})
+        EXPECT_THAT(errorsOf(with(value, Verdict::Deny)), HasSubstr("does not sound like one to deny"));
+    for (const char* value : {"blocked", "refused", "1", "yes"})
+        EXPECT_EQ(errorsOf(with(value, Verdict::Deny)), "");
+    for (const char* value : {"trusted", "1"})
+        EXPECT_EQ(errorsOf(with(value, Verdict::Allow)), "");
     EXPECT_THAT(errorsOf(parseRules("10.0.0.0/255.0.255.0 deny\n", options())), HasSubstr("1: "));
 }
 
@@ -625,6 +630,8 @@ TEST(Import, ACellInQuotesMayHaveSeveralLines) {
         // Whoever forgets a quote loses no rule by that.
         {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,\"closed\"\n", 2, 1, "a quote is not closed"},
         {"ip,action,note\n192.0.2.1,deny,\"open\n192.0.2.2,deny,x\"\n", 2, 1, "a quote is not closed"},
+        {"ip,action,note\n192.0.2.1,allow,\"open\nhost:mx.acme.example,deny,x\nSPF:acme.example,deny,y\"\n",
+         2, 1, "a quote is not closed"},
         {"ip,action,note\n192.0.2.1,deny,\"open\nto the end\n", 2, 1, "a quote is not closed"},
         {"note,ip,action\n\"two\nlines\",192.0.2.1,maybe\n", 3, 18, "\"maybe\" is neither allow nor deny"},
         {"note,ip,action\n5\" pipe,192.0.2.2,maybe\n", 2, 19, "\"maybe\" is neither"},
