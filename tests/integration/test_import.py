@@ -49,14 +49,12 @@ class BigImport(unittest.TestCase):
         """Of so many rules whatever is done takes long."""
         export = gateway.folder / "export"
         terminal = Terminal(self, gateway, "access", "export", output=export)
+        wait_until(lambda: export.exists() and export.stat().st_size > 0, "the first rules", interval=0.001)
+        terminal.hold(2.1)  # as on a slow machine, whatever this one is
         terminal.wait(r"exporting rules: [\d,]+, \d+ s")
         self.assertEqual(terminal.interrupt(), signal.SIGINT)
         self.assertIn("mailgate: interrupted: what was exported lacks rules, and its end mark\r\n", terminal.text)
         self.assertNotIn("# end", export.read_text()[-100:])
-        terminal = Terminal(self, gateway, "backup", str(gateway.folder / "backup"))
-        terminal.wait(r"verifying the copy of the rules: \d+ s")
-        self.assertEqual(terminal.interrupt(), signal.SIGINT)
-        self.assertEqual(list(gateway.folder.glob("backup*")), [])
         # As the version before left it: a change of the schema takes this along.
         before = "ALTER TABLE fleet_state DROP COLUMN token; PRAGMA user_version = 11"
         with contextlib.closing(sqlite3.connect(gateway.database)) as database:

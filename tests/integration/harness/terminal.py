@@ -39,6 +39,12 @@ class Terminal:
             if select.select([self._terminal], [], [], 1)[0]:
                 assert self._read(), f"the command ended without {pattern}: {self.text[-500:]}"
 
+    def hold(self, seconds):
+        """The command does nothing for so long, and its clocks go on."""
+        os.kill(self._process, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(self._process, signal.SIGCONT)
+
     def interrupt(self):
         """Control-C; the signal that has ended the command."""
         os.write(self._terminal, b"\x03")
