@@ -91,7 +91,7 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
     control_.now.listeners[1].available = true;
     startGateway();
     EXPECT_THAT(run({"status"}).output, Not(HasSubstr("is not loaded")));
-    control_.now.config_change = {{"/etc/mailgate/mailgate.toml", 1'795'000'000'000, ""}};
+    control_.now.config_change = admin::ConfigChange{{"/etc/mailgate/mailgate.toml", 1'795'000'000'000, ""}};
     const test::Ran changed = run({"status", "--utc"});
     EXPECT_THAT(changed.output, HasSubstr("\n/etc/mailgate/mailgate.toml was changed at 2026-11-18T11:06:40Z "
                                           "and is not loaded: mailgate reload.\n"));
@@ -110,7 +110,8 @@ TEST_F(StatusCommandTest, SaysThatWhatIsInForceIsNotWhatTheFileSays) {
                           "a.toml:1:1: \"x\": unknown key (mailgate check).\n"));
     EXPECT_THAT(run({"status", "--check"}).output,
                 HasSubstr("a reload would fail, and perhaps a restart: a.toml:1:1: \"x\": unknown key |"));
-    control_.now.config_change = {{"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"}};
+    control_.now.config_change =
+        admin::ConfigChange{{"/etc/mailgate/conf.d/a.toml", 0, "cannot be read: Permission denied"}};
     EXPECT_THAT(
         run({"status"}).output,
         HasSubstr("\n/etc/mailgate/conf.d/a.toml cannot be read: Permission denied, and that is not loaded: "
