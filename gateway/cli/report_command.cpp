@@ -83,6 +83,7 @@ void addLimiting(store::RuleStore& rules, WouldRefuse& report) {
 void judgeByRules(const Config& config, WouldRefuse& report) {
     if (report.sessions() == 0) return;
     try {
+        const Progress progress("reading the rules");
         const auto rules = store::openRules(config.store_url, {.use = store::RuleStore::Use::Read});
         report.settle(admitsBy(rules->load(listenerNames(config)), config));
         addLimiting(*rules, report);
