@@ -251,15 +251,7 @@ void sendMail(const Subject& subject, std::string_view client) {
         test::Player player(subject.traits, test::kRequired);
         player.play(Side::Server, server.greeting);
         std::size_t received = 0;
-        for (std::size_t at = 0; at < client.size() && !player.filter().violation(); at += piece) {
-            player.play(Side::Client, client.substr(at, piece));
-            while (received < player.passed().size()) {
-                const std::string replies =
-                    server.receive(std::string_view(player.passed()).substr(received));
-                received = player.passed().size();
-                player.play(Side::Server, replies);
-            }
-        }
+        converse(player, server, client, piece, received);
         require(server.taken().empty());
         // What was answered here is noted as refused, with what it was answered.
         for (const MailTransaction& mail : player.finish().facts.transactions) {

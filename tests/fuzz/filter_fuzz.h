@@ -90,6 +90,21 @@ inline test::Observed play(const ProtocolTraits& protocol, const test::Turns& tu
     return player.finish();
 }
 
+/// What the client says goes in pieces to a server that answers what it gets. `received`: how much of what the filter let pass the server
+/// has had; 0 before the first.
+template <typename Server>
+void converse(test::Player& player, Server& server, std::string_view client, std::size_t piece,
+              std::size_t& received) {
+    for (std::size_t at = 0; at < client.size() && !player.filter().violation(); at += piece) {
+        player.play(Side::Client, client.substr(at, piece));
+        while (received < player.passed().size()) {
+            const std::string replies = server.receive(std::string_view(player.passed()).substr(received));
+            received = player.passed().size();
+            player.play(Side::Server, replies);
+        }
+    }
+}
+
 inline void observe(const ProtocolTraits& protocol, const std::uint8_t* data, std::size_t size) {
     const test::Turns turns = turnsIn({reinterpret_cast<const char*>(data), size});
     for (const BareLfPolicy bare_lf : {BareLfPolicy::Normalize, BareLfPolicy::Reject, BareLfPolicy::Pass}) {

@@ -44,16 +44,7 @@ void serve(const ProtocolTraits& protocol, const ScreenConfig& screen, const tes
     std::size_t received = 0;
     player.play(Side::Server, server.greeting);
     for (const test::Turn& turn : turns) {
-        const std::string_view client = turn.bytes;
-        for (std::size_t at = 0; at < client.size() && !player.filter().violation(); at += piece) {
-            player.play(Side::Client, client.substr(at, piece));
-            while (received < player.passed().size()) {
-                const std::string replies =
-                    server.receive(std::string_view(player.passed()).substr(received));
-                received = player.passed().size();
-                player.play(Side::Server, replies);
-            }
-        }
+        converse(player, server, turn.bytes, piece, received);
         player.beginTls();
     }
     require(!server.sawForeign());
